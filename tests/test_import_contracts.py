@@ -56,3 +56,14 @@ def test_no_module_imports_a_private_name_of_another() -> None:
         if name.startswith("_") and name != "__version__"
     ]
     assert private == []
+
+
+def test_one_function_starts_all_tasks() -> None:
+    """So that each has a name (see `relay.core.tasks.spawn`)."""
+    starting = ("create_task(", "ensure_future(")
+    found = [
+        module
+        for module, file in modules().items()
+        if any(call in file.read_text(encoding="utf-8") for call in starting)
+    ]
+    assert found == ["relay.core.tasks"]
