@@ -66,7 +66,8 @@ _CALLS = {
     "pipeline.decide": ("relay.ingest.docker.pipeline:EventPipeline._decide", 2),
     "evidence.collect": ("relay.ingest.docker.evidence:EvidenceCollector.collect", 2),
     "held.keep": ("relay.ingest.docker.held:HeldItems.keep", 2),
-    "cursor.release": ("relay.ingest.docker.cursor:Cursor.release", 1),
+    # First that the stream is open, then that an event no longer waits.
+    "cursor.release": ("relay.ingest.docker.cursor:Cursor.release", 2),
     "pipeline.process": ("relay.ingest.docker.pipeline:EventPipeline.process", 2),
     "client.send": ("relay.delivery.client:DestinationClient.send_rendered", 20),
     "http.send": ("relay.delivery.http.sender:HttpSender.send", 16),

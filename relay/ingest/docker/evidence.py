@@ -74,7 +74,11 @@ class EvidenceCollector:
         return taking.result() or None
 
     async def finish(self) -> None:
-        """Wait for the inspections under way, which is never long; pass on their answers."""
+        """Wait for the inspections under way, which is never long; pass on their answers.
+
+        Evidence cannot arrive any more.
+        """
+        self._deadlines_s = {}
         while self._inspections:
             await self._wait(None)
 

@@ -345,19 +345,22 @@ class EventPipeline:
         return later
 
     def _on_stream_opened(self, opened: StreamOpened, batch: Batch) -> None:
+        cursor, connection = self._open_cursor, opened.connection
+        cursor.release()  # nothing waits any longer, or this item would wait too
         self.counters.opened += 1
-        self._connection = connection = opened.connection
+        self._connection = connection
         self._tracker.podman = connection.podman
         # An engine that no longer gives its id is still the same: a proxy may begin to withhold it.
         previous, self._identity = self._identity, connection.identity or self._identity
         if previous != self._identity and previous is not None:
             self._tracker.registry.reset(connection.opened_ns)
-            gap: Gap | None = self._gap_detector.on_engine_replaced(self._open_cursor, connection)
+            gap: Gap | None = self._gap_detector.on_engine_replaced(cursor, connection)
         else:
-            gap = self._gap_detector.on_stream_opened(opened, self._open_cursor)
+            gap = self._gap_detector.on_stream_opened(opened, cursor)
         self._add_gap(gap, connection, batch)
 
     def _on_records_dropped(self, dropped: RecordsDropped, batch: Batch) -> None:
+        self._open_cursor.release()  # as above: the loss begins at the last accepted event
         self._connection = connection = dropped.connection
         self.counters.dropped[dropped.reason] += dropped.count
         engine_now_ns = batch.now_ns + connection.ahead_ns

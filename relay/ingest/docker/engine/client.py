@@ -217,7 +217,7 @@ async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
     """Yield a client of the engine at ``endpoint``; nothing is sent before its first call."""
     if (endpoint.url or "").startswith("ssh://"):
         # asyncssh is large: only engines that need it import it, in a thread so that others go on
-        await import_in_thread("relay.ingest.docker.engine.endpoint")
+        await import_in_thread("relay.ingest.docker.engine.ssh")
     docker = _make_docker(endpoint)
     try:
         yield EngineClient(docker, now)

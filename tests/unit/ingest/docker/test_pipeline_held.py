@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from relay.core.container import TIME_FIELDS, Container
-from relay.core.event import Cause, Event
+from relay.core.event import Cause, Event, format_rfc3339
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, Item, StreamOpened, parse_record
 from relay.ingest.docker.containers.inference import Snapshot
@@ -65,7 +65,7 @@ def new_router() -> Router:
     return Router(parse_config(EVERYTHING, file="routes", environ={}, folder=Path()).routes)
 
 
-def told(commit: IngestCommit) -> list[str]:
+def routed_actions(commit: IngestCommit) -> list[str]:
     """The action and the container of each routed event."""
     events = [notification.events[0] for notification, _ in commit.notifications]
     return [f"{event.action} {event.actor.name}" for event in events]
@@ -98,14 +98,14 @@ def test_only_the_container_of_the_death_waits() -> None:
     pipeline = new_pipeline()
     batch = [line("start", 0), line("start", 0, "d"), die(1), line("start", 2)]
     commit = pipeline.process(records([*batch, die(2, "d", 3)]), NOW_NS)
-    assert told(commit) == ["start c", "start d", "die d"]
+    assert routed_actions(commit) == ["start c", "start d", "die d"]
     (question,) = pipeline.questions
     assert (question.container, question.findings) == ("c", Findings(needs_inspection=True))
     more = pipeline.process(records([line("pause", 3), line("start", 3, "d")]), NOW_NS)
-    assert told(more) == ["start d"]
+    assert routed_actions(more) == ["start d"]
     pipeline.answer(question.event_id, killed_for_memory("c", 0.9))
     answered = pipeline.process([], NOW_NS)
-    assert told(answered) == ["oom c", "die c", "start c", "pause c"]
+    assert routed_actions(answered) == ["oom c", "die c", "start c", "pause c"]
     assert answered.notifications[1][0].events[0].cause is Cause.OOM
     assert not pipeline.questions
 
@@ -126,7 +126,7 @@ def test_events_of_other_objects_pass() -> None:
     own = parse_record(line("started", 3, type_="relay"), HERE)
     assert isinstance(own, Event)
     items: list[Item] = [*records([die(1), line("create", 2, type_="volume")]), own]
-    assert told(pipeline.process(items, NOW_NS)) == ["create c", "started c"]
+    assert routed_actions(pipeline.process(items, NOW_NS)) == ["create c", "started c"]
 
 
 def test_what_is_about_the_whole_stream_waits() -> None:
@@ -137,10 +137,10 @@ def test_what_is_about_the_whole_stream_waits() -> None:
     assert pipeline.take_applied() == [opened]
     items: list[Item] = [*records([line("start", 1, "d")]), snapshot]
     commit = pipeline.process([*items, *records([line("start", 2, "e")])], NOW_NS)
-    assert told(commit) == ["start d"]
+    assert routed_actions(commit) == ["start d"]
     assert pipeline.take_applied() == []
     answer_all(pipeline)
-    assert told(pipeline.process([], NOW_NS)) == ["die c", "start e"]
+    assert routed_actions(pipeline.process([], NOW_NS)) == ["die c", "start e"]
     assert pipeline.take_applied() == [snapshot]
 
 
@@ -151,7 +151,7 @@ def test_a_repeated_event_waits_with_the_first() -> None:
     pipeline.process(records([die(1)]), NOW_NS)
     assert len(pipeline.questions) == 1
     answer_all(pipeline)
-    assert told(pipeline.process([], NOW_NS)) == ["die c"]
+    assert routed_actions(pipeline.process([], NOW_NS)) == ["die c"]
     assert pipeline.counters.duplicates == 2
 
 
@@ -160,9 +160,9 @@ def test_a_second_death_asks_again() -> None:
     pipeline = new_pipeline()
     pipeline.process(records([die(1), line("start", 2), die(3)]), NOW_NS)
     answer_all(pipeline)
-    assert told(pipeline.process([], NOW_NS)) == ["die c", "start c"]
+    assert routed_actions(pipeline.process([], NOW_NS)) == ["die c", "start c"]
     answer_all(pipeline)
-    assert told(pipeline.process([], NOW_NS)) == ["die c"]
+    assert routed_actions(pipeline.process([], NOW_NS)) == ["die c"]
 
 
 def test_evidence_ends_the_wait() -> None:
@@ -170,12 +170,15 @@ def test_evidence_ends_the_wait() -> None:
     pipeline = new_pipeline()
     pipeline.process([StreamOpened(PODMAN)], NOW_NS)
     begin = [line("start", 0), die(1, code=1), line("cleanup", 1.01), line("start", 1, "d")]
-    assert told(pipeline.process(records(begin, PODMAN), NOW_NS)) == ["start c", "start d"]
+    assert routed_actions(pipeline.process(records(begin, PODMAN), NOW_NS)) == [
+        "start c",
+        "start d",
+    ]
     assert [each.findings for each in pipeline.questions] == [Findings(awaits_evidence=True)]
     repeated = records([line("cleanup", 1.01)], PODMAN)
-    assert told(pipeline.process(repeated, NOW_NS)) == []  # this is no second one
+    assert routed_actions(pipeline.process(repeated, NOW_NS)) == []  # this is no second one
     commit = pipeline.process(records([line("cleanup", 1.03)], PODMAN), NOW_NS)
-    assert told(commit) == ["die c", "cleanup c", "cleanup c"]
+    assert routed_actions(commit) == ["die c", "cleanup c", "cleanup c"]
     assert commit.notifications[0][0].events[0].cause is Cause.REQUESTED
 
 
@@ -204,7 +207,7 @@ def test_the_end_of_a_session_decides_what_waits() -> None:
     pipeline.process(records([line("start", 0), die(1), die(1, "d"), line("start", 2)]), NOW_NS)
     question, _ = pipeline.questions
     pipeline.answer(question.event_id, killed_for_memory("c", 0.9))
-    assert told(pipeline.finish(NOW_NS)) == ["oom c", "die c", "die d", "start c"]
+    assert routed_actions(pipeline.finish(NOW_NS)) == ["oom c", "die c", "die d", "start c"]
 
 
 def test_what_passes_is_bounded() -> None:
@@ -237,8 +240,8 @@ def test_evidence_that_cannot_arrive_is_not_awaited() -> None:
     others = [line("pause", 2 + number / 1000, "d") for number in range(HELD_EVENTS_MAX)]
     deaths = [die(1, code=1), die(1, "e")]
     commit = pipeline.process(records([*deaths, *others], PODMAN), NOW_NS)
-    assert told(commit)[-1] != "die e"
-    assert "die c" in told(commit)
+    assert routed_actions(commit)[-1] != "die e"
+    assert "die c" in routed_actions(commit)
     (question,) = pipeline.questions
     assert (question.container, question.findings) == ("e", Findings(needs_inspection=True))
 
@@ -258,6 +261,24 @@ def test_the_cursor_stays_where_the_first_death_waits() -> None:
         NOW_NS + 2 * 10**9,
         0,
     )
+
+
+def test_a_gap_behind_a_waiting_event_moves_the_cursor() -> None:
+    """The events that passed before the gap do not move it back, and prove nothing after it."""
+    pipeline = new_pipeline()
+    pipeline.process(records([line("start", 1)]), NOW_NS)
+    pipeline.process(records([die(2), line("start", 3, "d")]), NOW_NS)
+    later = parse_record(line("start", 100, "e"), HERE)
+    assert isinstance(later, Event)
+    with capture_logs():
+        connection = replace(HERE, opened_ns=later.time_ns)
+        pipeline.process([StreamOpened(connection, (later,))], NOW_NS)
+        answer_all(pipeline)
+        commit = pipeline.process([], NOW_NS)
+    assert routed_actions(commit) == ["die c", "gap here"]
+    gap = commit.notifications[1][0].events[0]
+    assert gap.actor.attributes["from"] == format_rfc3339(NOW_NS + 2 * 10**9)
+    assert (pipeline.position_ns, pipeline.is_continuous) == (later.time_ns, False)
 
 
 class Store:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -301,6 +302,28 @@ async def test_a_flood_while_a_death_waits() -> None:
         inspector.may_answer.set()
         await run.wait_until(lambda: len(run.told) == count + 1)
     assert run.told.count("die c") == 1
+
+
+async def test_the_end_of_a_session_is_idle_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the time for evidence is over while an inspection is under way."""
+    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 0)
+    inspector = HangingInspector()
+    waits: list[float | None] = []
+    wait = asyncio.wait
+
+    async def counted_wait(tasks: Any, *, timeout: float | None, return_when: str) -> Any:
+        waits.append(timeout)
+        if len(waits) == 5:
+            inspector.may_answer.set()
+        return await wait(tasks, timeout=timeout, return_when=return_when)
+
+    async with running(inspector) as run:
+        run.buffer.put(StreamOpened(PODMAN))
+        run.buffer.put_records(PODMAN, [line("start"), line("die", 1, 137)])
+        await run.wait_until(lambda: bool(run.worker.pipeline.questions))
+        monkeypatch.setattr(asyncio, "wait", counted_wait)
+        asyncio.get_running_loop().call_later(0.2, inspector.may_answer.set)
+    assert len(waits) < 5
 
 
 class EvictingOutbox:

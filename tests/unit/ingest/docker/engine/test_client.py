@@ -3,6 +3,10 @@
 import errno
 import grp
 import os
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -14,11 +18,14 @@ from yarl import URL
 from relay.ingest.docker.engine.client import (
     EngineUnavailable,
     clock_ahead_ns,
+    connect,
     describe_error,
     format_engine_time,
 )
+from relay.ingest.docker.engine.endpoint import Endpoint
 
 NOON_NS = 1795435200 * 10**9
+SSH_MODULE = "relay.ingest.docker.engine.ssh"
 NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
 
 
@@ -105,3 +112,27 @@ def test_a_closed_socket_that_cannot_be_examined(tmp_path: Path) -> None:
 def test_engine_times_have_nine_digits() -> None:
     """Engine times have nine digits, including leading zeros."""
     assert format_engine_time(1795416515_000000378) == "1795416515.000000378"
+
+
+class ImportThreads:
+    """Records which thread imports the module for ssh. Finds no module itself."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: object = None) -> None:
+        """Note who imports the module."""
+        if name == SSH_MODULE:
+            self.threads.append(threading.current_thread())
+
+
+async def test_ssh_is_imported_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its import takes long, and the event loop goes on meanwhile."""
+    finder = ImportThreads()
+    monkeypatch.delitem(sys.modules, SSH_MODULE, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    with suppress(EngineUnavailable):  # asyncssh is not installed
+        async with connect(Endpoint("ssh://user@127.0.0.1", None, None), lambda: NOON_NS):
+            pass
+    assert finder.threads
+    assert threading.main_thread() not in finder.threads
