@@ -1,13 +1,12 @@
 """Log output: readable lines on a terminal, JSON lines elsewhere.
 
 The event loop must never wait for a terminal that was paused or a pipe that nobody reads. Therefore
-a daemon writes its lines in a thread of their own, many at a time: it collects them for `LINGER_S`,
-since each time that thread wakes up it takes the interpreter from the event loop.
+the daemon's lines are written in a thread of their own. It collects them for `LINGER_S` and writes
+them together, because whenever that thread wakes up it takes the interpreter from the event loop.
 """
 
 import io
 import logging
-import queue
 import sys
 import threading
 from collections import deque
@@ -59,14 +58,9 @@ class LogOutput(logging.Handler):
         self._in_background = False
         self._lines: deque[LogLine] = deque()
         """The lines for the writing thread."""
-        self._awake = False
-        """Whether the writing thread knows that there are lines."""
-        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
-        """Wakes the writing thread: when there are lines, and when they must not wait longer.
-
-        A queue, and not an event, because logging may interrupt logging: its put is reentrant.
-        """
         self._closing = False
+        self._changed = threading.Condition()
+        """Guards the lines. Its lock is reentrant, because logging may interrupt logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line of a library."""
@@ -94,8 +88,9 @@ class LogOutput(logging.Handler):
         try:
             yield
         finally:
-            self._closing = True
-            self._signal_thread(times=2)  # one for a thread that waits for lines, one that lingers
+            with self._changed:
+                self._closing = True
+                self._changed.notify()
             writer.join(FLUSH_S)
             if not writer.is_alive():
                 self._in_background = False
@@ -105,30 +100,25 @@ class LogOutput(logging.Handler):
         if not self._in_background:
             self._write([line])
             return
-        lines = self._lines
-        if len(lines) >= MAX_QUEUED_LINES:
-            return
-        lines.append(line)
-        if not self._awake:
-            self._awake = True
-            self._signal_thread()
-        elif len(lines) == FLUSH_AT_LINES:
-            self._signal_thread()
-
-    def _signal_thread(self, times: int = 1) -> None:
-        for _ in range(times):
-            self._signals.put(None)
+        with self._changed:
+            if len(self._lines) >= MAX_QUEUED_LINES:
+                return
+            self._lines.append(line)
+            if len(self._lines) in (1, FLUSH_AT_LINES):
+                self._changed.notify()
 
     def _write_in_turns(self) -> None:
         """Wait for a line, linger, and write all that wait, until the output is closing."""
         closing = False
         while not closing:
-            self._signals.get()
-            with suppress(queue.Empty):
-                self._signals.get(timeout=LINGER_S)
-            self._awake = False
-            closing = self._closing
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines or self._closing)
+                self._changed.wait_for(self._must_flush, LINGER_S)
+                closing = self._closing
             self._write_waiting()
+
+    def _must_flush(self) -> bool:
+        return self._closing or len(self._lines) >= FLUSH_AT_LINES
 
     def _write_waiting(self) -> None:
         """Write the lines that wait now."""
