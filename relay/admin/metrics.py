@@ -126,21 +126,21 @@ class _Collector(Collector):
         self._backlog = backlog
 
     def collect(self) -> Iterator[Metric]:
-        yield self._build_info()
+        yield _gauge("build_info", "The version of relay.", "version", {__version__: 1})
         yield from self._reloads()
         yield from self._engines()
-        yield from self._engines_by_reason()
-        yield self._routes()
-        yield from self._destinations()
-        yield self._delivery_latency()
+        yield _counter(
+            "route_matches", "Events that the route matched.", "route", self._snapshot.route_matches
+        )
+        yield from self._attempts()
         yield from self._destination_status()
         yield from self._pending_deliveries()
-        yield self._store()
-
-    def _build_info(self) -> Metric:
-        build = GaugeMetricFamily("relay_build_info", "The version of relay.", labels=["version"])
-        build.add_metric([__version__], 1)
-        return build
+        yield _gauge(
+            "store_failing",
+            "Whether the store's disk fails, by reason.",
+            "reason",
+            {fault.value: fault is self._snapshot.store.reason for fault in StoreFault},
+        )
 
     def _reloads(self) -> Iterator[Metric]:
         reload = self._snapshot.reload
@@ -154,134 +154,123 @@ class _Collector(Collector):
             "When the configuration in force was read.",
             value=reload.loaded_ns / 1e9,
         )
-        reloads = CounterMetricFamily(
-            "relay_config_reloads", "Reloads of the configuration.", labels=["outcome"]
+        yield _counter(
+            "config_reloads",
+            "Reloads of the configuration.",
+            "outcome",
+            {"success": reload.successes, "failure": reload.failures},
         )
-        reloads.add_metric(["success"], reload.successes)
-        reloads.add_metric(["failure"], reload.failures)
-        yield reloads
 
     def _engines(self) -> Iterator[Metric]:
+        streams = self._snapshot.streams
         for name, help_text, count in _ENGINE_COUNTERS:
-            family = CounterMetricFamily(f"relay_{name}", help_text, labels=["engine"])
-            for engine, stream in self._snapshot.streams.items():
-                family.add_metric([engine], count(stream.counters))
-            yield family
-        is_open = GaugeMetricFamily(
-            "relay_stream_open", "Whether the engine's stream is open.", labels=["engine"]
+            counts = {engine: count(stream.counters) for engine, stream in streams.items()}
+            yield _counter(name, help_text, "engine", counts)
+        yield _gauge(
+            "stream_open",
+            "Whether the engine's stream is open.",
+            "engine",
+            {engine: stream.is_open for engine, stream in streams.items()},
         )
-        last_event = GaugeMetricFamily(
-            "relay_last_event_timestamp_seconds",
+        yield _gauge(
+            "last_event_timestamp_seconds",
             "The engine's time of the last event processed; 0 before the first.",
-            labels=["engine"],
+            "engine",
+            {engine: stream.counters.last_event_ns / 1e9 for engine, stream in streams.items()},
         )
-        for engine, stream in self._snapshot.streams.items():
-            is_open.add_metric([engine], stream.is_open)
-            last_event.add_metric([engine], stream.counters.last_event_ns / 1e9)
-        yield is_open
-        yield last_event
-
-    def _engines_by_reason(self) -> Iterator[Metric]:
-        for name, help_text, label, values, counts in _ENGINE_COUNTERS_BY_REASON:
+        for name, help_text, label, values, count_by in _ENGINE_COUNTERS_BY_REASON:
             family = CounterMetricFamily(f"relay_{name}", help_text, labels=["engine", label])
-            for engine, stream in self._snapshot.streams.items():
+            for engine, stream in streams.items():
                 for value in values:
-                    count = counts(stream.counters).get(value, 0)
-                    family.add_metric([engine, value], count)
+                    family.add_metric([engine, value], count_by(stream.counters).get(value, 0))
             yield family
 
-    def _routes(self) -> Metric:
-        matches = CounterMetricFamily(
-            "relay_route_matches", "Events that the route matched.", labels=["route"]
-        )
-        for route, count in self._snapshot.route_matches.items():
-            matches.add_metric([route], count)
-        return matches
-
-    def _destinations(self) -> Iterator[Metric]:
+    def _attempts(self) -> Iterator[Metric]:
+        by_name = self._snapshot.destination_counters
         attempts = CounterMetricFamily(
             "relay_delivery_attempts",
             "Delivery attempts, by outcome and reason.",
             labels=["destination", "outcome", "reason"],
         )
-        dead = CounterMetricFamily(
-            "relay_dead_letters",
-            "Deliveries given up and kept as dead letters.",
-            labels=["destination"],
-        )
-        failures = CounterMetricFamily(
-            "relay_template_failures",
-            "Templates that failed, so that the default was sent instead.",
-            labels=["destination"],
-        )
-        for name, counters in self._snapshot.destination_counters.items():
-            failures.add_metric([name], counters.template_failures)
-            for outcome, reason in OUTCOMES:
-                attempts.add_metric([name, outcome, reason], counters.attempts[outcome, reason])
-            dead.add_metric([name], counters.dead_letters)
-        yield attempts
-        yield dead
-        yield CounterMetricFamily(
-            "relay_dead_letters_removed",
-            "Deliveries given up because their destination is no longer configured.",
-            value=self._snapshot.removed_deliveries,
-        )
-        yield failures
-
-    def _delivery_latency(self) -> Metric:
         latencies = HistogramMetricFamily(
             "relay_delivery_latency_seconds",
             "The time from the event to the answer that accepted it.",
             labels=["destination"],
         )
-        for name, counters in self._snapshot.destination_counters.items():
+        for name, counters in by_name.items():
+            for outcome, reason in OUTCOMES:
+                attempts.add_metric([name, outcome, reason], counters.attempts[outcome, reason])
             buckets = list(zip(_LATENCY_BOUNDS, counters.latencies.cumulative_counts, strict=True))
             latencies.add_metric([name], buckets, counters.latencies.sum_s)
-        return latencies
+        yield attempts
+        yield _counter(
+            "dead_letters",
+            "Deliveries given up and kept as dead letters.",
+            "destination",
+            {name: counters.dead_letters for name, counters in by_name.items()},
+        )
+        yield CounterMetricFamily(
+            "relay_dead_letters_removed",
+            "Deliveries given up because their destination is no longer configured.",
+            value=self._snapshot.removed_deliveries,
+        )
+        yield _counter(
+            "template_failures",
+            "Templates that failed, so that the default was sent instead.",
+            "destination",
+            {name: counters.template_failures for name, counters in by_name.items()},
+        )
+        yield latencies
 
     def _destination_status(self) -> Iterator[Metric]:
-        failing = GaugeMetricFamily(
-            "relay_destination_failing",
+        statuses = self._snapshot.destination_status
+        yield _gauge(
+            "destination_failing",
             "Whether the destination failed several times in a row.",
-            labels=["destination"],
+            "destination",
+            {name: status.failing for name, status in statuses.items()},
         )
-        stopped = GaugeMetricFamily(
-            "relay_destination_stopped",
+        yield _gauge(
+            "destination_stopped",
             "Whether the destination asked for no more deliveries (410).",
-            labels=["destination"],
+            "destination",
+            {name: status.stopped for name, status in statuses.items()},
         )
-        for name, status in self._snapshot.destination_status.items():
-            failing.add_metric([name], status.failing)
-            stopped.add_metric([name], status.stopped)
-        yield failing
-        yield stopped
 
     def _pending_deliveries(self) -> Iterator[Metric]:
         if self._backlog is None:
             return
-        waiting = GaugeMetricFamily(
-            "relay_deliveries_pending", "Deliveries that wait to be sent.", labels=["destination"]
-        )
-        oldest = GaugeMetricFamily(
-            "relay_oldest_delivery_age_seconds",
-            "How long the oldest waiting delivery has waited; 0 if none waits.",
-            labels=["destination"],
-        )
         now_ns = self._snapshot.now_ns
-        for name in self._snapshot.destination_counters:
-            backlog = self._backlog.get(name, Backlog(0, now_ns))
-            waiting.add_metric([name], backlog.count)
-            # not negative for a delivery that was committed after the snapshot
-            oldest.add_metric([name], max(0, now_ns - backlog.oldest_ns) / 1e9)
-        yield waiting
-        yield oldest
-
-    def _store(self) -> Metric:
-        failing = GaugeMetricFamily(
-            "relay_store_failing",
-            "Whether the store's disk fails, by reason.",
-            labels=["reason"],
+        by_name = {
+            name: self._backlog.get(name, Backlog(0, now_ns))
+            for name in self._snapshot.destination_counters
+        }
+        yield _gauge(
+            "deliveries_pending",
+            "Deliveries that wait to be sent.",
+            "destination",
+            {name: backlog.count for name, backlog in by_name.items()},
         )
-        for fault in StoreFault:
-            failing.add_metric([fault], fault is self._snapshot.store.reason)
-        return failing
+        yield _gauge(
+            "oldest_delivery_age_seconds",
+            "How long the oldest waiting delivery has waited; 0 if none waits.",
+            "destination",
+            # not negative for a delivery that was committed after the snapshot
+            {name: max(0, now_ns - it.oldest_ns) / 1e9 for name, it in by_name.items()},
+        )
+
+
+def _counter(name: str, help_text: str, label: str, counts: Mapping[str, float]) -> Metric:
+    """Return a counter with one label, from the count for each of its values."""
+    family = CounterMetricFamily(f"relay_{name}", help_text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _gauge(name: str, help_text: str, label: str, readings: Mapping[str, float]) -> Metric:
+    """Return a gauge with one label, from the reading for each of its values."""
+    family = GaugeMetricFamily(f"relay_{name}", help_text, labels=[label])
+    for value, reading in readings.items():
+        family.add_metric([value], reading)
+    return family

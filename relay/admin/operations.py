@@ -235,15 +235,11 @@ class LocalOperations(AdminOperations):
             engines[name] = EngineStatus(checkpoint.position_ns if checkpoint else None)
         return DaemonStatus(engines)
 
-    async def on_count_dead_letters(self, selection: Selection) -> dict[str, int]:
-        """Perform `COUNT_DEAD_LETTERS`."""
-        return await self.outbox.count_dead_letters(selection)
-
     async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Perform `REPLAY_DEAD_LETTERS`."""
         count = await self.outbox.replay_dead_letters(selection, self.destinations, self.now())
         configured = self.destinations()
-        remaining = await self.on_count_dead_letters(selection)
+        remaining = await self.outbox.count_dead_letters(selection)
         # Only removed destinations: a replayed delivery may have become a dead letter again.
         left = {name: remaining[name] for name in remaining if name not in configured}
         return ReplayResult(count, left)
@@ -339,7 +335,7 @@ COUNT_DEAD_LETTERS: Operation[Selection, dict[str, int]] = Operation(
     "/api/dead/tally",
     SelectionRequest,
     dict[str, int],
-    LocalOperations.on_count_dead_letters,
+    lambda local, selection: local.outbox.count_dead_letters(selection),
     uses_store=True,
     timeout_s=DEAD_LETTERS_TIMEOUT_S,
 )

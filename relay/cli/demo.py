@@ -244,13 +244,9 @@ class RecordedEngine:
         app.router.add_get("/_ping", self._serve_ping)
         app.router.add_get("/{version}/info", self._serve_info)
         app.router.add_get("/{version}/events", self._serve_events)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.UnixSite(runner, str(socket)).start()
-        try:
+        async with _running(app) as runner:
+            await web.UnixSite(runner, str(socket)).start()
             yield
-        finally:
-            await runner.cleanup()
 
 
 class Receiver:
@@ -288,12 +284,18 @@ class Receiver:
         """Serve on a free port of loopback, and give the webhook's URL."""
         app = web.Application()
         app.router.add_post("/hook", self._receive)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
+        async with _running(app) as runner:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
             host, port = runner.addresses[0][:2]
             yield f"http://{host}:{port}/hook"
-        finally:
-            await runner.cleanup()
+
+
+@asynccontextmanager
+async def _running(app: web.Application) -> AsyncIterator[web.AppRunner]:
+    """Run an application as long as the context lasts; where it listens is up to the caller."""
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        yield runner
+    finally:
+        await runner.cleanup()

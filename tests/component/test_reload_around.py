@@ -25,6 +25,7 @@ from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import TIMEOUT_S, ChangeSignal
 from tests.component.webhook import Webhook
 from tests.support.certificates import Authority
+from tests.support.loopback import on_loopback
 
 ALIVE = {"name": "alive", "match": {"type": "relay", "action": "heartbeat"}, "to": "hook"}
 
@@ -69,7 +70,7 @@ async def test_an_engine_that_changes_in_a_burst(
         seen = await scrape_metrics(admin_socket)
     expected = [f"c-{number}-{each}" for number in range(20) for each in range(5)]
     assert sorted(webhook.summaries()) == sorted(expected)
-    assert len({bound_port.id for bound_port in webhook.received}) == 100
+    assert len({received.id for received in webhook.received}) == 100
     assert seen['relay_events_taken_in_total{engine="here"}'] == 100
 
 
@@ -163,14 +164,11 @@ class Chat:
     async def serving(self) -> AsyncIterator[str]:
         app = web.Application()
         app.router.add_post("/chat", self._receive)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}/chat"
-        finally:
-            self.released.set()
-            await runner.cleanup()
+        async with on_loopback(app) as url:
+            try:
+                yield f"{url}/chat"
+            finally:
+                self.released.set()
 
     async def _receive(self, request: web.Request) -> web.Response:
         self.messages.append(await request.text())
@@ -325,7 +323,7 @@ async def test_replay_after_a_destination_is_added_again(
         await daemon.reload(destinations={"hook": http_destination(url)})
         assert (await operations.replay_dead_letters(Selection())).count == 1
         await webhook.wait_for(lambda summaries: summaries == ["a", "a"])
-    assert len({bound_port.id for bound_port in webhook.received}) == 1
+    assert len({received.id for received in webhook.received}) == 1
 
 
 async def test_many_reloads_leave_nothing_behind(
