@@ -7,7 +7,7 @@ from typing import cast
 
 import msgspec
 
-from relay.core.event import Actor, Event
+from relay.core.event import Actor
 from relay.core.exchange import Request, Response
 from relay.core.notification import Notification, build_notification
 from relay.delivery.client import DestinationClient
@@ -18,6 +18,7 @@ from relay.destinations.http import HttpDestination
 from relay.store.outbox import Outbox
 from relay.store.records import IngestCommit
 from tests.component.observer import RecordingObserver
+from tests.support.events import make_event
 
 WAIT_S = 10
 Answer = Callable[[str], Response]
@@ -25,17 +26,8 @@ Answer = Callable[[str], Response]
 
 def sample_notification(number: int, subject: str = "a") -> Notification:
     """The notification of a container's death at time ``number``."""
-    event = Event(
-        id=f"evt_{number:032x}",
-        engine="here",
-        host="here",
-        type="container",
-        action="die",
-        detail=None,
-        scope="local",
-        time_ns=number,
-        actor=Actor(subject, subject, None, {}),
-    )
+    actor = Actor(subject, subject, None, {})
+    event = make_event(id=f"evt_{number:032x}", time_ns=number, actor=actor)
     return build_notification("route", event)
 
 

@@ -6,7 +6,7 @@ from time import time_ns
 import pytest
 
 from relay.core.counters import EngineCounters
-from relay.core.event import Actor, Event
+from relay.core.event import Actor
 from relay.core.notification import Include, Included, build_notification
 from relay.ingest.docker.engine.client import LOG_MAX_BYTES, connect
 from relay.ingest.docker.engine.endpoint import Endpoint
@@ -14,12 +14,11 @@ from relay.ingest.docker.enrichment import Enricher
 from relay.store.outbox import open_outbox
 from relay.store.records import IngestCommit
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
+from tests.support.events import make_event
 from tests.support.recording_receiver import RecordingReceiver
 
 INSPECTED = Answer(b'{"RestartCount": 3, "Config": {"Tty": false}}')
-CRASH = Event(
-    "evt_1", "here", "h", "container", "die", None, "local", 1, Actor("c/1", "web", "bb", {})
-)
+CRASH = make_event(actor=Actor("c/1", "web", "bb", {}))
 WANTED = Include(logs=5, inspect=("RestartCount",))
 
 

@@ -11,7 +11,7 @@ import structlog
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Actor, Event
+from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Actor
 from relay.core.exchange import Reason, Request, Response
 from relay.core.notification import Include, Included, Notification, build_notification
 from relay.delivery import filler
@@ -24,6 +24,7 @@ from relay.store.outbox import Outbox
 from relay.store.records import IngestCommit, Quota, Selection, subject_of
 from tests.component.delivery_worker import http_destination
 from tests.component.observer import RecordingObserver
+from tests.support.events import make_event
 from tests.support.profiles import examples
 from tests.support.virtual_time import StepWriter, open_step_outbox, run_in_virtual_time
 
@@ -232,14 +233,11 @@ class World:
     def _notification(self, subject: str, kind: str, length: int) -> Notification:
         number = next(self._numbers)
         is_heartbeat = kind == "heartbeat"
-        event = Event(
+        event = make_event(
             id=f"evt_{number:032x}",
             engine=RELAY_ENGINE if is_heartbeat else "here",
-            host="here",
             type=TYPE_RELAY if is_heartbeat else "container",
             action=HEARTBEAT if is_heartbeat else "die",
-            detail=None,
-            scope="local",
             time_ns=number,
             actor=Actor(subject, subject, None, {"text": "x" * length}),
         )

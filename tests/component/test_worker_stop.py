@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from relay.config import Rate
-from relay.core.event import Actor, Event
 from relay.core.exchange import Request, Response
 from relay.core.notification import build_notification
 from relay.delivery.client import DestinationClient
@@ -28,6 +27,7 @@ from tests.component.delivery_worker import (
 )
 from tests.component.observer import RecordingObserver
 from tests.component.wait import TIMEOUT_S
+from tests.support.events import make_event
 
 NOW_NS = 10**18
 SECRET = "hush-4711"
@@ -48,9 +48,7 @@ class EchoSender:
 
 
 def make_commit() -> IngestCommit:
-    actor = Actor("id", "web", None, {})
-    event = Event("evt_" + "0" * 32, "here", "here", "container", "die", None, "local", 1, actor)
-    return IngestCommit("here", None, [(build_notification("all", event), ["sink"])])
+    return IngestCommit("here", None, [(build_notification("all", make_event()), ["sink"])])
 
 
 def make_client(sender: EchoSender) -> DestinationClient:

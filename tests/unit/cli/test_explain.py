@@ -6,7 +6,8 @@ from importlib import import_module
 import msgspec
 import pytest
 
-from relay.core.event import Actor, Cause, Event
+from relay.core.event import Cause
+from tests.support.events import make_event
 from tests.unit.cli.cli_store import run
 
 DIE = {
@@ -83,19 +84,7 @@ def test_explain_reads_an_event_of_an_engine(end: str) -> None:
 
 def test_explain_reads_an_event_that_relay_sent() -> None:
     """Standard input may hold an event as receivers get it; its cause is kept."""
-    event = Event(
-        id="evt_1",
-        engine="here",
-        host="node-1",
-        type="container",
-        action="die",
-        detail=None,
-        scope="local",
-        time_ns=1,
-        actor=Actor("c0ffee", "web-1", None, {}),
-        cause=Cause.REQUESTED,
-        exit_code=3,
-    )
+    event = make_event(cause=Cause.REQUESTED, exit_code=3)
     result = run("explain", stdin=msgspec.json.encode(event))
     assert result.exit_code == 1
     assert result.output.startswith("container die 'web-1' (exit_code 3, cause requested)\n")

@@ -1,5 +1,6 @@
 """Events as Engine 26.1 sent them, and the worst that anybody could put into one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from relay.core.notification import (
     build_notification,
 )
 from relay.destinations.common.card import Card
+from tests.support.events import make_event
 
 
 def container_event(
@@ -31,14 +33,10 @@ def container_event(
     ``facts`` are `Event`'s further fields: ``cause``, ``exit_code``, ``health``, ``signal``.
     """
     wire_action = f"{action}: {detail}" if detail else action
-    return Event(
+    return make_event(
         id=make_event_id("here", time_ns, "container", wire_action, actor_id, attributes),
-        engine="here",
-        host="node-1",
-        type="container",
         action=action,
         detail=detail,
-        scope="local",
         time_ns=time_ns,
         actor=Actor(actor_id, attributes.get("name"), attributes.get("image"), attributes),
         **facts,
@@ -104,6 +102,22 @@ def crash_with_included(**included: Any) -> Notification:
     return msgspec.structs.replace(
         build_notification("crashed", CRASH, INCLUDE), included=Included(**included)
     )
+
+
+def crash_of(name: str, **facts: Any) -> Event:
+    """The crash of a container whose name, image and only label are this text."""
+    return with_fields(CRASH, actor=Actor("a", name, name, {"name": name}), **facts)
+
+
+def hostile_notification(attack: str, inspect: Mapping[str, object] | None = None) -> Notification:
+    """A crash in which every text that others choose is an attack."""
+    names = ("com.docker.compose.project", "com.docker.swarm.service.name", "name", attack)
+    actor = Actor(attack, attack, attack, dict.fromkeys(names, attack))
+    event = with_fields(CRASH, host=attack, health=attack, actor=actor)
+    made = crash_with_included(
+        logs=(attack,), health=attack, inspect=inspect or {attack: attack}, missing=attack
+    )
+    return msgspec.structs.replace(made, events=(event,))
 
 
 ALL_INCLUDED = crash_with_included(

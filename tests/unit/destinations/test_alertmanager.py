@@ -4,7 +4,6 @@ import json
 import re
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 
@@ -26,7 +25,9 @@ from tests.unit.destinations.samples import (
     UNHEALTHY,
     cards,
     container_event,
+    crash_of,
     crash_with_included,
+    hostile_notification,
     longest_cards,
     with_fields,
 )
@@ -168,8 +169,7 @@ def test_shows_title_and_text_of_the_configuration() -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_label_cannot_pass_for_another_fact(attack: str) -> None:
     """A line break in an image does not start a line of the description."""
-    event = with_fields(CRASH, actor=Actor("a", attack, attack, {}))
-    lines = annotations(build_notification("r", event))["description"].split("\n")
+    lines = annotations(build_notification("r", crash_of(attack)))["description"].split("\n")
     assert [line.split(": ")[0] for line in lines] == ["Host", "Image", "Exit code", "Cause"]
 
 
@@ -187,15 +187,11 @@ def test_no_hostile_text_becomes_markup(card: Card) -> None:
 def test_no_address_remains_a_link() -> None:
     """The colon of an address is replaced by a ratio sign, so no chat makes it a link."""
     address = "http://evil.example"
-    event = with_fields(CRASH, host=address, actor=Actor(address, address, address, {}))
-    made = crash_with_included(
-        logs=(address,), health=address, inspect={"a": address}, missing=address
-    )
-    expected = alert(Card(msgspec.structs.replace(made, events=(event,)), address, address))
+    expected = alert(Card(hostile_notification(address), address, address))
     shown = "http∶//evil.example"
     for name in ("summary", "description", "logs", "health_check", "not_included", "id", "image"):
         assert expected["annotations"][name] == shown
-    assert expected["annotations"]["inspect"] == f"a: {shown}"
+    assert expected["annotations"]["inspect"] == f"{shown}: {shown}"
     assert expected["labels"]["instance"] == expected["labels"]["container"] == shown
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from relay.config import Rate
-from relay.core.event import Actor, Event
+from relay.core.event import Event
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
 from relay.destinations import discord
@@ -29,10 +29,10 @@ from tests.unit.destinations.samples import (
     SAMPLE_CARDS,
     cards,
     container_event,
+    crash_of,
     crash_with_included,
     longest_cards,
     longest_notification,
-    with_fields,
 )
 
 MARKUP = (
@@ -224,9 +224,9 @@ def test_an_address_is_no_link() -> None:
 @pytest.mark.parametrize("attack", MARKUP)
 def test_no_markup_is_left_active(attack: str) -> None:
     """A backslash precedes every character that could start markup."""
-    event = with_fields(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
-    sent = embed(build_notification("r", event))
-    custom = message(Card(build_notification("r", event), attack, attack))["embeds"][0]
+    notification = build_notification("r", crash_of(attack, host=attack))
+    sent = embed(notification)
+    custom = message(Card(notification, attack, attack))["embeds"][0]
     for text in (*custom_text_lines(sent), *custom_text_lines(custom)):
         assert not ACTIVE & set(ESCAPE.sub("", text))
 

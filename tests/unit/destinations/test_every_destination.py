@@ -5,12 +5,10 @@ import re
 from collections.abc import Callable
 from functools import cache
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 
 from relay.config import DestinationConfig, Renderer
-from relay.core.event import Actor
 from relay.core.notification import Notification
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.catalog import DESTINATION_TYPES
@@ -20,13 +18,11 @@ from tests.unit.destinations.contract import contracts
 from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
-    CRASH,
     RESOLVED,
     SAMPLE_NOTIFICATIONS,
-    crash_with_included,
+    hostile_notification,
     longest_notification,
     notifications,
-    with_fields,
 )
 from tests.unit.destinations.test_catalog import fail_on_template_error
 from tests.unit.destinations.test_models import MINIMAL
@@ -58,16 +54,6 @@ def destination(kind: str, more: str = "") -> DestinationConfig:
 def cached_renderer(kind: str, more: str = "", *, colour: bool = False) -> Renderer:
     """The renderer that the daemon uses, built once for all tests."""
     return destination(kind, more).build_renderer((), fail_on_template_error, colour=colour)
-
-
-def hostile_notification(attack: str) -> Notification:
-    """A crash in which every text that others choose is an attack."""
-    labels = {"com.docker.compose.project": attack, "com.docker.swarm.service.name": attack}
-    event = with_fields(CRASH, host=attack, actor=Actor(attack, attack, attack, labels))
-    made = crash_with_included(
-        logs=(attack,), health=attack, inspect={attack: attack}, missing=attack
-    )
-    return msgspec.structs.replace(made, events=(event,))
 
 
 NOTIFICATIONS = (

@@ -5,12 +5,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 
 from relay.config import Rate
-from relay.core.event import Actor
 from relay.core.notification import build_notification
 from relay.destinations import googlechat
 from relay.destinations.common.card import HEALTH, LOGS, Card
@@ -18,7 +16,6 @@ from relay.destinations.googlechat import GoogleChatDestination
 from tests.unit.destinations.contract import EMOJI, TAGS, Contract
 from tests.unit.destinations.samples import (
     ATTACKS,
-    CRASH,
     CUSTOM_CARD,
     NOTIFICATIONS,
     OOM,
@@ -26,6 +23,7 @@ from tests.unit.destinations.samples import (
     SAMPLE_CARDS,
     cards,
     crash_with_included,
+    hostile_notification,
     longest_cards,
     with_fields,
 )
@@ -130,8 +128,7 @@ def test_shows_container_output() -> None:
 @pytest.mark.parametrize("attack", [*MARKUP, *ATTACKS])
 def test_no_tag_is_somebody_elses(attack: str) -> None:
     """No value and no custom text adds a tag."""
-    event = with_fields(CRASH, actor=Actor("a", attack, attack, {}), host=attack)
-    notification = msgspec.structs.replace(crash_with_included(logs=(attack,)), events=(event,))
+    notification = hostile_notification(attack)
     for card in (Card(notification), Card(notification, attack, attack)):
         for text in texts(card):
             assert not set("&<>") & set(ENTITY.sub("", OURS.sub("", text)))

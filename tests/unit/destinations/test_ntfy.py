@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from relay.core.event import Actor
 from relay.core.notification import build_notification
 from relay.destinations import ntfy
 from relay.destinations.common.card import Card
@@ -14,11 +13,10 @@ from relay.destinations.ntfy import NtfyDestination
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
 from tests.unit.destinations.contract import Contract
 from tests.unit.destinations.samples import (
-    CRASH,
     NOTIFICATIONS,
     RESOLVED,
+    crash_of,
     longest_cards,
-    with_fields,
 )
 
 ENCODED = "=?UTF-8?Q?fine=0AHost:_evil?="
@@ -57,8 +55,7 @@ def test_a_resolved_notification_is_green() -> None:
 
 def test_a_title_is_never_decoded() -> None:
     """A name that looks encoded by RFC 2047 introduces no line break."""
-    event = with_fields(CRASH, actor=Actor("a", ENCODED, None, {}))
-    for card in (Card(build_notification("r", event)), Card(NOTIFICATIONS[0], ENCODED)):
+    for card in (Card(build_notification("r", crash_of(ENCODED))), Card(NOTIFICATIONS[0], ENCODED)):
         title = message(card)["title"]
         assert title.startswith("=\u200b?UTF-8?Q?")
         assert "\n" not in decode_header(title)[0][0]

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 
@@ -28,6 +27,7 @@ from tests.unit.destinations.samples import (
     cards,
     container_event,
     crash_with_included,
+    hostile_notification,
     longest_cards,
     with_fields,
 )
@@ -227,17 +227,14 @@ def test_a_name_is_no_mention_and_no_link(attack: str) -> None:
 def test_no_address_remains_a_link() -> None:
     """The colon of an address is replaced by a ratio sign, so no chat makes it a link."""
     address = "http://evil.example"
-    event = with_fields(CRASH, host=address, actor=Actor("a", address, address, {}), engine="")
-    made = crash_with_included(
-        logs=(address,), health=address, inspect={"a": address}, missing=address
-    )
-    result = message(Card(msgspec.structs.replace(made, events=(event,)), address, address))
+    result = message(Card(hostile_notification(address), address, address))
     shown, details = "http∶//evil.example", result["payload"]["custom_details"]
     for name in ("summary", "source", "component"):
         assert result["payload"][name] == shown
-    for name in ("text", "host", "image", "not_included", "last_log_lines", "last_health_check"):
+    for name in ("text", "image", "not_included", "last_log_lines", "last_health_check"):
         assert details[name] == shown
-    assert details["inspect"] == {"a": shown}
+    assert details["host"] == f"{shown} (engine “here”)"
+    assert details["inspect"] == {shown: shown}
 
 
 @any_card

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from relay.config import Rate
-from relay.core.event import Actor, Event
+from relay.core.event import Event
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import slack
@@ -26,6 +26,7 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     OOM,
     RESOLVED,
+    crash_of,
     crash_with_included,
     longest_notification,
     notifications,
@@ -100,8 +101,7 @@ def test_shows_the_route_and_the_event() -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_cannot_pass_for_another_field(attack: str) -> None:
     """A line break in a label does not start a new line."""
-    event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
-    assert "\n" not in fields(event)["Image"]
+    assert "\n" not in fields(crash_of(attack))["Image"]
 
 
 def test_only_our_own_date_is_markup() -> None:

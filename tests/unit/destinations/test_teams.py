@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from relay.core.event import Actor
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import teams
@@ -18,15 +17,14 @@ from tests.unit.destinations.contract import Contract
 from tests.unit.destinations.messages import strings, without_objects
 from tests.unit.destinations.samples import (
     ATTACKS,
-    CRASH,
     CUSTOM_CARD,
     NOTIFICATIONS,
     RESOLVED,
     SAMPLE_CARDS,
     cards,
+    crash_of,
     crash_with_included,
     longest_cards,
-    with_fields,
 )
 
 FUNCTIONS = (
@@ -140,8 +138,7 @@ def test_shows_container_output_unchanged() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_text_is_a_function(function: str) -> None:
     """A space between the braces is the only change."""
-    event = with_fields(CRASH, actor=Actor("a", function, function, {}))
-    card = Card(build_notification("r", event), function, None)
+    card = Card(build_notification("r", crash_of(function)), function, None)
     assert not any(map(FUNCTION.search, texts(card)))
     assert function in [text.replace("{ {", "{{").removeprefix("Image: ") for text in texts(card)]
 
@@ -155,8 +152,7 @@ def test_other_braces_stay_as_they_are() -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_cannot_pass_for_another_fact(attack: str) -> None:
     """A line break in a label does not start a new line."""
-    event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
-    assert "\n" not in facts(Card(build_notification("r", event)))["Image"]
+    assert "\n" not in facts(Card(build_notification("r", crash_of(attack))))["Image"]
 
 
 @any_card

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from relay.config import Rate
-from relay.core.event import Actor, Event, Origin
+from relay.core.event import Event, Origin
 from relay.core.notification import build_notification
 from relay.core.text import utf16_length
 from relay.destinations import telegram
@@ -26,6 +26,7 @@ from tests.unit.destinations.samples import (
     OOM,
     RESOLVED,
     cards,
+    crash_of,
     crash_with_included,
     longest_cards,
     with_fields,
@@ -200,9 +201,9 @@ def test_a_blank_value_is_marked() -> None:
 @pytest.mark.parametrize("attack", [*ATTACKS, *FOUND])
 def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
     """A line break in a label does not start a new line."""
-    event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
-    assert "\n" not in facts(event)["Image"]
-    assert set(facts(event)) == {"Host", "Image", "Exit code", "Cause", "Time"}
+    shown = facts(crash_of(attack))
+    assert "\n" not in shown["Image"]
+    assert set(shown) == {"Host", "Image", "Exit code", "Cause", "Time"}
 
 
 @any_card

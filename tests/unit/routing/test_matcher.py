@@ -10,17 +10,10 @@ from relay.config import Field, Glob, Match, Not
 from relay.config.match_parser import parse_match
 from relay.core.event import Actor, Cause, Event, make_self_event
 from relay.routing.matcher import Matcher
+from tests.support.events import make_event
 from tests.unit.routing.reference_matcher import events, matches, reference_matches
 
-DEATH = Event(
-    id="evt_1",
-    engine="here",
-    host="node-1",
-    type="container",
-    action="die",
-    detail=None,
-    scope="local",
-    time_ns=1,
+DEATH = make_event(
     actor=Actor("c0ffee", "web-1", "bb:1", {"name": "web-1", "image": "bb:1", "tier": "web"}),
     cause=Cause.CRASHED,
     exit_code=137,

@@ -7,25 +7,16 @@ from hypothesis import strategies as st
 
 from relay.config import Route
 from relay.config.match_parser import parse_match
-from relay.core.event import Actor, Event, make_self_event
+from relay.core.event import Event, make_self_event
 from relay.routing.router import Router, RouteResult, Verdict
+from tests.support.events import make_event
 from tests.unit.routing.reference_matcher import events, matches, reference_matches
 
 ALL = parse_match({})
 RELAY = parse_match({"type": "relay"})
 NONE = parse_match({"type": "network"})
 DEATHS = parse_match({"action": "die"})
-DEATH = Event(
-    id="evt_1",
-    engine="here",
-    host="node-1",
-    type="container",
-    action="die",
-    detail=None,
-    scope="local",
-    time_ns=1,
-    actor=Actor("c0ffee", "web-1", "bb:1", {}),
-)
+DEATH = make_event()
 GAP = make_self_event("gap", engine="here", host="node-1", time_ns=1)
 
 

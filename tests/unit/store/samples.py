@@ -7,23 +7,18 @@ from pathlib import Path
 import msgspec
 
 from relay.core.checkpoint import Checkpoint
-from relay.core.event import Actor, Event, make_event_id
+from relay.core.event import Actor, make_event_id
 from relay.core.exchange import Delivered
 from relay.core.notification import Include, Notification, build_notification
 from relay.store.outbox import Outbox
 from relay.store.records import Ack, Delivery, IngestCommit, subject_of
+from tests.support.events import make_event
 
 
 def make_notification(number: int, container: str = "web") -> Notification:
     """The notification of the ``number``-th event of a container."""
-    event = Event(
+    event = make_event(
         id=make_event_id("here", number, "container", "die", container, {}),
-        engine="here",
-        host="node-1",
-        type="container",
-        action="die",
-        detail=None,
-        scope="local",
         time_ns=number,
         actor=Actor(container, container, "bb:1", {}),
     )

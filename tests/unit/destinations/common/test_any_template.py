@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from relay.config import Renderer
 from relay.config.templates.template import is_template
 from relay.core.errors import ConfigError
-from relay.core.event import Actor
 from relay.core.notification import Notification
 from relay.destinations.catalog import parse_config
 from tests.support.profiles import examples
@@ -22,11 +20,9 @@ from tests.unit.destinations.contract import contracts
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (
     ATTACKS,
-    CRASH,
-    crash_with_included,
+    hostile_notification,
     longest_notification,
     notifications,
-    with_fields,
 )
 from tests.unit.destinations.test_every_destination import (
     SERVICES,
@@ -165,17 +161,9 @@ def renderer_with_texts(kind: str, what: str | None) -> Renderer:
     return render
 
 
-def hostile_notification(attack: str) -> Notification:
-    """A crash in which every text that a template can use is an attack."""
-    event = with_fields(
-        CRASH,
-        host=attack,
-        health=attack,
-        actor=Actor(attack, attack, attack, {"name": attack, attack: attack}),
-    )
-    inspect = {"a": {"b": [attack, attack], attack: [attack, attack]}}
-    made = crash_with_included(logs=(attack,), health=attack, inspect=inspect, missing=attack)
-    return msgspec.structs.replace(made, events=(event,))
+def hostile_tree(attack: str) -> Notification:
+    """A `hostile_notification` whose inspect field is a tree of attacks."""
+    return hostile_notification(attack, {"a": {"b": [attack, attack], attack: [attack, attack]}})
 
 
 @every_service
@@ -183,7 +171,7 @@ def hostile_notification(attack: str) -> Notification:
 @pytest.mark.parametrize("attack", [attack for attack in ATTACKS if len(attack) < 100])
 def test_no_output_of_a_template_is_interpreted(kind: str, what: str, attack: str) -> None:
     """No text becomes a mention, a link or markup, even as a label's name or deep in a field."""
-    sent = json.loads(renderer_with_texts(kind, what)(hostile_notification(attack)).body)
+    sent = json.loads(renderer_with_texts(kind, what)(hostile_tree(attack)).body)
     contract = contracts()[kind]
     texts = list(contract.interpreted(sent))
     assert texts
@@ -203,7 +191,7 @@ def test_no_output_of_a_template_starts_a_line(kind: str, what: str, line_break:
     forged = [
         sum(
             line.strip(" *_`│").startswith(FORGED)
-            for text in strings(json.loads(render(hostile_notification(attack)).body))
+            for text in strings(json.loads(render(hostile_tree(attack)).body))
             for line in text.splitlines()
         )
         for render in (renderer_with_texts(kind, None), renderer_with_texts(kind, what))

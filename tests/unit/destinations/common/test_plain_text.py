@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from relay.core.event import Actor, Event, Origin
+from relay.core.event import Event, Origin
 from relay.core.notification import build_notification
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
@@ -19,6 +19,7 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     OOM,
     cards,
+    crash_of,
     crash_with_included,
     with_fields,
 )
@@ -118,8 +119,7 @@ def test_leaves_what_no_app_links(text: str) -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
     """A line break in a label does not start a new line."""
-    event = with_fields(CRASH, actor=Actor("a", attack, attack, {"name": attack}))
-    names = [line.split(":")[0] for line in lines(event)[:-2]]
+    names = [line.split(":")[0] for line in lines(crash_of(attack))[:-2]]
     assert names == ["Host", "Image", "Exit code", "Cause", "Time"]
 
 

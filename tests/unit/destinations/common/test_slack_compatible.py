@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from relay.core.event import Actor, Event, Origin
+from relay.core.event import Event, Origin
 from relay.core.notification import Notification, build_notification
 from relay.destinations.common import slack_compatible
 from relay.destinations.common.card import LOGS, Card
@@ -25,6 +25,7 @@ from tests.unit.destinations.samples import (
     OOM,
     RESOLVED,
     cards,
+    crash_of,
     crash_with_included,
     hostile,
     with_fields,
@@ -65,8 +66,7 @@ def details(notification: Notification) -> str:
 
 def named(name: str) -> Card:
     """A crash of a container with this name."""
-    actor = Actor("a", name, name, {})
-    return Card(build_notification("crashed", with_fields(CRASH, actor=actor)))
+    return Card(build_notification("crashed", crash_of(name)))
 
 
 def texts(card: Card) -> list[str]:
