@@ -18,7 +18,8 @@ LAST = "last"
 """A container that ends after all the others."""
 
 RUNS_MAX = 3
-"""How often the scenarios run, until the engine sends the events of the OOM kill in order."""
+"""The scenarios run again, at most this often, if an engine sends the death of the OOM kill
+first."""
 
 OUTCOME_TIMEOUT_S = 30.0
 

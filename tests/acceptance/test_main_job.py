@@ -28,7 +28,8 @@ EXPECTED = [
 RED = "#d0021b"
 
 RUNS_MAX = 3
-"""How often the events are caused, until the engine sends those of the OOM kill in order."""
+"""The events are caused again, at most this often, if the engine sends the death of the OOM kill
+first."""
 
 
 @dataclass(frozen=True, slots=True)

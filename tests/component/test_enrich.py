@@ -33,7 +33,7 @@ async def enrich(engine: ScriptedEngine, timeout_s: float = 60.0) -> Included | 
         enricher.enqueue(commit, await outbox.commit(commit, 1))
         worker = RecordingReceiver(outbox, "ops")
         while not (due := await outbox.fetch_due("ops", 2, 1)).deliveries:
-            while not worker.is_told:
+            while not worker.was_informed:
                 await asyncio.sleep(0.001)
             worker.clear()
         work.cancel()

@@ -19,6 +19,7 @@ from relay.dryrun.history import Recording
 from relay.dryrun.simulator import PlannedNotification, Simulator
 from tests.component.webhook import Webhook
 from tests.streams import read_records
+from tests.support.loopback import on_loopback
 
 PATIENCE_S = 20
 LOOPING = ["looping"] * 4
@@ -98,16 +99,11 @@ async def test_failures_are_retried() -> None:
 
     app = web.Application()
     app.router.add_post("/", hook)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        config = configured(f"http://127.0.0.1:{runner.addresses[0][1]}/", ", concurrency: 1")
+    async with on_loopback(app) as url:
+        config = configured(f"{url}/", ", concurrency: 1")
         summaries = await deliver(
             plan(config), config, make_console(), Shutdown(), make_monitor([], [])
         )
-    finally:
-        await runner.cleanup()
     assert (summaries["hook"].delivered, summaries["hook"].given_up) == (6, 1)
     assert summaries["hook"].reasons == {"unavailable": 1, "refused": 1}
 

@@ -2,8 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from tests.component.wait import ChangeSignal
+from tests.support.loopback import on_loopback
 
 DESTINATIONS = ("hook-a", "hook-b")
 """The webhooks that get all events."""
@@ -70,19 +70,11 @@ class Receiver:
         """Return how many different notifications about events of this type it has accepted."""
         return len(self._accepted[destination, kind])
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
+    def serving(self) -> AbstractAsyncContextManager[str]:
         """Serve on a free port; gives the URL to which a destination's name is appended."""
         app = web.Application()
         app.router.add_post("/{destination}", self._receive)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            host, port = runner.addresses[0][:2]
-            yield f"http://{host}:{port}"
-        finally:
-            await runner.cleanup()
+        return on_loopback(app)
 
     async def _receive(self, request: web.Request) -> web.Response:
         destination = request.match_info["destination"]

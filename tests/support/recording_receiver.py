@@ -1,4 +1,4 @@
-"""A delivery worker that only notes what the store tells it."""
+"""A delivery worker that only records what the store passes to it."""
 
 from collections.abc import Collection, Sequence
 
@@ -15,8 +15,8 @@ class RecordingReceiver:
         outbox.attach(destination, self)
 
     @property
-    def is_told(self) -> bool:
-        """Whether there is something to send or to fetch since `clear`."""
+    def was_informed(self) -> bool:
+        """Whether the store has passed on a delivery, a request or an outcome since `clear`."""
         return bool(self.committed or self.fetch_requests or self.acks)
 
     def clear(self) -> None:

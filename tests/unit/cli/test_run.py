@@ -36,8 +36,8 @@ def test_without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _loop_factory() is None
 
 
-def test_the_c_library_is_told_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both thresholds, so that neither adapts itself any longer."""
+def test_large_blocks_are_mapped_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """relay sets both thresholds of the C library, so that neither adapts itself any longer."""
     calls: list[tuple[int, int]] = []
 
     class Library:

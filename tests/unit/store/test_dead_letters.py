@@ -136,7 +136,7 @@ async def test_a_replay_wakes_its_worker(outbox: Outbox) -> None:
     await make_dead_letters(outbox, make_notification(1))
     workers = [RecordingReceiver(outbox, name) for name in destinations()]
     await outbox.replay_dead_letters(ALL, destinations, 500)
-    assert [worker.is_told for worker in workers] == [True, False]
+    assert [worker.was_informed for worker in workers] == [True, False]
 
 
 async def test_a_replay_is_not_held(outbox: Outbox) -> None:

@@ -69,7 +69,7 @@ async def test_nothing_is_kept_for_a_destination_without_a_worker(outbox: Outbox
     worker = RecordingReceiver(outbox, "ops")
     outbox.detach("ops")
     await outbox.commit(make_commit(make_notification(2)), 10)
-    assert not worker.is_told
+    assert not worker.was_informed
 
 
 async def test_a_commit_whose_caller_is_cancelled_is_passed_on(outbox: Outbox) -> None:

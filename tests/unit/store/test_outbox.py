@@ -181,10 +181,10 @@ async def test_a_commit_or_an_ack_wakes_the_worker(outbox: Outbox) -> None:
     for _ in range(2):
         ops.clear()
         (head,) = await fetch_due(outbox, 10)
-        assert not ops.is_told
+        assert not ops.was_informed
         await outbox.ack([Ack(head, Delivered())], 10, flush=True)
         assert ops.acks == [Ack(head, Delivered())]
-    assert not audit.is_told
+    assert not audit.was_informed
 
 
 async def test_a_delivery_is_held_for_what_it_is_to_include(outbox: Outbox) -> None:
@@ -202,7 +202,7 @@ async def test_a_delivery_is_held_for_what_it_is_to_include(outbox: Outbox) -> N
         with_include(make_notification(1)), included=Included(logs=("so it ended",))
     )
     await outbox.enrich(seqs, whole, 20)
-    assert worker.is_told
+    assert worker.was_informed
     for to in ("ops", "audit"):
         (delivery,) = await fetch_due(outbox, 20, to)
         assert delivery.notification == whole
