@@ -4,6 +4,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+HELP = """
+import sys
+from relay.cli import main
+try:
+    main()
+except SystemExit:
+    print(*sys.modules)
+"""
+"""Imports a command, and prints its help."""
+
 RUN = """
 import os, signal, sys
 from relay.cli import main
@@ -34,8 +46,18 @@ NOT_IMPORTED = {
     *("asyncssh", "cryptography", "aiodocker.ssh"),  # engines behind ssh://
     *("aiohttp.web", "aiohttp.web_app", "relay.admin.api", "relay.admin.http"),
     *("prometheus_client", "relay.admin.metrics"),
-    *("difflib", "rich"),
+    "difflib",
 }
+
+
+@pytest.mark.parametrize("name", ["rich", "jinja2", "prometheus_client", "aiohttp.web"])
+def test_relay_run_does_not_import(name: str) -> None:
+    """What a start does not need costs neither time nor memory, even where it is installed."""
+    arguments = [sys.executable, "-c", HELP, "run", "--help"]
+    ran = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=60)
+    imported = ran.stdout.split()
+    assert "relay.daemon.run" in imported
+    assert name not in imported
 
 
 def test_run_imports_only_what_the_configuration_needs(tmp_path: Path) -> None:
