@@ -107,7 +107,7 @@ def _parse_event(record: bytes, engine: str, cause: str | None) -> Event:
         return msgspec.structs.replace(event, cause=Cause(cause))
     if event.cause:
         return event
-    return ContainerTracker(ContainerRegistry()).on_event(event, {})[-1]
+    return ContainerTracker(ContainerRegistry()).on_event(event)[-1]
 
 
 def _parse_relay_event(record: bytes) -> Event | None:

@@ -25,7 +25,7 @@ from relay.dryrun.simulator import (
     format_event,
 )
 from relay.dryrun.suite import Case, Expectation, Suite
-from relay.ingest.docker.held import ParsedRecord
+from relay.ingest.docker.batch import ParsedRecord
 from relay.routing.matcher import Matcher
 from relay.routing.router import RouteResult, Verdict
 

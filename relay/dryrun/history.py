@@ -8,6 +8,7 @@ A recording is lines of JSON as ``docker events --format '{{json .}}'`` prints t
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,13 +19,14 @@ from relay.config import Config
 from relay.core.event import Event, ParseErrorKind
 from relay.core.framing import RECORD_MAX_BYTES, RecordSplitter
 from relay.dryrun.simulator import InputEvent, RoutedEvent, Simulator
+from relay.ingest.docker.batch import ParsedRecord
 from relay.ingest.docker.cursor import LOOKBACK_NS
-from relay.ingest.docker.engine.client import EngineUnavailable
-from relay.ingest.docker.engine.inspector import Inspector
+from relay.ingest.docker.engine import inspector
+from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineClient, EngineUnavailable
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.ingest.docker.engine.self_container import find_self_container
 from relay.ingest.docker.gaps import HISTORY_SIZE
-from relay.ingest.docker.held import ParsedRecord
 from relay.ingest.docker.stream import Connect
 
 TIMEOUT_S = 10.0
@@ -93,12 +95,21 @@ async def fetch_history(
         items = list(Recording(simulator, records))
         if records and not items:
             raise EngineUnavailable("answers, but not with events")
-        inspector = Inspector()
-        with inspector.use(client):
-            snapshots = await inspector.inspect_many(simulator.containers_to_inspect(items))
+        snapshots = await _inspect(client, simulator.containers_to_inspect(items), engine)
     batches = simulator.run(items, snapshots)
     events = [it for batch in batches for it in batch.routed if it.event.time_ns in period]
     return History(events, None if info.podman else _oldest_if_truncated(items, period))
+
+
+async def _inspect(
+    client: EngineClient, containers: Iterable[str], engine: str
+) -> dict[str, ContainerSnapshot]:
+    """Return the snapshots, by id, of those containers that the engine shows in time."""
+    found: dict[str, ContainerSnapshot] = {}
+    with suppress(*ENGINE_ERRORS):
+        async with asyncio.timeout(inspector.TIMEOUT_S):
+            await inspector.inspect_containers(client, containers, found.__setitem__, engine)
+    return found
 
 
 def _oldest_if_truncated(items: list[ParsedRecord | Event], period: range) -> int | None:

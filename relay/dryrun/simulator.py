@@ -18,10 +18,10 @@ from relay.config import Config
 from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Cause, Event
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable, truncate
+from relay.ingest.docker.batch import ParsedRecord
 from relay.ingest.docker.buffer import Connection, StreamOpened, parse_record
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord
-from relay.ingest.docker.held import ParsedRecord
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.matcher import Condition
 from relay.routing.router import Router, RouteResult
@@ -125,7 +125,7 @@ class Simulator:
         trial.process(items, 1)
         while questions := trial.questions:
             for question in questions:
-                if question.findings.needs_inspection:
+                if question.needs_inspection:
                     found.add(question.container)
                     trial.answer(question.event_id, None)
             trial.give_up_evidence(question.event_id for question in questions)

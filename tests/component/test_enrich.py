@@ -28,7 +28,7 @@ async def enrich(engine: ScriptedEngine, timeout_s: float = 60.0) -> Included | 
     endpoint = Endpoint(f"unix://{engine.socket}", None, None)
     async with engine.serve(), open_outbox(None) as outbox, connect(endpoint, time_ns) as client:
         await client.handshake()
-        enricher = Enricher(lambda: client, outbox, lambda: 2, EngineCounters(), timeout_s)
+        enricher = Enricher("here", lambda: client, outbox, lambda: 2, EngineCounters(), timeout_s)
         work = asyncio.create_task(enricher.run())
         enricher.enqueue(commit, await outbox.commit(commit, 1))
         worker = RecordingReceiver(outbox, "ops")

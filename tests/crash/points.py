@@ -60,7 +60,7 @@ _CALLS = {
     "cursor.admit": ("relay.ingest.docker.cursor:Cursor.admit", 12),
     "reconciler.snapshot": ("relay.ingest.docker.reconciler:Reconciler._reconcile", 1),
     "tracker.snapshot": ("relay.ingest.docker.containers.tracker:ContainerTracker.on_snapshot", 1),
-    "inspector.inspect": ("relay.ingest.docker.engine.inspector:Inspector.inspect_many", 3),
+    "inspector.inspect": ("relay.ingest.docker.engine.inspector:Inspector.inspect", 3),
     "enricher.enrich": ("relay.ingest.docker.enrichment:Enricher._include", 4),
     "pipeline.since": ("relay.ingest.docker.pipeline:EventPipeline.since_ns", 1),
     "pipeline.decide": ("relay.ingest.docker.pipeline:EventPipeline._decide", 2),

@@ -41,7 +41,7 @@ QUEUE_SIZE = 1000
 """How many notifications may wait. Any more could not be completed in time anyway."""
 
 QUEUE_BYTES = 16 * 2**20
-"""And about this much memory may they take, beside one that may be longer."""
+"""Approximate memory of those that wait, except the last of them, which may be longer."""
 
 LONG_LOG_BYTES = 64 * 1024
 """A longer log is parsed in a thread."""
@@ -73,7 +73,7 @@ class _Job(msgspec.Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """About how much memory it takes."""
+        """Approximate memory of its events."""
         return sum(map(event_bytes, self.notification.events))
 
 
@@ -82,17 +82,19 @@ class Enricher:
 
     def __init__(
         self,
-        engine: Callable[[], Engine | None],
+        engine: str,
+        client: Callable[[], Engine | None],
         outbox: Outbox,
         now: Callable[[], int],
         counters: EngineCounters,
         timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
-        """``engine`` returns the current connection to the engine, or None.
+        """``engine`` is the engine's name; ``client`` returns the connection to it, or None.
 
         ``now`` is the clock by which deliveries are due, in nanoseconds since 1970.
         """
         self._engine = engine
+        self._client = client
         self._outbox = outbox
         self._now = now
         self._counters = counters
@@ -115,7 +117,8 @@ class Enricher:
         """Complete notifications until cancelled."""
         async with asyncio.TaskGroup() as workers:
             for number in range(CONCURRENCY):
-                spawn(self._run_jobs(), f"enrichment worker {number}", workers)
+                name = f"engine {self._engine}: enrichment worker {number}"
+                spawn(self._run_jobs(), name, workers)
 
     async def _run_jobs(self) -> None:
         while True:
@@ -131,7 +134,7 @@ class Enricher:
         """Return what the engine answered before the deadline, and why the rest is missing."""
         if event.type != "container" or not event.actor.id:
             return Included(missing="only containers have logs, health checks and inspect fields")
-        engine = self._engine()
+        engine = self._client()
         if engine is None:
             return Included(missing="the engine is not connected")
         return await self._query(engine, event.actor.id, include, deadline_s)
@@ -174,9 +177,9 @@ class Enricher:
 
 
 async def _parse_log(body: bytes, *, framed: bool, max_lines: int) -> tuple[str, ...]:
-    """Return what `parse_log` does; a long log is parsed beside the event loop.
+    """Return what `parse_log` does, but parse a long log in a thread.
 
-    Whoever runs the container decides how long that takes: a second, if each frame has one byte.
+    If each frame has one byte, which the container decides, that takes a second.
     """
     parse = partial(parse_log, body, framed=framed, max_lines=max_lines)
     return parse() if len(body) <= LONG_LOG_BYTES else await asyncio.to_thread(parse)

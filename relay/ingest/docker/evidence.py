@@ -6,17 +6,17 @@ arrives with the stream, or does not. Meanwhile the worker processes the events 
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.core.clock import loop_time_s
 from relay.core.tasks import spawn
 from relay.ingest.docker.buffer import EventBuffer, Item
 from relay.ingest.docker.containers.questions import Question
-from relay.ingest.docker.engine import inspector as engine_inspector
-from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.inspector import Inspector
 from relay.ingest.docker.pipeline import EventPipeline
+
+if TYPE_CHECKING:
+    from relay.ingest.docker.engine.inspection import ContainerSnapshot
 
 EVIDENCE_WAIT_S = 3.0
 """How long a death waits for evidence of why the container died. Podman reports a stop after the
@@ -29,27 +29,21 @@ class EvidenceCollector:
     def __init__(self, pipeline: EventPipeline, inspector: Inspector) -> None:
         self._pipeline = pipeline
         self._inspector = inspector
-        self._slots = asyncio.Semaphore(engine_inspector.CONCURRENCY)
         self._inspections: dict[str, asyncio.Task[ContainerSnapshot | None]] = {}
         """Those under way, by the event that waits."""
         self._deadlines_s: dict[str, float] = {}
         """Until when each event waits for evidence, by the loop's clock."""
         self._taking: asyncio.Task[list[Item]] | None = None
 
-    @property
-    def is_collecting(self) -> bool:
-        """Whether an answer was missing when `collect` was last called."""
-        return bool(self._deadlines_s or self._inspections)
-
     def collect(self, questions: Iterable[Question]) -> None:
         """Request what was not requested yet. ``questions`` are all that are open."""
         deadlines_s: dict[str, float] = {}
         for question in questions:
-            id_, findings = question.event_id, question.findings
-            if findings.needs_inspection and id_ not in self._inspections:
+            id_ = question.event_id
+            if question.needs_inspection and id_ not in self._inspections:
                 name = f"engine {self._pipeline.engine}: inspection"
-                self._inspections[id_] = spawn(self._inspect(question.container), name)
-            if findings.awaits_evidence:
+                self._inspections[id_] = spawn(self._inspector.inspect(question.container), name)
+            if question.awaits_evidence:
                 deadlines_s[id_] = self._deadlines_s.get(id_, loop_time_s() + EVIDENCE_WAIT_S)
         self._deadlines_s = deadlines_s
 
@@ -76,7 +70,7 @@ class EvidenceCollector:
     async def finish(self) -> None:
         """Wait for the inspections under way, which is never long; pass on their answers.
 
-        Evidence cannot arrive any more.
+        Evidence can no longer arrive.
         """
         self._deadlines_s = {}
         while self._inspections:
@@ -105,11 +99,3 @@ class EvidenceCollector:
             inspection.cancel()
         if self._taking is not None:
             self._taking.cancel()
-
-    async def _inspect(self, container: str) -> ContainerSnapshot | None:
-        """Return what the engine shows; None if it shows nothing in time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(engine_inspector.TIMEOUT_S), self._slots:
-                found = await self._inspector.inspect_many([container])
-                return found.get(container)
-        return None

@@ -9,23 +9,13 @@ Nothing that waits can get lost: while anything does, the cursor stays where it 
 of these items, and forgets none of the events that pass (`relay.ingest.docker.cursor.Cursor.hold`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-
-import msgspec
+from collections.abc import Iterable
 
 from relay.core.checkpoint import REMEMBERED_EVENTS
 from relay.core.event import Event
-from relay.ingest.docker.buffer import (
-    Connection,
-    Item,
-    Record,
-    RecordsDropped,
-    StreamOpened,
-)
-from relay.ingest.docker.containers.inference import Snapshot
-from relay.ingest.docker.containers.questions import NOTHING_MISSING, Findings, Question
+from relay.ingest.docker.batch import BatchItem, ParsedRecord
+from relay.ingest.docker.containers.questions import Findings, Question
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
-from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 
 HELD_EVENTS_MAX = REMEMBERED_EVENTS * 7 // 8
 """While anything waits, at most this many events are taken in. That is fewer than a cursor
@@ -34,67 +24,6 @@ repeated all of them."""
 
 HELD_BYTES_MAX = 4 * 1024 * 1024
 """Nothing more is taken in while records of this size wait."""
-
-
-class ParsedRecord(msgspec.Struct, frozen=True, gc=False):
-    """A parsed record, and the connection that it came over."""
-
-    connection: Connection
-    event: Event | InvalidRecord
-    size_bytes: int = 0
-
-
-BatchItem = ParsedRecord | StreamOpened | RecordsDropped | Snapshot | Event
-"""An `Event` here is one of relay's own."""
-
-
-class Batch(msgspec.Struct):
-    """What the processing of every item of a batch may need."""
-
-    now_ns: int
-    snapshots: Mapping[str, ContainerSnapshot] | None
-    """If given, nothing waits: these are the answers, by container."""
-    following: Sequence[BatchItem] = ()
-    """Items after this batch, if they are known."""
-    events: list[Event] = msgspec.field(default_factory=list)
-    """The events to route."""
-    waiting: Sequence[BatchItem] = ()
-    """The items that waited before this batch."""
-    by_container: dict[str, dict[str, Event]] | None = None
-    """The new events of each container, by id; None until they are needed."""
-
-
-def parse_items(items: Iterable[Item | ParsedRecord]) -> list[BatchItem]:
-    """Return the items, with each record parsed."""
-    parsed: list[BatchItem] = []
-    for item in items:
-        if isinstance(item, Record):
-            connection, content = item.connection, item.content
-            event = parse_event(
-                content,
-                engine=connection.engine,
-                host=connection.host,
-                live_from_ns=connection.opened_ns,
-                podman=connection.podman,
-            )
-            parsed.append(ParsedRecord(connection, event, len(content)))
-        else:
-            parsed.append(item)
-    return parsed
-
-
-def new_events_by_container(
-    items: Iterable[BatchItem], is_known: Callable[[Event], bool]
-) -> dict[str, dict[str, Event]]:
-    """Return the events of each container that are not known yet, each once, by its id."""
-    found: dict[str, dict[str, Event]] = {}
-    for item in items:
-        if not isinstance(item, ParsedRecord):
-            continue
-        event = item.event
-        if isinstance(event, Event) and event.type == "container" and not is_known(event):
-            found.setdefault(event.actor.id, {}).setdefault(event.id, event)
-    return found
 
 
 class HeldItems:
@@ -110,6 +39,7 @@ class HeldItems:
         """What has to be answered before the items can be processed."""
         self._size_bytes = 0
         self._answers: dict[str, ContainerSnapshot | None] = {}
+        """The inspections, by the event that waits for them."""
         self._undecided: set[str] = set()
         """The ids of deaths for which no evidence came in time."""
 
@@ -134,27 +64,25 @@ class HeldItems:
         else:
             self.is_blocked = True
 
+    def ask(self, event: Event, findings: Findings) -> bool:
+        """Add the question for what is missing, and return True; False if nothing is missing."""
+        needs_inspection = findings.needs_inspection and event.id not in self._answers
+        awaits_evidence = findings.awaits_evidence and event.id not in self._undecided
+        if not (needs_inspection or awaits_evidence):
+            return False
+        self.questions.append(Question(event.id, event.actor.id, needs_inspection, awaits_evidence))
+        return True
+
     def answer(self, event_id: str, snapshot: ContainerSnapshot | None) -> None:
-        """Answer the question for an inspection; None if there was none."""
+        """Answer the question for an inspection; None if the engine did not show the container."""
         self._answers[event_id] = snapshot
 
     def give_up_evidence(self, event_ids: Iterable[str]) -> None:
-        """Decide these deaths without any further evidence."""
+        """Decide these deaths without further evidence."""
         self._undecided.update(event_ids)
 
-    def must_wait(self, event: Event, findings: Findings) -> bool:
-        """Whether an answer is missing; if so, adds the question."""
-        missing = Findings(
-            needs_inspection=findings.needs_inspection and event.id not in self._answers,
-            awaits_evidence=findings.awaits_evidence and event.id not in self._undecided,
-        )
-        if missing == NOTHING_MISSING:
-            return False
-        self.questions.append(Question(event.id, event.actor.id, missing))
-        return True
-
     def take_answer(self, event: Event) -> ContainerSnapshot | None:
-        """Return the inspection for an event that waits no longer."""
+        """Return the inspection for an event that no longer waits; None if there is none."""
         return self._answers.pop(event.id, None)
 
     def forget_answers(self) -> None:

@@ -18,6 +18,7 @@ from relay.core.checkpoint import Checkpoint
 from relay.core.counters import EngineCounters
 from relay.core.event import Event, GapReason
 from relay.core.notification import Notification
+from relay.ingest.docker.batch import Batch, BatchItem, ParsedRecord, parse_items
 from relay.ingest.docker.buffer import Connection, Item, RecordsDropped, StreamOpened
 from relay.ingest.docker.containers.inference import BlindWindow, Snapshot
 from relay.ingest.docker.containers.questions import (
@@ -33,20 +34,11 @@ from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord
 from relay.ingest.docker.engine.self_container import is_self_exec
 from relay.ingest.docker.gaps import DropReporter, Gap, GapDetector, make_gap_event
-from relay.ingest.docker.held import (
-    Batch,
-    BatchItem,
-    HeldItems,
-    ParsedRecord,
-    new_events_by_container,
-    parse_items,
-)
+from relay.ingest.docker.held import HeldItems
 from relay.routing.router import Router
 from relay.store.records import IngestCommit
 
 log = structlog.get_logger()
-
-_NO_SNAPSHOTS: Mapping[str, ContainerSnapshot] = {}
 
 
 class EventPipeline:
@@ -174,7 +166,7 @@ class EventPipeline:
         time.
         """
         self._backlog.extend(parse_items(items))
-        batch = Batch(now_ns, snapshots, following)
+        batch = Batch(now_ns, snapshots is None, snapshots or {}, following)
         self._decide(batch)
         self._report_drops(batch)
         return self._build_commit(self._route(batch.events))
@@ -184,7 +176,7 @@ class EventPipeline:
 
         It decides what still waits, and reports the drops that were held back.
         """
-        batch = Batch(now_ns, {})
+        batch = Batch(now_ns, may_wait=False)
         self._decide(batch)
         self._report_drops(batch, is_final=True)
         return self._build_commit(self._route(batch.events))
@@ -243,7 +235,7 @@ class EventPipeline:
                     self._open_cursor.release()
             while backlog and not (held.items and held.is_full(self._open_cursor.passed_count)):
                 self._apply(backlog.popleft(), batch)
-            hopeless = [each.event_id for each in held.questions if each.findings.awaits_evidence]
+            hopeless = [each.event_id for each in held.questions if each.awaits_evidence]
             if not backlog or not hopeless:
                 break
             held.give_up_evidence(hopeless)  # it cannot arrive before what waits is decided
@@ -274,23 +266,24 @@ class EventPipeline:
 
     def _on_event(self, record: ParsedRecord, event: Event, batch: Batch) -> None:
         """Accept an event, unless it has to wait."""
-        held, findings, is_doubtful = self._held, NOTHING_MISSING, event.action in DOUBTFUL_ACTIONS
+        held, cursor = self._held, self._open_cursor
         if self._gap_detector.expected_ids is not None:
-            gap = self._gap_detector.on_event(event, self._open_cursor)
+            gap = self._gap_detector.on_event(event, cursor)
             self._add_gap(gap, record.connection, batch)
+        findings, is_doubtful = NOTHING_MISSING, event.action in DOUBTFUL_ACTIONS
         if (
             (is_doubtful or held.containers)
             and event.type == "container"
             and event.actor.id
-            and not self._open_cursor.remembers(event)
+            and not cursor.remembers(event)
         ):
             must_wait = event.actor.id in held.containers
             if is_doubtful and not must_wait:
-                findings = self._tracker.assess(event, partial(self._later, event, batch))
-                if findings is not NOTHING_MISSING and batch.snapshots is None:
-                    must_wait = held.must_wait(event, findings)
+                find_later = partial(batch.find_later, event, self._backlog, cursor.remembers)
+                findings = self._tracker.assess(event, find_later)
+                must_wait = batch.may_wait and held.ask(event, findings)
             if must_wait:
-                self._open_cursor.hold()
+                cursor.hold()
                 held.keep(record)
                 return
         self._accept(event, findings, batch)
@@ -302,17 +295,20 @@ class EventPipeline:
         if not self._open_cursor.admit(event):
             self._on_known_event(event)
             return
-        counters.accepted += 1
-        counters.last_event_ns = event.time_ns
+        counters.count_event(event)
         if event.type != "container" or event.action not in FOLLOWED_ACTIONS:
             if not is_self_exec(event, self._own_container):  # accepted, but never routed
                 batch.events.append(event)
             return
-        snapshots = (
-            _NO_SNAPSHOTS if findings is NOTHING_MISSING else self._take_answer(event, batch)
+        inspected = None
+        if findings is not NOTHING_MISSING:
+            inspected = self._held.take_answer(event) or batch.snapshots.get(event.actor.id)
+        emitted = self._tracker.on_event(
+            event,
+            inspected,
+            blind_window=self._gap_detector.blind_window,
+            requested=findings.is_requested,
         )
-        window = self._gap_detector.blind_window
-        emitted = self._tracker.on_event(event, snapshots, window, requested=findings.is_requested)
         if len(emitted) > 1:  # one that the engine did not send, before this one
             counters.count_inferred(emitted)
         batch.events += emitted
@@ -323,26 +319,7 @@ class EventPipeline:
         if not cursor.is_before_start(event):
             self.counters.duplicates += 1
         elif cursor.is_empty:  # a stop that was requested before the start explains a death
-            self._tracker.on_event(event, _NO_SNAPSHOTS)
-
-    def _take_answer(self, event: Event, batch: Batch) -> Mapping[str, ContainerSnapshot]:
-        snapshot = self._held.take_answer(event)
-        return {event.actor.id: snapshot} if snapshot else batch.snapshots or _NO_SNAPSHOTS
-
-    def _later(self, event: Event, batch: Batch) -> Sequence[Event]:
-        """Return the new events of the same container that arrived after this one."""
-        if batch.by_container is None:
-            items = (*batch.waiting, *self._backlog, *batch.following)
-            if not items:
-                return ()
-            batch.by_container = new_events_by_container(items, self._open_cursor.remembers)
-        own = batch.by_container.get(event.actor.id)
-        if not own:
-            return ()
-        later = list(own.values())
-        if event.id in own:  # it was taken after the events were listed
-            del later[: list(own).index(event.id) + 1]
-        return later
+            self._tracker.on_event(event)
 
     def _on_stream_opened(self, opened: StreamOpened, batch: Batch) -> None:
         cursor, connection = self._open_cursor, opened.connection

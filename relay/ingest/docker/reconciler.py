@@ -185,7 +185,7 @@ class Reconciler:
         has_seen_none, last_error = True, None
         while True:
             page = _Page(remaining)
-            error = await inspect_containers(client, page.next_ids(), page.add)
+            error = await inspect_containers(client, page.next_ids(), page.add, connection.engine)
             has_seen_none = has_seen_none and not page.snapshots and error is not None
             last_error = error or last_error
             await self._publish(

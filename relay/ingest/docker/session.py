@@ -168,5 +168,5 @@ async def open_session(
     return EngineSession(
         IngestWorker(buffer, pipeline, inspector, outbox, context.now),
         reader,
-        Enricher(lambda: inspector.client, outbox, context.now, counters),
+        Enricher(name, lambda: inspector.client, outbox, context.now, counters),
     )

@@ -77,8 +77,7 @@ class IngestWorker:
         """
         gaps_before = self.pipeline.gap_count
         commit = self.pipeline.process(items, time_ns())
-        if self.pipeline.questions or collector.is_collecting:
-            collector.collect(self.pipeline.questions)
+        collector.collect(self.pipeline.questions)
         await self._commit(commit, on_commit)
         if self.pipeline.gap_count > gaps_before:
             self.buffer.gap_found.set()

@@ -8,11 +8,11 @@ cause out.
 
 Some engines report the request only after the ``die``. Docker before 26 sends ``stop`` after it,
 which matters if a label hides the signal. Podman (measured with 4.3) does not say which signal was
-sent, and does not send ``stop`` at every stop. But whoever stops a container also cleans it up, and
-so does the container's monitor: two ``cleanup`` follow the ``die`` within some 90 ms, and only one
-follows any other death. ``rm -f`` shows by a ``remove`` that comes sooner than anybody could have
+sent, and does not send ``stop`` at every stop. But the command that stops a container also cleans
+it up, and so does the container's monitor: two ``cleanup`` follow the ``die`` within some 90 ms,
+and only one follows any other death. ``rm -f`` shows by a ``remove`` that comes sooner than anybody could have
 noticed the death. The wait for this evidence ends when the container starts again or is removed, or
-when the worker has waited long enough (`relay.ingest.docker.worker`).
+when it has lasted long enough (`relay.ingest.docker.evidence`).
 """
 
 from collections.abc import Sequence

@@ -27,12 +27,12 @@ DOUBTFUL_ACTIONS = frozenset({"kill", "die"})
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """What the events that have arrived say about one of them, and what they do not."""
+    """What is known of an event from those that have arrived, and what is missing."""
 
     needs_inspection: bool = False
-    """Whether the container's inspection can change what the event means."""
+    """Whether an inspection of the container can change what the event means."""
     awaits_evidence: bool = False
-    """Whether events that are about to arrive can."""
+    """Whether events that are about to arrive can change it."""
     is_requested: bool = False
     """Whether later events prove that somebody asked for this death."""
 
@@ -45,11 +45,12 @@ _UNKNOWN_SIGNAL = Findings(needs_inspection=True)
 
 
 class Question(msgspec.Struct, frozen=True):
-    """An event that waits for an answer."""
+    """An event that waits for an inspection, for evidence, or for both."""
 
     event_id: str
     container: str
-    findings: Findings
+    needs_inspection: bool
+    awaits_evidence: bool
 
 
 def assess(

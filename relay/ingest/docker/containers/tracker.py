@@ -7,7 +7,7 @@ every death is reported once. It lives as long as the engine's session; its stat
 every batch, and the next session continues from there.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -79,18 +79,19 @@ class ContainerTracker:
     def on_event(
         self,
         event: Event,
-        snapshots: Mapping[str, ContainerSnapshot],
-        blind_window: BlindWindow | None = None,
+        inspected: ContainerSnapshot | None = None,
         *,
+        blind_window: BlindWindow | None = None,
         requested: bool = False,
     ) -> list[Event]:
         """Process one event and return the events to report. Call it once, in stream order.
 
-        A ``die`` gets its cause and its true exit code. ``requested`` says that a later event
-        proves a request; ``blind_window`` is the period in which a request may have been missed. An
-        event that reports an inferred death is suppressed. If inspection shows an ``oom`` that the
-        engine did not send, it precedes the ``die``. If the ``die`` did not come, it is inferred
-        when the container is removed.
+        A ``die`` gets its cause and its true exit code. ``inspected`` is the container as the
+        engine shows it now; ``requested`` says that a later event proves a request;
+        ``blind_window`` is the period in which a request may have been missed. An event that
+        reports an inferred death is suppressed. If the inspection shows an ``oom`` that the engine
+        did not send, it precedes the ``die``. If the ``die`` did not come, it is inferred when the
+        container is removed.
         """
         action, id_ = event.action, event.actor.id
         if event.type != "container" or action not in FOLLOWED_ACTIONS:
@@ -101,7 +102,6 @@ class ContainerTracker:
             return []
         if not id_:  # the container is unknown
             return _emit(self._new_container(event), event, None, blind_window)
-        inspected = snapshots.get(id_)
         container = self._state_with_names(event, inspected)
         if requested or (self.podman and action == "restart" and not container.is_dead):
             container = replace(container, requested_ns=event.time_ns)

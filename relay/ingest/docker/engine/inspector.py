@@ -1,8 +1,8 @@
 """Inspects single containers over the engine's current connection.
 
-Some events cannot be processed without an inspection (see `relay.ingest.docker.containers.cause`).
-Events wait for it, so it is limited in time: what the engine does not answer soon is left out, and
-the cause of a death may then stay unknown. Without a connection nothing is inspected.
+Some events cannot be processed without an inspection (`relay.ingest.docker.containers.questions`).
+Events wait for it, so it is limited in time: if the engine does not answer soon, the cause of a
+death may stay unknown. Without a connection nothing is inspected.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ CONCURRENCY = 4
 """How many containers are inspected at the same time."""
 
 TIMEOUT_S = 2
-"""How long all inspections together may take while events wait for them."""
+"""How long an inspection may take while events wait for it, with the wait for its turn."""
 
 CONTAINER_TIMEOUT_S = 10
 """How long the inspection of one container may take: one can hang while the others do not."""
@@ -33,6 +33,7 @@ class Inspector:
 
     def __init__(self) -> None:
         self._client: EngineClient | None = None
+        self._turns = asyncio.Semaphore(CONCURRENCY)
 
     @contextmanager
     def use(self, client: EngineClient) -> Iterator[None]:
@@ -48,26 +49,25 @@ class Inspector:
         """The client of the current connection; None if there is none."""
         return self._client
 
-    async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
-        """Return the snapshots, by id, of those containers that the engine shows in `TIMEOUT_S`."""
-        found: dict[str, ContainerSnapshot] = {}
-        ids = list(containers)
-        if ids and self._client is not None:
-            with suppress(*ENGINE_ERRORS):
-                async with asyncio.timeout(TIMEOUT_S):
-                    await inspect_containers(self._client, ids, found.__setitem__)
-        return found
+    async def inspect(self, container: str) -> ContainerSnapshot | None:
+        """Return the container's snapshot; None if the engine does not show it in `TIMEOUT_S`."""
+        with suppress(*ENGINE_ERRORS):
+            async with asyncio.timeout(TIMEOUT_S), self._turns:
+                if self._client is not None:
+                    return await self._client.snapshot(container)
+        return None
 
 
 async def inspect_containers(
     client: EngineClient,
     containers: Iterable[str],
     on_snapshot: Callable[[str, ContainerSnapshot], object],
+    engine: str,
 ) -> Exception | None:
     """Inspect these containers and call ``on_snapshot`` with the id and the snapshot of each.
 
-    A container whose inspection fails is left out; returns the last such error. Raises
-    `EngineRefused` if the engine allows no inspection at all.
+    ``engine`` is the engine's name. A container whose inspection fails is left out; returns the
+    last such error. Raises `EngineRefused` if the engine allows no inspection at all.
     """
     remaining = iter(containers)
     last_error: Exception | None = None
@@ -86,7 +86,8 @@ async def inspect_containers(
                 if snapshot is not None:
                     on_snapshot(container, snapshot)
 
-    tasks = [spawn(inspect_remaining(), "container inspection") for _ in range(CONCURRENCY)]
+    name = f"engine {engine}: container inspection"
+    tasks = [spawn(inspect_remaining(), name) for _ in range(CONCURRENCY)]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -114,5 +114,5 @@ DEAD = make_container_snapshot(started=0, finished=5, exit_code=3)
 def tracker_with_running() -> ContainerTracker:
     """Return a tracker that received the start of a container."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start"), {})
+    tracker.on_event(make_event("start"))
     return tracker

@@ -79,6 +79,7 @@ async def run_enricher(
 ) -> AsyncIterator[Enricher]:
     """Run an enricher."""
     enricher = Enricher(
+        "here",
         lambda: engine,
         cast("Outbox", outbox),
         lambda: NOW_NS,

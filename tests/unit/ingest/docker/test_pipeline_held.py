@@ -16,7 +16,7 @@ from relay.core.event import Cause, Event, format_rfc3339
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, Item, StreamOpened, parse_record
 from relay.ingest.docker.containers.inference import Snapshot
-from relay.ingest.docker.containers.questions import Findings, Question
+from relay.ingest.docker.containers.questions import Question
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.held import HELD_BYTES_MAX, HELD_EVENTS_MAX
@@ -53,6 +53,13 @@ def line(
 
 def die(number: float, id_: str = "c", code: int = 137) -> bytes:
     return line("die", number, id_, exitCode=str(code))
+
+
+def parse(record: bytes) -> Event:
+    """The event of a record."""
+    event = parse_record(record, HERE)
+    assert isinstance(event, Event)
+    return event
 
 
 def new_pipeline() -> EventPipeline:
@@ -100,7 +107,7 @@ def test_only_the_container_of_the_death_waits() -> None:
     commit = pipeline.process(records([*batch, die(2, "d", 3)]), NOW_NS)
     assert routed_actions(commit) == ["start c", "start d", "die d"]
     (question,) = pipeline.questions
-    assert (question.container, question.findings) == ("c", Findings(needs_inspection=True))
+    assert question == Question(parse(die(1)).id, "c", needs_inspection=True, awaits_evidence=False)
     more = pipeline.process(records([line("pause", 3), line("start", 3, "d")]), NOW_NS)
     assert routed_actions(more) == ["start d"]
     pipeline.answer(question.event_id, killed_for_memory("c", 0.9))
@@ -123,8 +130,7 @@ def test_a_question_without_an_answer() -> None:
 def test_events_of_other_objects_pass() -> None:
     """Also those of another type with the same id, and relay's own."""
     pipeline = new_pipeline()
-    own = parse_record(line("started", 3, type_="relay"), HERE)
-    assert isinstance(own, Event)
+    own = parse(line("started", 3, type_="relay"))
     items: list[Item] = [*records([die(1), line("create", 2, type_="volume")]), own]
     assert routed_actions(pipeline.process(items, NOW_NS)) == ["create c", "started c"]
 
@@ -174,7 +180,9 @@ def test_evidence_ends_the_wait() -> None:
         "start c",
         "start d",
     ]
-    assert [each.findings for each in pipeline.questions] == [Findings(awaits_evidence=True)]
+    assert [(each.needs_inspection, each.awaits_evidence) for each in pipeline.questions] == [
+        (False, True)
+    ]
     repeated = records([line("cleanup", 1.01)], PODMAN)
     assert routed_actions(pipeline.process(repeated, NOW_NS)) == []  # this is no second one
     commit = pipeline.process(records([line("cleanup", 1.03)], PODMAN), NOW_NS)
@@ -243,7 +251,7 @@ def test_evidence_that_cannot_arrive_is_not_awaited() -> None:
     assert routed_actions(commit)[-1] != "die e"
     assert "die c" in routed_actions(commit)
     (question,) = pipeline.questions
-    assert (question.container, question.findings) == ("e", Findings(needs_inspection=True))
+    assert (question.container, question.awaits_evidence) == ("e", False)
 
 
 def test_the_cursor_stays_where_the_first_death_waits() -> None:
@@ -268,8 +276,7 @@ def test_a_gap_behind_a_waiting_event_moves_the_cursor() -> None:
     pipeline = new_pipeline()
     pipeline.process(records([line("start", 1)]), NOW_NS)
     pipeline.process(records([die(2), line("start", 3, "d")]), NOW_NS)
-    later = parse_record(line("start", 100, "e"), HERE)
-    assert isinstance(later, Event)
+    later = parse(line("start", 100, "e"))
     with capture_logs():
         connection = replace(HERE, opened_ns=later.time_ns)
         pipeline.process([StreamOpened(connection, (later,))], NOW_NS)
@@ -364,12 +371,10 @@ def test_nothing_is_lost_or_told_twice(
             items = happened if step == "happen" else engine.connect(pipeline)
         store.commit(pipeline.process(items, NOW_NS))
     store.commit(pipeline.finish(NOW_NS))
-    expected = [parse_record(record, HERE) for _, record in engine.events]
+    expected = [parse(record) for _, record in engine.events]
     for id_ in "abcd":
         times = [each.time_ns for each in store.routed if each.actor.id == id_]
-        assert times == [
-            each.time_ns for each in expected if isinstance(each, Event) and each.actor.id == id_
-        ]
+        assert times == [each.time_ns for each in expected if each.actor.id == id_]
     assert not [event for event in store.routed if event.type == "relay"]
 
 
@@ -419,6 +424,6 @@ def test_a_question_is_a_value() -> None:
     """It names the event that waits, and the container to inspect."""
     pipeline = new_pipeline()
     pipeline.process(records([die(1)]), NOW_NS)
-    parsed = parse_record(die(1), HERE)
-    assert isinstance(parsed, Event)
-    assert list(pipeline.questions) == [Question(parsed.id, "c", Findings(needs_inspection=True))]
+    assert list(pipeline.questions) == [
+        Question(parse(die(1)).id, "c", needs_inspection=True, awaits_evidence=False)
+    ]

@@ -1,10 +1,10 @@
 """The ingest worker: batch by batch from the buffer into the store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -25,6 +25,9 @@ from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import CommitResult, IngestCommit
 from tests.component.wait import ChangeSignal
 
+if TYPE_CHECKING:
+    from relay.ingest.docker.engine.client import EngineClient
+
 NOW_NS = 1795420000_000000000
 HERE = Connection(engine="here", host="node-1", opened_ns=0, since_ns=0)
 PODMAN = replace(HERE, podman=True)
@@ -38,32 +41,33 @@ routes:
 """
 
 
-class FakeInspector(Inspector):
-    """Answers with these snapshots, and records the requests."""
+class FakeClient:
+    """An engine's client that shows these containers, and records the requests."""
 
     def __init__(self, *snapshots: ContainerSnapshot) -> None:
-        super().__init__()
-        self.requests: list[set[str]] = []
+        self.requests: list[str] = []
         self._snapshots = {snapshot.id: snapshot for snapshot in snapshots}
 
-    async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
-        self.requests.append(ids := set(containers))
-        return {id_: snapshot for id_, snapshot in self._snapshots.items() if id_ in ids}
+    async def snapshot(self, container: str) -> ContainerSnapshot | None:
+        """Return the container's snapshot, if there is one."""
+        self.requests.append(container)
+        return self._snapshots.get(container)
 
 
 class WorkerRun:
     """An ingest worker, and what it committed."""
 
-    def __init__(self, outbox: Outbox, inspector: Inspector | None = None) -> None:
+    def __init__(self, outbox: Outbox, client: FakeClient | None = None) -> None:
         self.commits: list[tuple[IngestCommit, CommitResult]] = []
         self.buffer = EventBuffer(2**24)
         self._changes = ChangeSignal()
         router = Router(parse_config(ROUTES, file="routes", environ={}, folder=Path()).routes)
         pipeline = EventPipeline("here", "oldest", router)
         pipeline.since_ns(NOW_NS)
-        self.worker = IngestWorker(
-            self.buffer, pipeline, inspector or FakeInspector(), outbox, lambda: NOW_NS
-        )
+        inspector = Inspector()
+        self._connection = ExitStack()
+        self._connection.enter_context(inspector.use(cast("EngineClient", client or FakeClient())))
+        self.worker = IngestWorker(self.buffer, pipeline, inspector, outbox, lambda: NOW_NS)
 
     def on_commit(self, commit: IngestCommit, result: CommitResult) -> None:
         """Record a commit."""
@@ -71,7 +75,7 @@ class WorkerRun:
         self._changes.notify()
 
     @property
-    def told(self) -> list[str]:
+    def routed(self) -> list[str]:
         """The action and the container of each event that was committed."""
         return [
             f"{event.action} {event.actor.id}"
@@ -80,9 +84,9 @@ class WorkerRun:
             for event in notification.events
         ]
 
-    async def wait_for(self, *told: str) -> None:
+    async def wait_for(self, *routed: str) -> None:
         """Return once these events were committed, in this order."""
-        await self.wait_until(lambda: self.told == list(told))
+        await self.wait_until(lambda: self.routed == list(routed))
 
     async def wait_until(self, holds: Callable[[], bool]) -> None:
         """Return once the condition holds after a commit."""
@@ -167,35 +171,36 @@ async def test_containers_are_inspected_before_their_deaths_are_processed() -> N
         stop_signal=None,
         hiding_labels=frozenset({"exitCode"}),
     )
-    inspector = FakeInspector(snapshot)
+    client = FakeClient(snapshot)
     async with open_outbox(None) as outbox:
-        run = WorkerRun(outbox, inspector)
+        run = WorkerRun(outbox, client)
         run.buffer.put_records(HERE, [line("die", 1, 0), line("pause", 2)])
         assert await run.run() == ["crashed"]
-    assert inspector.requests == [{"c"}]
+    assert client.requests == ["c"]
 
 
-class HangingInspector(FakeInspector):
-    """Answers only when the test lets it; of some containers never."""
+class HangingClient(FakeClient):
+    """Answers only when the test lets it; about some containers never."""
 
     def __init__(self, *snapshots: ContainerSnapshot, never: str = "") -> None:
         super().__init__(*snapshots)
         self.may_answer = asyncio.Event()
         self._never = never
 
-    async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
-        found = await super().inspect_many(containers)
-        if self._never in self.requests[-1]:
+    async def snapshot(self, container: str) -> ContainerSnapshot | None:
+        """Return the container's snapshot once the test allows it."""
+        found = await super().snapshot(container)
+        if container == self._never:
             await asyncio.Event().wait()
         await self.may_answer.wait()
         return found
 
 
 @asynccontextmanager
-async def running(inspector: Inspector | None = None) -> AsyncIterator[WorkerRun]:
+async def running(client: FakeClient | None = None) -> AsyncIterator[WorkerRun]:
     """Run a worker until the end of the block, and then until it has committed everything."""
     async with open_outbox(None) as outbox:
-        run = WorkerRun(outbox, inspector)
+        run = WorkerRun(outbox, client)
         task = asyncio.ensure_future(run.worker.run(run.on_commit))
         try:
             yield run
@@ -207,17 +212,17 @@ async def running(inspector: Inspector | None = None) -> AsyncIterator[WorkerRun
 
 async def test_an_inspection_holds_up_no_other_container() -> None:
     """The events of others are committed while it is under way; then those that waited."""
-    inspector = HangingInspector()
-    async with running(inspector) as run:
+    client = HangingClient()
+    async with running(client) as run:
         run.buffer.put_records(HERE, [line("start"), line("die", 1, 137), line("oom", 2)])
         run.buffer.put_records(HERE, [line("oom", 3, id_="d")])
         await run.wait_for("oom d")
         run.buffer.put_records(HERE, [line("oom", 4, id_="d")])
         await run.wait_for("oom d", "oom d")
-        assert run.told == ["oom d", "oom d"]
-        inspector.may_answer.set()
+        assert run.routed == ["oom d", "oom d"]
+        client.may_answer.set()
         await run.wait_for("oom d", "oom d", "die c", "oom c")
-    assert inspector.requests == [{"c"}]
+    assert client.requests == ["c"]
 
 
 async def test_one_inspection_that_hangs_holds_up_no_other(
@@ -225,9 +230,9 @@ async def test_one_inspection_that_hangs_holds_up_no_other(
 ) -> None:
     """Each has its own time. Without an answer the death is decided without one."""
     monkeypatch.setattr(engine_inspector, "TIMEOUT_S", 0.2)
-    inspector = HangingInspector(never="c")
-    inspector.may_answer.set()
-    async with running(inspector) as run:
+    client = HangingClient(never="c")
+    client.may_answer.set()
+    async with running(client) as run:
         for id_ in "cd":
             run.buffer.put_records(HERE, [line("start", id_=id_), line("die", 1, 137, id_)])
         await run.wait_for("die d", "die c")
@@ -236,12 +241,12 @@ async def test_one_inspection_that_hangs_holds_up_no_other(
 async def test_an_inspection_that_fails_ends_the_worker() -> None:
     """An unexpected error is not swallowed: what waits would wait for ever."""
 
-    class BrokenInspector(FakeInspector):
-        async def inspect_many(self, containers: Iterable[str]) -> dict[str, ContainerSnapshot]:
+    class BrokenClient(FakeClient):
+        async def snapshot(self, container: str) -> ContainerSnapshot | None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        async with running(BrokenInspector()) as run:
+        async with running(BrokenClient()) as run:
             run.buffer.put_records(HERE, [line("start"), line("die", 1, 137)])
 
 
@@ -258,7 +263,7 @@ async def test_a_death_waits_for_evidence() -> None:
         await run.wait_for("oom d", "oom d")
         run.buffer.put_records(PODMAN, [line("cleanup", 1.03), line("oom", 3)])
         await run.wait_for("oom d", "oom d", "oom c")
-    assert run.told == ["oom d", "oom d", "oom c"]
+    assert run.routed == ["oom d", "oom d", "oom c"]
 
 
 async def test_the_wait_for_evidence_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,42 +292,42 @@ async def test_the_end_of_a_session_waits_for_no_evidence(monkeypatch: pytest.Mo
     async with running() as run:
         run.buffer.put(StreamOpened(PODMAN))
         run.buffer.put_records(PODMAN, [line("start"), DIED])
-    assert run.told == ["die c"]
+    assert run.routed == ["die c"]
 
 
 async def test_a_flood_while_a_death_waits() -> None:
     """What is taken meanwhile is bounded; everything is committed once the answer is there."""
-    inspector = HangingInspector()
-    async with running(inspector) as run:
+    client = HangingClient()
+    async with running(client) as run:
         count = 3 * HELD_EVENTS_MAX
         flood = [line("oom", 2 + number / 1000, id_="d") for number in range(count)]
         run.buffer.put_records(HERE, [line("start"), line("die", 1, 137), *flood])
         await run.wait_until(lambda: run.worker.pipeline.is_full)
-        assert run.told == ["oom d"] * (HELD_EVENTS_MAX - 1)
-        inspector.may_answer.set()
-        await run.wait_until(lambda: len(run.told) == count + 1)
-    assert run.told.count("die c") == 1
+        assert run.routed == ["oom d"] * (HELD_EVENTS_MAX - 1)
+        client.may_answer.set()
+        await run.wait_until(lambda: len(run.routed) == count + 1)
+    assert run.routed.count("die c") == 1
 
 
 async def test_the_end_of_a_session_is_idle_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the time for evidence is over while an inspection is under way."""
     monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 0)
-    inspector = HangingInspector()
+    client = HangingClient()
     waits: list[float | None] = []
     wait = asyncio.wait
 
     async def counted_wait(tasks: Any, *, timeout: float | None, return_when: str) -> Any:
         waits.append(timeout)
         if len(waits) == 5:
-            inspector.may_answer.set()
+            client.may_answer.set()
         return await wait(tasks, timeout=timeout, return_when=return_when)
 
-    async with running(inspector) as run:
+    async with running(client) as run:
         run.buffer.put(StreamOpened(PODMAN))
         run.buffer.put_records(PODMAN, [line("start"), line("die", 1, 137)])
         await run.wait_until(lambda: bool(run.worker.pipeline.questions))
         monkeypatch.setattr(asyncio, "wait", counted_wait)
-        asyncio.get_running_loop().call_later(0.2, inspector.may_answer.set)
+        asyncio.get_running_loop().call_later(0.2, client.may_answer.set)
     assert len(waits) < 5
 
 

@@ -157,7 +157,7 @@ def test_each_death_is_reported_once(engine: Engine, data: st.DataObject) -> Non
             ]
             reported += tracker.on_snapshot(engine.snapshot(taken), None)
         if position < length and position not in lost:
-            reported += tracker.on_event(engine.events[position], {})
+            reported += tracker.on_event(engine.events[position])
             received.add(position)
         if position in restarts:
             tracker = restore_tracker(tracker)

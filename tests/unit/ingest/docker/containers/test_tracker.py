@@ -29,14 +29,14 @@ Step = str | tuple[str, int | None]
 def process_batch(
     tracker: ContainerTracker,
     events: list[Event],
-    snapshots: Mapping[str, ContainerSnapshot] | None = None,
+    inspected: ContainerSnapshot | None = None,
 ) -> list[Event]:
     """Return the events to report of a batch."""
     reported = []
     for place, event in enumerate(events):
         later = [each for each in events[place + 1 :] if each.actor.id == event.actor.id]
         requested = event.action == "die" and proves_requested(event, later, podman=tracker.podman)
-        reported += tracker.on_event(event, snapshots or {}, requested=requested)
+        reported += tracker.on_event(event, inspected, requested=requested)
     return reported
 
 
@@ -53,8 +53,7 @@ def find_causes(
         make_event(action, number, second=place / 20, labels=labels)
         for place, (action, number) in enumerate(pairs)
     ]
-    snapshots = {} if inspected is None else {"c": inspected}
-    reported = process_batch(new_tracker(podman=podman), events, snapshots)
+    reported = process_batch(new_tracker(podman=podman), events, inspected)
     return [event.cause for event in reported if event.action == "die"]
 
 
@@ -143,7 +142,7 @@ def test_the_true_exit_code_is_reported() -> None:
     """The reported exit code is the real one, not that of the label."""
     labels = {"exitCode": "0"}
     dead = make_container_snapshot(started=0, finished=4.9, exit_code=7, labels=labels)
-    (death,) = new_tracker().on_event(make_event("die", 0, second=5, labels=labels), {"c": dead})
+    (death,) = new_tracker().on_event(make_event("die", 0, second=5, labels=labels), dead)
     assert (death.exit_code, death.cause) == (7, C)
 
 
@@ -158,7 +157,7 @@ def test_the_true_exit_code_is_reported() -> None:
 def test_an_inspection_of_another_life_gives_no_exit_code(inspected: ContainerSnapshot) -> None:
     """The container started again, died again, or seems never to have died."""
     (death,) = new_tracker().on_event(
-        make_event("die", 0, second=5, labels={"exitCode": "0"}), {"c": inspected}
+        make_event("die", 0, second=5, labels={"exitCode": "0"}), inspected
     )
     assert (death.exit_code, death.cause) == (None, Cause.UNKNOWN)
 
@@ -174,8 +173,8 @@ def test_podmans_real_values_win_over_labels() -> None:
     """In Podman's events a label named like an attribute hides nothing."""
     labels = {"exitCode": "0"}
     tracker = new_tracker(podman=True)
-    tracker.on_event(make_event("start", labels=labels), {})
-    (death,) = tracker.on_event(make_event("die", 7, second=1), {})
+    tracker.on_event(make_event("start", labels=labels))
+    (death,) = tracker.on_event(make_event("die", 7, second=1))
     assert (death.exit_code, death.cause) == (7, C)
 
 
@@ -183,12 +182,12 @@ def test_an_oom_that_was_not_sent_precedes_its_death() -> None:
     """A late ``oom`` is not reported again; an ``oom`` of the next life is."""
     tracker = new_tracker()
     dead = make_container_snapshot(started=0, finished=4.9, exit_code=137, oom_killed=True)
-    oom, death = tracker.on_event(make_event("die", 137, second=5), {"c": dead})
+    oom, death = tracker.on_event(make_event("die", 137, second=5), dead)
     assert (oom.action, oom.origin, oom.time_ns) == ("oom", Origin.INFERRED, at(5))
     assert (death.action, death.cause, death.origin) == ("die", M, Origin.LIVE)
-    assert tracker.on_event(make_event("oom", second=4.8), {}) == []
-    tracker.on_event(make_event("start", second=6), {})
-    assert actions(tracker.on_event(make_event("oom", second=7), {})) == ["oom"]
+    assert tracker.on_event(make_event("oom", second=4.8)) == []
+    tracker.on_event(make_event("start", second=6))
+    assert actions(tracker.on_event(make_event("oom", second=7))) == ["oom"]
 
 
 def test_an_oom_that_was_sent_is_reported_once() -> None:
@@ -197,7 +196,7 @@ def test_an_oom_that_was_sent_is_reported_once() -> None:
     reported = process_batch(
         new_tracker(),
         [make_event("start"), make_event("oom", second=0.05), make_event("die", 137, second=0.1)],
-        {"c": dead},
+        dead,
     )
     assert actions(reported) == ["start", "oom", "die"]
     assert reported[-1].cause is M
@@ -208,17 +207,17 @@ def test_an_oom_that_was_sent_is_reported_once() -> None:
 def test_an_unreported_death_precedes_the_removal(ending: str, requested: bool) -> None:
     """A removal reports the missing death first; its late event is not reported."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start", labels={"tier": "web"}), {})
+    tracker.on_event(make_event("start", labels={"tier": "web"}))
     if requested:
-        tracker.on_event(make_event("kill", 15, second=4), {})
-    death, removal = tracker.on_event(make_event(ending, second=5), {})
+        tracker.on_event(make_event("kill", 15, second=4))
+    death, removal = tracker.on_event(make_event(ending, second=5))
     assert (death.action, death.origin, death.time_ns) == ("die", Origin.INFERRED, at(5))
     assert (death.exit_code, death.cause) == (None, R if requested else U)
     assert (death.engine, death.host, death.actor.id) == ("here", "node-1", "c")
     assert death.actor.attributes == {"tier": "web", "name": "web", "image": "bb:1"}
     assert removal.action == ending
-    assert tracker.on_event(make_event("die", 137, second=4.9), {}) == []
-    assert actions(tracker.on_event(make_event(ending, second=6), {})) == [ending]
+    assert tracker.on_event(make_event("die", 137, second=4.9)) == []
+    assert actions(tracker.on_event(make_event(ending, second=6))) == [ending]
     assert tracker.registry.list_all() == []
 
 
@@ -237,16 +236,16 @@ def test_a_removal_infers_no_other_death(ending: str, before: list[Event]) -> No
     """No death is inferred if the container is not known to run or the clock was set back."""
     tracker = new_tracker()
     process_batch(tracker, before)
-    assert actions(tracker.on_event(make_event(ending, second=5), {})) == [ending]
-    assert actions(tracker.on_event(make_event("die", 0, second=6), {})) == ["die"]
+    assert actions(tracker.on_event(make_event(ending, second=5))) == [ending]
+    assert actions(tracker.on_event(make_event("die", 0, second=6))) == ["die"]
 
 
 def test_a_removal_after_a_restart() -> None:
     """After a restart of relay, a removal still reports the missing death of a known container."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start"), {})
+    tracker.on_event(make_event("start"))
     tracker = restore_tracker(tracker)
-    assert actions(tracker.on_event(make_event("destroy", second=5), {})) == ["die", "destroy"]
+    assert actions(tracker.on_event(make_event("destroy", second=5))) == ["die", "destroy"]
 
 
 @pytest.mark.parametrize(
@@ -255,9 +254,9 @@ def test_a_removal_after_a_restart() -> None:
 def test_a_death_whose_request_may_have_been_missed(exit_code: int | None, cause: Cause) -> None:
     """If a request may have been missed and the death seems requested, its cause is unknown."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start"), {})
+    tracker.on_event(make_event("start"))
     (death,) = tracker.on_event(
-        make_event("die", exit_code, second=20), {}, BlindWindow(at(10), at(15))
+        make_event("die", exit_code, second=20), blind_window=BlindWindow(at(10), at(15))
     )
     assert death.cause is cause
 
@@ -265,16 +264,18 @@ def test_a_death_whose_request_may_have_been_missed(exit_code: int | None, cause
 def test_a_blind_window_in_an_earlier_life_explains_no_death() -> None:
     """A request that may have been missed before the last start does not count."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start", second=16), {})
-    (death,) = tracker.on_event(make_event("die", 143, second=20), {}, BlindWindow(at(10), at(15)))
+    tracker.on_event(make_event("start", second=16))
+    (death,) = tracker.on_event(
+        make_event("die", 143, second=20), blind_window=BlindWindow(at(10), at(15))
+    )
     assert death.cause is C
 
 
 def test_containers_are_independent() -> None:
     """A request to one container does not explain the death of another."""
     tracker = new_tracker()
-    tracker.on_event(make_event("kill", 9, id_="a"), {})
-    (death,) = tracker.on_event(make_event("die", 137, id_="b"), {})
+    tracker.on_event(make_event("kill", 9, id_="a"))
+    (death,) = tracker.on_event(make_event("die", 137, id_="b"))
     assert death.cause is C
 
 
@@ -290,14 +291,14 @@ def test_containers_are_independent() -> None:
 def test_other_events_are_reported_unchanged(event: Event) -> None:
     """Events of other types and with other actions are reported unchanged."""
     tracker = new_tracker()
-    assert tracker.on_event(event, {}) == [event]
+    assert tracker.on_event(event) == [event]
     assert tracker.registry.list_all() == []
 
 
 def test_a_death_without_a_container_id() -> None:
     """Without an id, only the exit code gives the cause, and no state is kept."""
     tracker = new_tracker()
-    (death,) = tracker.on_event(make_event("die", 1, id_=""), {})
+    (death,) = tracker.on_event(make_event("die", 1, id_=""))
     assert death.cause is C
     assert tracker.registry.list_all() == []
 
@@ -305,8 +306,8 @@ def test_a_death_without_a_container_id() -> None:
 def test_the_state_of_a_container() -> None:
     """The state has the container's current names, and its labels without other attributes."""
     tracker = new_tracker()
-    tracker.on_event(make_event("create", labels={"tier": "web", "signal": "1"}), {})
-    tracker.on_event(msgspec.structs.replace(make_event("rename"), actor=named("db", None)), {})
+    tracker.on_event(make_event("create", labels={"tier": "web", "signal": "1"}))
+    tracker.on_event(msgspec.structs.replace(make_event("rename"), actor=named("db", None)))
     known = tracker.registry.get("c")
     assert known is not None
     assert (known.name, known.image, known.labels) == ("db", "bb:1", {"tier": "web"})
@@ -323,7 +324,7 @@ def test_an_inspection_updates_the_whole_state() -> None:
     tracker = new_tracker()
     tracker.on_event(
         make_event("kill", 10),
-        {"c": make_container_snapshot(started=0, labels={"signal": "10"}, stop_signal=12)},
+        make_container_snapshot(started=0, labels={"signal": "10"}, stop_signal=12),
     )
     known = tracker.registry.get("c")
     assert known is not None
@@ -333,20 +334,20 @@ def test_an_inspection_updates_the_whole_state() -> None:
 def test_a_stop_signal_is_inspected_once() -> None:
     """Also the usual one is remembered, so that no later signal needs an inspection."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start"), {})
+    tracker.on_event(make_event("start"))
     signalled = make_event("kill", 10, second=1)
     assert tracker.assess(signalled, tuple).needs_inspection
-    tracker.on_event(signalled, {"c": make_container_snapshot(started=0)})
+    tracker.on_event(signalled, make_container_snapshot(started=0))
     assert tracker.assess(make_event("kill", 12, second=2), tuple) == NOTHING_MISSING
-    (death,) = tracker.on_event(make_event("die", 138, second=3), {})
+    (death,) = tracker.on_event(make_event("die", 138, second=3))
     assert death.cause is Cause.CRASHED
 
 
 def test_a_death_that_is_not_reported_needs_no_answer() -> None:
     """It was inferred: before, or when the container was removed."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start", id_="a"), {})
-    tracker.on_event(make_event("destroy", id_="a", second=1), {})
+    tracker.on_event(make_event("start", id_="a"))
+    tracker.on_event(make_event("destroy", id_="a", second=1))
     assert tracker.assess(make_event("die", 137, id_="a"), tuple) == NOTHING_MISSING
     tracker.on_snapshot(make_snapshot(make_container_snapshot(started=0, finished=5)), None)
     assert tracker.assess(make_event("die", 137, second=5), tuple) == NOTHING_MISSING
@@ -362,7 +363,7 @@ def test_the_causes_of_a_recorded_stream(engine: str, cut: bool) -> None:
     for line in read_records(engine):
         event = parse_event(line, engine=engine, host=engine, live_from_ns=0)
         assert isinstance(event, Event)
-        for reported in tracker.on_event(event, {}):
+        for reported in tracker.on_event(event):
             if reported.action == "die" and reported.actor.name:
                 found.setdefault(reported.actor.name, set()).add(reported.cause)
         if cut:

@@ -32,10 +32,10 @@ def test_a_container_that_seems_never_to_have_run(
 ) -> None:
     """Podman, after a reboot of its host: it died, which is reported once."""
     tracker = new_tracker(podman=True)
-    tracker.on_event(make_event("die", 0, second=-50), {})
-    tracker.on_event(make_event("start"), {})
+    tracker.on_event(make_event("die", 0, second=-50))
+    tracker.on_event(make_event("start"))
     if requested:
-        tracker.on_event(make_event("stop", second=900), {})
+        tracker.on_event(make_event("stop", second=900))
     (end,) = tracker.on_snapshot(make_snapshot(inspected), None)
     assert (end.action, end.origin, end.time_ns) == ("die", Origin.INFERRED, at(1000))
     cause = Cause.REQUESTED if requested else Cause.UNKNOWN
@@ -51,11 +51,11 @@ def test_the_next_life_of_a_container_that_was_reset() -> None:
     """It ends by a death of its own, whether an event or a snapshot shows it."""
     tracker = tracker_with_running()
     tracker.on_snapshot(make_snapshot(make_container_snapshot()), None)
-    tracker.on_event(make_event("start", second=1100), {})
-    assert actions(tracker.on_event(make_event("die", 3, second=1200), {})) == ["die"]
+    tracker.on_event(make_event("start", second=1100))
+    assert actions(tracker.on_event(make_event("die", 3, second=1200))) == ["die"]
     tracker = tracker_with_running()
     tracker.on_snapshot(make_snapshot(make_container_snapshot()), None)
-    tracker.on_event(make_event("start", second=1100), {})
+    tracker.on_event(make_event("start", second=1100))
     (death,) = tracker.on_snapshot(
         make_snapshot(
             make_container_snapshot(started=1100, finished=1200, exit_code=3), second=2000
@@ -69,15 +69,15 @@ def test_the_next_life_of_a_container_that_was_reset() -> None:
 def test_a_container_that_starts_around_a_snapshot_was_not_reset(started: float) -> None:
     """The snapshot was taken before it, by clocks that are not quite equal."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start", second=started), {})
+    tracker.on_event(make_event("start", second=started))
     assert tracker.on_snapshot(make_snapshot(make_container_snapshot()), None) == []
-    assert actions(tracker.on_event(make_event("die", 3, second=1200), {})) == ["die"]
+    assert actions(tracker.on_event(make_event("die", 3, second=1200))) == ["die"]
 
 
 def test_a_container_whose_death_counts_as_reported_was_not_reset() -> None:
     """The snapshot shows when it died."""
     tracker = ContainerTracker(ContainerRegistry(reported_until_ns=at(6)))
-    tracker.on_event(make_event("start"), {})
+    tracker.on_event(make_event("start"))
     assert tracker.on_snapshot(make_snapshot(DEAD), None) == []
 
 
@@ -88,6 +88,6 @@ def test_a_running_container_was_not_reset() -> None:
         == []
     )
     tracker = tracker_with_running()
-    tracker.on_event(make_event("die", 0, second=1), {})
+    tracker.on_event(make_event("die", 0, second=1))
     assert tracker.on_snapshot(make_snapshot(make_container_snapshot()), None) == []
     assert new_tracker().on_snapshot(make_snapshot(make_container_snapshot()), None) == []

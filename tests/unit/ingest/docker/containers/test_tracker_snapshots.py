@@ -42,7 +42,7 @@ def test_a_death_inferred_again_has_the_same_id() -> None:
 def test_a_received_death_is_not_inferred() -> None:
     """A death that an event reported is not inferred: its time is before that of the event."""
     tracker = tracker_with_running()
-    tracker.on_event(make_event("die", 3, second=5.01), {})
+    tracker.on_event(make_event("die", 3, second=5.01))
     assert tracker.on_snapshot(make_snapshot(DEAD), None) == []
     assert tracker.is_known_dead("c")
 
@@ -54,18 +54,18 @@ def test_the_event_of_an_inferred_death_is_not_reported(restart: bool) -> None:
     tracker.on_snapshot(make_snapshot(DEAD), None)
     if restart:
         tracker = restore_tracker(tracker)
-    assert tracker.on_event(make_event("die", 3, second=5.1), {}) == []
+    assert tracker.on_event(make_event("die", 3, second=5.1)) == []
 
 
 def test_a_death_after_the_inferred_one_is_reported() -> None:
     """If a start is between the two, whether an event or a snapshot showed it, the death is new."""
     tracker = tracker_with_running()
     tracker.on_snapshot(make_snapshot(DEAD), None)
-    tracker.on_event(make_event("start", second=6), {})
-    assert actions(tracker.on_event(make_event("die", 3, second=7), {})) == ["die"]
+    tracker.on_event(make_event("start", second=6))
+    assert actions(tracker.on_event(make_event("die", 3, second=7))) == ["die"]
     tracker = tracker_with_running()
     tracker.on_snapshot(make_snapshot(make_container_snapshot(started=6, finished=5)), None)
-    assert actions(tracker.on_event(make_event("die", 3, second=7), {})) == ["die"]
+    assert actions(tracker.on_event(make_event("die", 3, second=7))) == ["die"]
 
 
 def test_late_events_after_a_snapshot() -> None:
@@ -84,10 +84,7 @@ def test_late_events_after_a_snapshot() -> None:
         make_event("die", 137, second=8),
     ]
     reported = [
-        event.time_ns
-        for one in late
-        for event in tracker.on_event(one, {})
-        if one.action != "start"
+        event.time_ns for one in late for event in tracker.on_event(one) if one.action != "start"
     ]
     assert reported == [at(1), at(2), at(7), at(8)]
 
@@ -99,7 +96,7 @@ def test_a_life_too_short_for_podmans_clock() -> None:
     (death,) = tracker.on_snapshot(make_snapshot(short), None)
     assert death.time_ns == at(5)
     assert tracker.on_snapshot(make_snapshot(short), None) == []
-    assert tracker.on_event(make_event("die", 0, second=5.02), {}) == []
+    assert tracker.on_event(make_event("die", 0, second=5.02)) == []
 
 
 def short_lived(started: float, finished: float) -> ContainerSnapshot:
@@ -124,14 +121,14 @@ def test_an_inferred_kill_for_memory_is_reported_once() -> None:
     dead = make_container_snapshot(started=0, finished=5, exit_code=137, oom_killed=True)
     oom, death = tracker.on_snapshot(make_snapshot(dead), None)
     assert (oom.action, death.action, death.cause) == ("oom", "die", Cause.OOM)
-    assert tracker.on_event(make_event("oom", second=4.9), {}) == []
-    assert tracker.on_event(make_event("die", 137, second=5.1), {}) == []
+    assert tracker.on_event(make_event("oom", second=4.9)) == []
+    assert tracker.on_event(make_event("die", 137, second=5.1)) == []
 
 
 def test_a_request_explains_an_unreported_death() -> None:
     """A request explains the inferred death, and no later one."""
     tracker = tracker_with_running()
-    tracker.on_event(make_event("kill", 15, second=4), {})
+    tracker.on_event(make_event("kill", 15, second=4))
     (death,) = tracker.on_snapshot(make_snapshot(DEAD), None)
     assert death.cause is Cause.REQUESTED
     known = tracker.registry.get("c")
@@ -144,48 +141,48 @@ def test_a_request_in_a_later_life_does_not_explain_it(received: bool) -> None:
     """The container was started again, and is being stopped during the snapshot."""
     tracker = tracker_with_running()
     if received:
-        tracker.on_event(make_event("start", second=6), {})
-    tracker.on_event(make_event("kill", 15, second=7), {})
+        tracker.on_event(make_event("start", second=6))
+    tracker.on_event(make_event("kill", 15, second=7))
     (death,) = tracker.on_snapshot(
         make_snapshot(make_container_snapshot(started=6, finished=5)), None
     )
     assert death.cause is Cause.UNKNOWN
-    (death,) = tracker.on_event(make_event("die", 143, second=8), {})
+    (death,) = tracker.on_event(make_event("die", 143, second=8))
     assert death.cause is Cause.REQUESTED
 
 
 def test_a_snapshot_older_than_the_last_event() -> None:
     """The container started again meanwhile: it is known to run, and dies again."""
     tracker = tracker_with_running()
-    tracker.on_event(make_event("start", second=6), {})
+    tracker.on_event(make_event("start", second=6))
     assert actions(tracker.on_snapshot(make_snapshot(DEAD, second=5), None)) == ["die"]
     assert not tracker.is_known_dead("c")
-    assert actions(tracker.on_event(make_event("die", 3, second=7), {})) == ["die"]
+    assert actions(tracker.on_event(make_event("die", 3, second=7))) == ["die"]
 
 
 def test_a_life_that_ended_before_its_start_was_reported() -> None:
     """Docker sends a start when it is complete: the life is reported once."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start", second=6), {})
+    tracker.on_event(make_event("start", second=6))
     assert actions(tracker.on_snapshot(make_snapshot(DEAD), None)) == ["die"]
     assert tracker.is_known_dead("c")
     assert tracker.on_snapshot(make_snapshot(DEAD, second=2000), None) == []
-    assert actions(tracker.on_event(make_event("destroy", second=2001), {})) == ["destroy"]
+    assert actions(tracker.on_event(make_event("destroy", second=2001))) == ["destroy"]
 
 
 def test_a_clock_set_back_during_a_life() -> None:
     """The stream's order shows that it ended: nothing reports it again."""
     tracker = new_tracker()
-    tracker.on_event(make_event("start", second=3600), {})
-    assert actions(tracker.on_event(make_event("die", 3, second=9), {})) == ["die"]
+    tracker.on_event(make_event("start", second=3600))
+    assert actions(tracker.on_event(make_event("die", 3, second=9))) == ["die"]
     assert tracker.is_known_dead("c")
-    assert actions(tracker.on_event(make_event("destroy", second=11), {})) == ["destroy"]
+    assert actions(tracker.on_event(make_event("destroy", second=11))) == ["destroy"]
 
 
 def test_a_container_restarted_by_an_engine_that_forgot_its_end() -> None:
     """Podman, after a reboot of its host with containers that start by themselves."""
     tracker = new_tracker(podman=True)
-    tracker.on_event(make_event("start"), {})
+    tracker.on_event(make_event("start"))
     again = make_container_snapshot(started=900)
     (end,) = tracker.on_snapshot(make_snapshot(again), None)
     assert (end.action, end.cause, end.exit_code) == ("die", Cause.UNKNOWN, None)
@@ -237,7 +234,7 @@ def test_a_container_that_was_never_started() -> None:
 def test_a_snapshot_does_not_revive_a_destroyed_container(ending: str) -> None:
     """A snapshot from before the destruction does not make the container known again."""
     tracker = tracker_with_running()
-    tracker.on_event(make_event(ending, second=9), {})
+    tracker.on_event(make_event(ending, second=9))
     assert not tracker.has_unreported([DEAD])
     assert tracker.on_snapshot(make_snapshot(DEAD), None) == []
     assert tracker.registry.list_all() == []
@@ -255,8 +252,8 @@ def test_a_container_that_ran_and_is_gone_died() -> None:
     tracker = tracker_with_running()
     (end,) = tracker.on_snapshot(make_snapshot(missing=("c",)), None)
     assert (end.action, end.cause, end.time_ns) == ("die", Cause.UNKNOWN, at(1000))
-    assert tracker.on_event(make_event("die", 0, second=3), {}) == []
-    assert actions(tracker.on_event(make_event("destroy", second=4), {})) == ["destroy"]
+    assert tracker.on_event(make_event("die", 0, second=3)) == []
+    assert actions(tracker.on_event(make_event("destroy", second=4))) == ["destroy"]
     assert tracker.registry.list_all() == []
 
 
@@ -273,7 +270,7 @@ def test_a_container_restarted_after_an_inferred_death_and_gone() -> None:
     """The death of the restarted container is reported, too."""
     tracker = tracker_with_running()
     (first,) = tracker.on_snapshot(make_snapshot(DEAD), None)
-    tracker.on_event(make_event("start", second=6), {})
+    tracker.on_event(make_event("start", second=6))
     (second,) = tracker.on_snapshot(make_snapshot(missing=("c",)), None)
     assert first.id != second.id
 
@@ -281,7 +278,7 @@ def test_a_container_restarted_after_an_inferred_death_and_gone() -> None:
 def test_a_dead_container_that_is_gone_is_forgotten() -> None:
     """A dead container that is gone is forgotten without a report."""
     tracker = tracker_with_running()
-    tracker.on_event(make_event("die", 0, second=1), {})
+    tracker.on_event(make_event("die", 0, second=1))
     assert tracker.on_snapshot(make_snapshot(missing=("c",)), None) == []
     assert tracker.registry.list_all() == []
 
@@ -292,12 +289,12 @@ def test_deaths_of_forgotten_containers_are_never_reported_again(
     """Deaths of forgotten containers, inferred or not, are never reported again."""
     monkeypatch.setattr(registry_module, "CONTAINERS_MAX", 1)
     tracker = tracker_with_running()
-    tracker.on_event(make_event("die", 3, second=5.1), {})
-    tracker.on_event(make_event("start", second=6, id_="d"), {})
+    tracker.on_event(make_event("die", 3, second=5.1))
+    tracker.on_event(make_event("start", second=6, id_="d"))
     assert tracker.on_snapshot(make_snapshot(DEAD), None) == []
     tracker = tracker_with_running()
     tracker.on_snapshot(make_snapshot(DEAD), None)
-    tracker.on_event(make_event("start", second=6, id_="d"), {})
+    tracker.on_event(make_event("start", second=6, id_="d"))
     assert tracker.on_snapshot(make_snapshot(DEAD), None) == []
 
 
@@ -318,6 +315,6 @@ def test_long_labels_are_reported_but_not_kept() -> None:
 def test_podmans_exit_code_is_no_label() -> None:
     """Podman sends an exit code with every event, so it is not kept for the container."""
     tracker = new_tracker(podman=True)
-    tracker.on_event(make_event("start", labels={"containerExitCode": "0"}), {})
+    tracker.on_event(make_event("start", labels={"containerExitCode": "0"}))
     (end,) = tracker.on_snapshot(Snapshot("here", "node-1", at(9), missing=frozenset({"c"})), None)
     assert "containerExitCode" not in end.actor.attributes
