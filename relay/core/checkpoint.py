@@ -16,7 +16,8 @@ SEEN_BYTES = _SEEN.size
 """The size of the entry that is kept for one processed event."""
 
 CHUNK_EVENTS = 32
-"""How many entries make a full chunk: as many as fit into a row without a page of their own."""
+"""How many entries make a full chunk: as many as fit into a row of the store without overflow
+pages."""
 
 SEALED_CHUNKS = 16
 """How many full chunks are kept."""
@@ -55,7 +56,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     `SEALED_CHUNKS` chunks, or more while an event waits. A full chunk never changes, so the store
     writes each of them once."""
     sealed_count: int = 0
-    """How many chunks were ever full. Each has a number: the last one ``sealed_count - 1``."""
+    """How many chunks have been filled since the first start. They are numbered from 0, so the last
+    of them has the number ``sealed_count - 1``."""
     passed_count: int = 0
     """How many of the last events were processed while others waited for an answer. A history that
     contains one of them need not reach back to those that waited."""

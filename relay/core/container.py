@@ -8,8 +8,8 @@ import msgspec
 class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One container of one engine, as the store keeps it.
 
-    All times are the engine's, in nanoseconds since 1970. Each of them is a column in the store;
-    what stays the same while a container exists is JSON with the names of these fields.
+    All times are the engine's, in nanoseconds since 1970. The store has a column for each of them;
+    the other fields, which hardly ever change, are stored as JSON under their names.
     """
 
     id: str

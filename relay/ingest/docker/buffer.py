@@ -32,8 +32,8 @@ COMPRESS_ABOVE_BYTES = 4 * 1024 * 1024
 """While more than this waits, full chunks are compressed."""
 
 COMPRESS_LONG_ABOVE_BYTES = 8 * 1024 * 1024
-"""While more than this waits, or than a quarter of the bound, long records are compressed too. That
-takes the reader's time, so a few of them may wait as they are."""
+"""While more than this waits, or more than a quarter of the bound, long records are compressed too.
+The reader waits for that, so a few of them may stay as they are."""
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -116,9 +116,10 @@ class EventBuffer:
         self._items: deque[_RecordRun | Item] = deque()
         self._compressed_count = 0
         self._largest_compressed_bytes = 0
-        """What the largest chunk takes without compression, of those since none was compressed."""
+        """How much memory the largest compressed chunk takes when it is decompressed. Starts over
+        whenever no chunk is compressed."""
         self._new_long: list[Chunk] = []
-        """The long chunks that were added since the last `compress_long`."""
+        """The long chunks that were added since the last call of `compress_long`."""
         self._has_items = asyncio.Event()
         self._pending_drop: RecordsDropped | None = None
         """The drops since the last record was added; appended before the next record."""
@@ -210,7 +211,7 @@ class EventBuffer:
         """Compress the long records that were added last, if much is waiting.
 
         The reader calls it after `put_records`, so that many long records in a row fit. It works
-        outside of the event loop, and the reader reads on when it returns.
+        in a thread, and the reader reads on when it returns.
         """
         chunks, self._new_long = self._new_long, []
         for chunk in chunks:

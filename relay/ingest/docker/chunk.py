@@ -15,8 +15,8 @@ takes only a millisecond. Larger chunks would hardly compress better: the method
 repetitions within 32 KiB."""
 
 SAMPLE_BYTES = 64 * 1024
-"""So much of a long record shows whether it is worth to be compressed, which takes some 10 ms for
-each MiB, and double that if it compresses badly."""
+"""How much of a long record is compressed first, to see whether it is worth it: the whole takes
+some 10 ms for each MiB, and double that if it compresses badly."""
 
 SAMPLE_MAX_RATIO = 7 / 8
 """A long record is compressed only if its beginning shrinks to less than this."""
@@ -84,7 +84,7 @@ class Chunk:
             self._set_compressed(_compress(b"\n".join(self._records)))
 
     async def compress_long(self) -> None:
-        """Compress a long chunk outside of the event loop, unless it would remain nearly as large.
+        """Compress a long chunk in a thread, unless it would remain nearly as large.
 
         If the record is taken meanwhile, nothing happens.
         """
@@ -125,7 +125,7 @@ class Chunk:
             self._set_decompressed(_decompress(self._compressed, self.uncompressed_size_bytes))
 
     async def decompress_long(self) -> None:
-        """Restore the record of a long chunk outside of the event loop."""
+        """Restore the record of a long chunk, in a thread."""
         if (compressed := self._compressed) is not None:
             content = await asyncio.to_thread(_decompress, compressed, self.uncompressed_size_bytes)
             if self.is_compressed:
@@ -141,7 +141,7 @@ def _compress(content: bytes) -> bytes:
 
 
 def _compress_long(content: bytes) -> bytes | None:
-    """Return the content, compressed; None if its beginning hardly shrinks."""
+    """Return the compressed content; None if its beginning hardly shrinks."""
     sample = _compress(content[:SAMPLE_BYTES])
     return None if len(sample) > SAMPLE_MAX_RATIO * SAMPLE_BYTES else _compress(content)
 

@@ -51,9 +51,9 @@ class Cursor:
         self._earliest_ns = checkpoint.earliest_ns
         self._is_continuous = checkpoint.is_continuous
         self._is_held = False
-        """Whether an event waits: those that are admitted meanwhile may be after it."""
+        """Whether an event waits. Those that are admitted meanwhile may have happened after it."""
         self._held_position_ns: int | None = None
-        """The position after those events; None if there was none."""
+        """The time of the last event that was admitted meanwhile; None if none was."""
         self._sealed = deque(checkpoint.sealed)
         self._sealed_count = checkpoint.sealed_count
         self._open = [encode_seen(*each) for each in decode_seen(checkpoint.recent)]
@@ -130,7 +130,7 @@ class Cursor:
         self._is_held = True
 
     def release(self) -> None:
-        """Move to the last admitted event: none waits any longer."""
+        """Move to the last admitted event: no event waits any longer."""
         self._is_held, self.passed_count = False, 0
         if self._held_position_ns is not None:
             self._position_ns, self._held_position_ns = self._held_position_ns, None
@@ -145,12 +145,16 @@ class Cursor:
         self._forget_surplus()
 
     def _forget_surplus(self) -> None:
-        """Forget what is beyond the bound, unless an event waits: it may be as old."""
+        """Forget the oldest chunks, unless an event waits.
+
+        It may be as old as they are, and the cursor never requests what is older than a forgotten
+        event.
+        """
         while len(self._sealed) > SEALED_CHUNKS and not self._is_held:
             self._forget(self._sealed.popleft())
 
     def _forget(self, chunk: bytes) -> None:
-        """Forget events, and never request them again: they would be taken for new ones."""
+        """Forget events, and never request them again: they would count as new."""
         for id_, time_ns in decode_seen(chunk):
             self._recent.discard(id_)
             if time_ns < self._position_ns:

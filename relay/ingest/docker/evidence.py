@@ -24,19 +24,19 @@ death: some 10 to 90 ms later on an idle machine, and more than a second later o
 
 
 class EvidenceCollector:
-    """Collects what a pipeline has to know. It lives as long as its worker runs."""
+    """Gets the answers that one pipeline waits for. It lives as long as its worker runs."""
 
     def __init__(self, pipeline: EventPipeline, inspector: Inspector) -> None:
         self._pipeline = pipeline
         self._inspector = inspector
         self._inspections: dict[str, asyncio.Task[ContainerSnapshot | None]] = {}
-        """Those under way, by the event that waits."""
+        """The inspections under way, by the id of the event that waits."""
         self._deadlines_s: dict[str, float] = {}
         """Until when each event waits for evidence, by the loop's clock."""
         self._taking: asyncio.Task[list[Item]] | None = None
 
     def collect(self, questions: Iterable[Question]) -> None:
-        """Request what was not requested yet. ``questions`` are all that are open."""
+        """Begin to get the answers. ``questions`` are all that are open, new or not."""
         deadlines_s: dict[str, float] = {}
         for question in questions:
             id_ = question.event_id
@@ -49,7 +49,7 @@ class EvidenceCollector:
 
     @property
     def is_taking(self) -> bool:
-        """Whether `take` has begun to take items that it did not return yet."""
+        """Whether the buffer's next items were requested, and `take` has not returned them yet."""
         return self._taking is not None
 
     async def take(self, buffer: EventBuffer, max_items: int) -> Sequence[Item] | None:
@@ -94,7 +94,7 @@ class EvidenceCollector:
         self._pipeline.give_up_evidence(late)
 
     def cancel(self) -> None:
-        """Collect nothing further."""
+        """Stop everything that is under way."""
         for inspection in self._inspections.values():
             inspection.cancel()
         if self._taking is not None:

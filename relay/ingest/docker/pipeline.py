@@ -64,7 +64,7 @@ class EventPipeline:
         self._router = router
         self._cursor = Cursor(checkpoint) if checkpoint is not None else None
         self._stored_chunks = checkpoint.sealed_count if checkpoint is not None else 0
-        """How many of the cursor's full chunks the store holds, or will after the next commit."""
+        """How many of the cursor's full chunks are in the store, or in a commit under way."""
         self._identity = checkpoint.identity if checkpoint is not None else None
         self._tracker = ContainerTracker(registry or ContainerRegistry())
         window = checkpoint.blind_window if checkpoint is not None else None
@@ -74,7 +74,7 @@ class EventPipeline:
         self._connection: Connection | None = None
         self._own_container = own_container
         self._backlog: deque[BatchItem] = deque()
-        """Parsed items for which there is no room while others wait."""
+        """Parsed items that do not fit while others wait."""
         self._held = HeldItems()
         self._applied: list[StreamOpened | Snapshot] = []
         self.counters = counters or EngineCounters()
@@ -140,7 +140,7 @@ class EventPipeline:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits that no further items may be given to `process`."""
+        """Whether so much waits that `process` must get no further items."""
         return bool(self._backlog)
 
     def answer(self, event_id: str, snapshot: ContainerSnapshot | None) -> None:
@@ -160,10 +160,10 @@ class EventPipeline:
     ) -> IngestCommit:
         """Process items and return what to commit: notifications, checkpoint, containers.
 
-        Events for which `questions` have to be answered wait until the call after the answer, and
-        so do those behind them. With ``snapshots`` nothing waits: these are the answers, by
-        container, and ``following`` the items that may be evidence. ``now_ns`` is the wall clock's
-        time.
+        An event that has to wait for the answer to one of the `questions`, and what has to wait
+        behind it, are processed by the first call after the answer. If ``snapshots`` are given,
+        nothing waits: they are the inspections, by container. ``following`` are the items after
+        these, if they are known: they may be evidence. ``now_ns`` is the wall clock's time.
         """
         self._backlog.extend(parse_items(items))
         batch = Batch(now_ns, snapshots is None, snapshots or {}, following)
@@ -182,7 +182,7 @@ class EventPipeline:
         return self._build_commit(self._route(batch.events))
 
     def take_applied(self) -> list[StreamOpened | Snapshot]:
-        """Return what was waited for and is part of the last commit."""
+        """Return the items in the last commit whose ``committed`` event is to be set."""
         applied, self._applied = self._applied, []
         return applied
 
@@ -238,7 +238,7 @@ class EventPipeline:
             hopeless = [each.event_id for each in held.questions if each.awaits_evidence]
             if not backlog or not hopeless:
                 break
-            held.give_up_evidence(hopeless)  # it cannot arrive before what waits is decided
+            held.give_up_evidence(hopeless)  # no more is read until these deaths are decided
 
     def _apply(self, item: BatchItem, batch: Batch) -> None:
         """Apply one item, or let it wait."""

@@ -10,9 +10,9 @@ Some engines report the request only after the ``die``. Docker before 26 sends `
 which matters if a label hides the signal. Podman (measured with 4.3) does not say which signal was
 sent, and does not send ``stop`` at every stop. But the command that stops a container also cleans
 it up, and so does the container's monitor: two ``cleanup`` follow the ``die`` within some 90 ms,
-and only one follows any other death. ``rm -f`` shows by a ``remove`` that comes sooner than anybody could have
-noticed the death. The wait for this evidence ends when the container starts again or is removed, or
-when it has lasted long enough (`relay.ingest.docker.evidence`).
+and only one follows any other death. ``rm -f`` shows by a ``remove`` that comes sooner than
+anybody could have noticed the death. The wait for this evidence ends when the container starts
+again or is removed, or when it has lasted long enough (`relay.ingest.docker.evidence`).
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,6 @@ REQUEST_EXPIRY_NS = 10 * 60 * 1_000_000_000
 
 REMOVAL_ACTIONS = frozenset({"destroy", "remove"})
 """The container is gone; ``remove`` is Podman's."""
-
-EVIDENCE_ACTIONS = frozenset({"stop", "remove", "cleanup"})
-"""At least one of these actions follows every death for which `proves_requested` is true."""
 
 EXIT_CODE_SIGKILL = 128 + 9
 """The exit code after SIGKILL: a forced stop, or a kill for memory."""

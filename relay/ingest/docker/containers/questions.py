@@ -1,11 +1,11 @@
 """Finds out what has to be known before an event can be processed.
 
-Most events say everything themselves. Three things need an inspection: a signal that may be the
+Most events need nothing else. Three need an inspection of their container: a signal that may be the
 container's own stop signal, a death whose exit code a label may hide, and a death with 137 that
 nothing explains: Podman sends no ``oom``, and an engine can omit one. And the events after a death
 may prove that somebody asked for it (see `relay.ingest.docker.containers.cause`). Everything here
-is pure: the pipeline holds such an event, and those of its container after it, until the answer is
-there.
+is pure: the pipeline holds such an event, and those of its container after it, until the answer has
+arrived.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from relay.ingest.docker.containers.cause import (
 )
 
 DOUBTFUL_ACTIONS = frozenset({"kill", "die"})
-"""About other events there is no question."""
+"""Only events with these actions may need an answer."""
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 NOTHING_MISSING = Findings()
-"""What `assess` returns if nothing has to be known in addition."""
+"""What `assess` returns if the event can be processed as it is."""
 
 REQUESTED = Findings(is_requested=True)
 _UNKNOWN_SIGNAL = Findings(needs_inspection=True)
@@ -73,8 +73,7 @@ def assess(
     after = later()
     if after and proves_requested(event, after, podman=podman):
         return Findings(needs_inspection, is_requested=True) if needs_inspection else REQUESTED
-    may_follow = podman or (known is not None and known.unknown_signal_ns is not None)
-    awaits_evidence = may_follow and may_prove_requested(event, after, known, podman=podman)
+    awaits_evidence = may_prove_requested(event, after, known, podman=podman)
     if needs_inspection or awaits_evidence:
         return Findings(needs_inspection, awaits_evidence)
     return NOTHING_MISSING

@@ -24,7 +24,7 @@ LABEL_CACHE_SIZE = 1_024
 
 
 class ContainerChanges(msgspec.Struct, frozen=True):
-    """What the store does not know yet."""
+    """The changes that are not stored yet."""
 
     described: Sequence[Container] = ()
     """Containers to store as a whole: new ones, and those with another name, image or labels."""
@@ -52,7 +52,7 @@ class ContainerRegistry:
         self._stored = set(self._containers)
         """The ids of the containers that the store holds, or will after the next commit."""
         self._changed: dict[str, bool] = {}
-        """The ids of those that changed since; and whether more than times did."""
+        """The ids of those that changed since then, and whether more than their times changed."""
         self._destroyed: OrderedDict[str, bool] = OrderedDict()
 
     def put(self, container: Container) -> None:
