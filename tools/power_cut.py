@@ -99,11 +99,8 @@ class Disk:
             try:
                 for _ in range(4):
                     first, count = rng.randint(0, size), rng.randint(0, size)
-                    _libc.sync_file_range(
-                        file,
-                        *(ctypes.c_int64(first), ctypes.c_int64(count)),
-                        SYNC_FILE_RANGE_WRITE,
-                    )
+                    place = ctypes.c_int64(first), ctypes.c_int64(count)
+                    _libc.sync_file_range(file, *place, SYNC_FILE_RANGE_WRITE)
             finally:
                 os.close(file)
 

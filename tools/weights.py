@@ -1,15 +1,15 @@
-"""Shows what large events cost: ``python -m tools.weights [EVENTS] [--limit MIB] [--shape SHAPE]``.
+"""Measures large events: ``python -m tools.weights [EVENTS] [--limit MIB] [--shape SHAPE]``.
 
-An engine sends records of nearly 4 MiB, the longest that relay takes, to one good destination and
-ten others. In a first run of relay the ten are down, so that a backlog of such events is left in
-the store. In the second they answer after seconds, and the engine sends sixty more in a row. Prints
-the peaks of relay's memory; the exit code is 1 if anything was lost or changed, or if a peak is
-above `PEAK_MAX_MB`.
+An engine sends records of nearly 4 MiB, the longest that relay accepts. They go to one good
+destination and to ten others. In a first run of relay the ten are down, so that a backlog of such
+events stays in the store. In a second run they answer, each after seconds, and the engine sends
+sixty more events in a row. Prints the peaks of relay's memory; the exit code is 1 if anything was
+lost or changed, or if a peak is above `PEAK_MAX_MB`.
 
-With ``--limit`` relay may map so much memory for data and no more (``RLIMIT_DATA``, getrlimit(2)):
-an allocation beyond that fails, and ends relay. This counts what is mapped, touched or not, the
-stacks of threads included, but no files and no buffers of sockets. A control group would count
-these, and would take the right to create one.
+With ``--limit`` relay can map only so much memory for data (``RLIMIT_DATA``, getrlimit(2)): an
+allocation beyond that fails, and ends relay. The limit counts everything that is mapped, used or
+not, and the stacks of threads; it counts neither files nor the buffers of sockets. A control group
+would count these too, but only root can create one.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import tempfile
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -36,16 +36,9 @@ from tests.support.daemon import RELAY, run_relay, write_config
 from tests.support.loopback import serve_connections
 from tools.bench.process import peak_mb, reset_peak, rss_mb
 
-EVENTS = 60
-BACKLOG = 20
-SLOW = 10
-"""How many destinations are down first, and slow afterwards."""
-
-ANSWER_S = 2.0
-"""After how long a slow destination answers."""
-
-RECORD_BYTES = RECORD_MAX_BYTES - 4_096
 PEAK_MAX_MB = 200
+"""The goal for relay's memory."""
+
 IDLE_S = 60.0
 """What has not arrived by then after the last that arrived is lost."""
 
@@ -66,6 +59,44 @@ class Shape(StrEnum):
     """One label with a long text that cannot be compressed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What relay has to carry."""
+
+    events: int = 60
+    """How many are sent in a row while the slow destinations answer slowly."""
+    backlog: int = 20
+    """How many were sent before, while these were down."""
+    slow: int = 10
+    """How many destinations are down first, and slow afterwards."""
+    answer_s: float = 2.0
+    """After how long a slow destination answers."""
+    size: int = RECORD_MAX_BYTES - 4_096
+    """About how many bytes of labels an event has."""
+    shapes: Sequence[Shape] = tuple(Shape)
+    """The events have these shapes in turn."""
+    limit_mib: int | None = None
+    """How much memory relay may map; None for no limit."""
+
+    @property
+    def total(self) -> int:
+        """How many events are sent in both runs."""
+        return self.backlog + self.events
+
+    @property
+    def slow_names(self) -> list[str]:
+        """The names of the slow destinations."""
+        return [f"slow-{number}" for number in range(self.slow)]
+
+    def make_events(self, numbers: range) -> Mapping[int, Mapping[str, str]]:
+        """Return the labels of each event; two of them say which it is, and what the rest was."""
+        made = {}
+        for number in numbers:
+            labels = make_labels(self.shapes[number % len(self.shapes)], self.size, number)
+            made[number] = {**labels, "number": str(number), "checksum": checksum(labels)}
+        return made
+
+
 @cache
 def _lines() -> Sequence[str]:
     """Return texts such as configurations are made of."""
@@ -76,7 +107,7 @@ def _lines() -> Sequence[str]:
     ]
 
 
-def attributes(shape: Shape, size: int, seed: int) -> dict[str, str]:
+def make_labels(shape: Shape, size: int, seed: int) -> dict[str, str]:
     """Return labels of about this many bytes as JSON, and no more."""
     rng, lines = random.Random(seed), _lines()
     match shape:
@@ -170,7 +201,7 @@ async def receiving(arrivals: Arrivals, answer_s: float) -> AsyncIterator[str]:
         yield f"http://{address}"
 
 
-def limited(mib: int | None) -> Sequence[str]:
+def relay_command(mib: int | None) -> Sequence[str]:
     """Return the command that runs relay with this much memory at most; None for no limit."""
     if mib is None:
         return RELAY
@@ -178,10 +209,11 @@ def limited(mib: int | None) -> Sequence[str]:
     return ("sh", "-c", f'{limits}; exec "$@"', "relay", *RELAY)
 
 
-def config_of(folder: Path, engine: Path, good: str, slow: str, count: int) -> Path:
-    """Write the configuration of a run."""
-    names = [f"slow-{number}" for number in range(count)]
-    urls = {"good": f"{good}/good", **{name: f"{slow}/{name}" for name in names}}
+def write_run_config(
+    folder: Path, engine: Path, good: str, slow: str, slow_names: Sequence[str]
+) -> Path:
+    """Write the configuration of a run; ``good`` and ``slow`` are where the destinations are."""
+    urls = {"good": f"{good}/good", **{name: f"{slow}/{name}" for name in slow_names}}
     return write_config(
         folder,
         engines={"here": {"url": f"unix://{engine}"}},
@@ -195,7 +227,7 @@ def config_of(folder: Path, engine: Path, good: str, slow: str, count: int) -> P
             {
                 "name": "all",
                 "match": {"type": "container", "action": "start"},
-                "to": ["good", *names],
+                "to": ["good", *slow_names],
             },
             {"name": "own", "match": {"type": "relay", "action": "gap"}, "to": "good"},
         ],
@@ -215,106 +247,91 @@ async def send(
     return sent_s
 
 
-def make_events(
-    numbers: range, shapes: Sequence[Shape], size: int
-) -> Mapping[int, Mapping[str, str]]:
-    """Return the attributes of each event."""
-    made = {}
-    for number in numbers:
-        labels = attributes(shapes[number % len(shapes)], size, number)
-        made[number] = {**labels, "number": str(number), "checksum": checksum(labels)}
-    return made
-
-
-async def measure(  # noqa: PLR0913 - what a user of the program can choose
-    folder: Path,
-    *,
-    events: int = EVENTS,
-    backlog: int = BACKLOG,
-    slow: int = SLOW,
-    size: int = RECORD_BYTES,
-    shapes: Sequence[Shape] = tuple(Shape),
-    answer_s: float = ANSWER_S,
-    limit_mib: int | None = None,
-) -> dict[str, Any]:
+async def measure(folder: Path, load: Load) -> dict[str, Any]:
     """Run relay twice, and return the figures."""
     arrivals, engine = Arrivals(), ScriptedEngine(folder / "engine.sock")
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
-    total, slow_names = backlog + events, [f"slow-{number}" for number in range(slow)]
-    waiting = make_events(range(backlog), shapes, size)
-    new = make_events(range(backlog, total), shapes, size)
-    figures: dict[str, Any] = {"events": events, "backlog": backlog, "limit_mib": limit_mib}
-    program = limited(limit_mib)
-    async with receiving(arrivals, answer_s) as url, engine.serve():
-        config = config_of(folder, engine.socket, url, "http://127.0.0.1:1", slow)
-        async with run_relay(config, program) as relay:
+    slow_names = load.slow_names
+    waiting = load.make_events(range(load.backlog))
+    new = load.make_events(range(load.backlog, load.total))
+    command = relay_command(load.limit_mib)
+    figures: dict[str, Any] = {
+        "events": load.events,
+        "backlog": load.backlog,
+        "limit_mib": load.limit_mib,
+    }
+    async with receiving(arrivals, load.answer_s) as url, engine.serve():
+        config = write_run_config(folder, engine.socket, url, "http://127.0.0.1:1", slow_names)
+        async with run_relay(config, command) as relay:
             stream = await opened.get()
             figures["idle_mb"] = round(rss_mb(relay.pid), 1)
             reset_peak(relay.pid)
             await send(engine, stream, waiting)
-            await arrivals.wait_for(["good"], backlog, relay)
+            await arrivals.wait_for(["good"], load.backlog, relay)
             figures["peak_mb while they are down"] = round(peak_mb(relay.pid), 1)
-        figures["store_mb"] = round(sum(_size(folder)) / 2**20)
-        config = config_of(folder, engine.socket, url, url, slow)
+        store_bytes = sum(path.stat().st_size for path in folder.glob("relay.db*"))
+        figures["store_mb"] = round(store_bytes / 2**20)
+        config = write_run_config(folder, engine.socket, url, url, slow_names)
         started_s = time.monotonic()
-        async with run_relay(config, program) as relay:
+        async with run_relay(config, command) as relay:
             stream = await opened.get()
             sent_s = await send(engine, stream, new)
             figures["sent_s"] = round(max(sent_s.values()) - min(sent_s.values()), 1)
-            await arrivals.wait_for(["good", *slow_names], total, relay)
+            await arrivals.wait_for(["good", *slow_names], load.total, relay)
             figures["took_s"] = round(time.monotonic() - started_s, 1)
             figures["peak_mb while they are slow"] = round(peak_mb(relay.pid), 1)
             figures["rss_mb afterwards"] = round(rss_mb(relay.pid), 1)
+    return figures | summarize(arrivals, load, sent_s)
+
+
+def summarize(arrivals: Arrivals, load: Load, sent_s: Mapping[int, float]) -> dict[str, Any]:
+    """Return how long the good destination waited, and what went wrong."""
     delays_s = sorted(arrivals.good_s[it] - sent_s[it] for it in sent_s if it in arrivals.good_s)
-    figures |= {
+    names = ["good", *load.slow_names]
+    return {
         "good_p50_s": round(delays_s[len(delays_s) // 2], 1) if delays_s else None,
         "good_max_s": round(delays_s[-1], 1) if delays_s else None,
-        "lost": sum(total - len(arrivals.numbers[name]) for name in ["good", *slow_names]),
+        "lost": sum(load.total - len(arrivals.numbers[name]) for name in names),
         "repeated": arrivals.repeated,
         "changed": arrivals.corrupt,
         "under two ids": sum(len(ids) > 1 for ids in arrivals.ids.values()),
         "declared as dropped": arrivals.dropped,
     }
-    return figures
-
-
-def _size(folder: Path) -> Iterator[int]:
-    return (path.stat().st_size for path in folder.glob("relay.db*"))
 
 
 def is_clean(figures: Mapping[str, Any]) -> bool:
-    """Return whether all promises were kept, except that of the memory."""
-    return not any(figures[fault] for fault in ("lost", "changed", "under two ids"))
+    """Return whether all promises were kept, and whether relay's memory kept its bound."""
+    peaks = [value for name, value in figures.items() if name.startswith("peak_mb")]
+    faults = [figures[fault] for fault in ("lost", "changed", "under two ids")]
+    return not any(faults) and max(peaks) < PEAK_MAX_MB
 
 
 def main() -> int:
     """Run, print the figures, and return the exit code."""
+    default = Load()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("events", nargs="?", type=int, default=EVENTS)
-    parser.add_argument("--backlog", type=int, default=BACKLOG)
-    parser.add_argument("--slow", type=int, default=SLOW, metavar="COUNT")
-    parser.add_argument("--answer", type=float, default=ANSWER_S, metavar="SECONDS")
-    parser.add_argument("--size", type=int, default=RECORD_BYTES, metavar="BYTES")
+    parser.add_argument("events", nargs="?", type=int, default=default.events)
+    parser.add_argument("--backlog", type=int, default=default.backlog)
+    parser.add_argument("--slow", type=int, default=default.slow, metavar="COUNT")
+    parser.add_argument("--answer", type=float, default=default.answer_s, metavar="SECONDS")
+    parser.add_argument("--size", type=int, default=default.size, metavar="BYTES")
     parser.add_argument("--shape", type=Shape, choices=tuple(Shape), help="all three by default")
     parser.add_argument("--limit", type=int, metavar="MIB")
     arguments = parser.parse_args()
+    load = Load(
+        events=arguments.events,
+        backlog=arguments.backlog,
+        slow=arguments.slow,
+        answer_s=arguments.answer,
+        size=arguments.size,
+        shapes=(arguments.shape,) if arguments.shape else default.shapes,
+        limit_mib=arguments.limit,
+    )
     with tempfile.TemporaryDirectory(prefix="relay-") as folder:
-        figures = asyncio.run(
-            measure(
-                Path(folder),
-                events=arguments.events,
-                backlog=arguments.backlog,
-                slow=arguments.slow,
-                size=arguments.size,
-                shapes=(arguments.shape,) if arguments.shape else tuple(Shape),
-                answer_s=arguments.answer,
-                limit_mib=arguments.limit,
-            )
-        )
+        figures = asyncio.run(measure(Path(folder), load))
     print(json.dumps(figures, indent=1))
-    peaks = [value for name, value in figures.items() if name.startswith("peak_mb")]
-    return 0 if is_clean(figures) and max(peaks) < PEAK_MAX_MB else 1
+    return 0 if is_clean(figures) else 1
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The operations that commands can ask of relay, whether its daemon runs or not.
 
 Each operation is one row of the table at the end of this module: its name, its HTTP method and
-path, the types of its request and its answer, and how `LocalOperations` performs it.
-The routes of `relay.admin.api` and the client in `relay.admin.client` are both made from these
-rows. Commands call the methods of `AdminOperations` and need not know which side answers.
+path, the types of its request and its answer, and how `LocalOperations` performs it. The routes of
+`relay.admin.api` and the client in `relay.admin.client` are both made from these rows. Commands
+call the methods of `AdminOperations` and need not know which side answers.
 """
 
 from abc import ABC, abstractmethod
