@@ -48,6 +48,8 @@ EQUAL_CLOCKS_NS = 2_000_000_000
 Now = Callable[[], int]
 """Returns the local time, in nanoseconds since 1970."""
 
+UNKNOWN_HOST = "no ~/.ssh/known_hosts: add the host's key with ssh-keyscan, and compare it"
+
 
 class EngineUnavailable(Exception):
     """The engine cannot be reached, or does not answer as an engine. The message is one line."""
@@ -252,7 +254,12 @@ def _make_docker(endpoint: Endpoint) -> aiodocker.Docker:
             raise EngineUnavailable("ssh needs: pip install 'docker-event-relay[ssh]'")
         from relay.ingest.docker.engine.ssh import CleanSSHConnector  # noqa: PLC0415 (see `connect`)
 
-        docker = aiodocker.Docker(url=url, connector=CleanSSHConnector(url))
+        try:
+            docker = aiodocker.Docker(url=url, connector=CleanSSHConnector(url))
+        except aiodocker.DockerError as error:  # its words name options that relay does not have
+            if "Host key" not in error.message:
+                raise
+            raise EngineUnavailable(UNKNOWN_HOST) from None
         docker.docker_host = "unix://localhost"
         return docker
     if url and not url.startswith("unix://"):

@@ -126,13 +126,28 @@ class ImportThreads:
             self.threads.append(threading.current_thread())
 
 
-async def test_ssh_is_imported_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ssh_is_imported_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Its import takes long, and the event loop goes on meanwhile."""
     finder = ImportThreads()
     monkeypatch.delitem(sys.modules, SSH_MODULE, raising=False)
     monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
-    with suppress(EngineUnavailable):  # asyncssh is not installed
-        async with connect(Endpoint("ssh://user@127.0.0.1", None, None), lambda: NOON_NS):
-            pass
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with suppress(EngineUnavailable):  # asyncssh is not installed, or the host is not known
+        await _connect_by_ssh()
     assert finder.threads
     assert threading.main_thread() not in finder.threads
+
+
+async def test_an_unknown_ssh_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The error names the file in which ssh looks for keys of hosts."""
+    pytest.importorskip("asyncssh")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match="known_hosts"):
+        await _connect_by_ssh()
+
+
+async def _connect_by_ssh() -> None:
+    async with connect(Endpoint("ssh://user@127.0.0.1", None, None), lambda: NOON_NS):
+        pass
