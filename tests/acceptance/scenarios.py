@@ -9,9 +9,6 @@ from tests.support.sandboxed_engine import EngineError, SandboxedEngine
 
 TIMEOUT_S = 30.0
 
-OOM = "x=a; while true; do x=$x$x; done"
-"""Doubles a string until the kernel ends it."""
-
 _UNTIL_GO = "echo ready; while test ! -e /go; do sleep 0.05; done"
 """Prints ``ready`` when the traps are set, then waits for /go in short sleeps.
 
@@ -97,9 +94,7 @@ def _remove_by_force(engine: SandboxedEngine, name: str) -> None:
 
 
 def _out_of_memory(engine: SandboxedEngine, name: str) -> None:
-    limits = ["--memory=16m", "--memory-swap=16m"]
-    engine.run("sh", "-c", OOM, name=name, options=limits)
-    engine.wait(name)
+    engine.run_out_of_memory(name)
 
 
 def _killed_from_the_host(engine: SandboxedEngine, name: str) -> None:

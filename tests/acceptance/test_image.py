@@ -21,8 +21,6 @@ from tests.support.receiver import Received, Receiver
 from tests.support.sandboxed_engine import EngineError
 
 TIMEOUT_S = 20.0
-OOM = "x=a; while true; do x=$x$x; done"
-SMALL_MEMORY = ("--memory=16m", "--memory-swap=16m")
 
 CONFINED = (
     "--read-only",
@@ -109,7 +107,7 @@ def result(
         ]
         _start(engine, *options)
         _wait_for(engine, "engine.connected")
-        engine.run("sh", "-c", OOM, name="greedy", options=SMALL_MEMORY)
+        engine.report_out_of_memory("greedy")
         engine.run("sleep", "60", name="other", options=["--init"])
         _wait_until(lambda: _health(engine) == "healthy", engine)
         _wait_until(lambda: _exec_actions(engine.events(), "relay").count("exec_die") >= 2, engine)
@@ -121,8 +119,7 @@ def result(
         history = engine.events()
         engine.docker("stop", "--time=20", "relay")
         exit_code = int(engine.inspect("relay")["State"]["ExitCode"])
-        engine.run("sh", "-c", OOM, name="missed", options=SMALL_MEMORY)
-        engine.wait("missed")
+        engine.report_out_of_memory("missed")
         engine.docker("start", "relay")
         received = receiver.wait_for(lambda arrived: _has_arrived(arrived, "oom", "missed"))
         log = engine.logs("relay")

@@ -7,9 +7,10 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.support.engine_api import EngineApi
 from tests.support.sandbox import Sandbox
@@ -20,6 +21,9 @@ IMAGE = "bb:1"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 COMMAND_TIMEOUT_S = 60.0
+
+RUNS_MAX = 5
+"""How often an OOM kill is repeated at most, until the engine reports one."""
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 
@@ -135,6 +139,25 @@ class SandboxedEngine(EngineApi, ABC):
     def wait(self, name: str) -> int:
         """Wait until the container ends; return its exit code."""
         return int(self.docker("wait", name))
+
+    def run_out_of_memory(self, name: str) -> int:
+        """Run a container until the kernel kills it for memory; return its exit code.
+
+        Now and then a Docker engine sends the ``oom`` after the ``die``, or not at all.
+        """
+        limits = ["--memory=16m", "--memory-swap=16m"]
+        self.run("sh", "-c", "x=a; while true; do x=$x$x; done", name=name, options=limits)
+        return self.wait(name)
+
+    def report_out_of_memory(self, name: str) -> dict[str, Any]:
+        """Repeat `run_out_of_memory` until the engine sends an ``oom``; return that event."""
+        for _ in range(RUNS_MAX):
+            since_ns = time.time_ns()
+            self.run_out_of_memory(name)
+            with suppress(AssertionError):
+                return self.wait_for_event("oom", name, since_ns=since_ns, timeout_s=2.0)
+            self.docker("rm", name)
+        raise AssertionError(f"no oom of {name!r} in {RUNS_MAX} runs")
 
     def kill_process(self, name: str) -> None:
         """Kill the container's process from the host, without asking the engine."""

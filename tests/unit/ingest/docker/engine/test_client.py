@@ -126,9 +126,7 @@ class ImportThreads:
             self.threads.append(threading.current_thread())
 
 
-async def test_ssh_is_imported_in_a_thread(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_ssh_is_imported_in_a_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its import takes long, and the event loop goes on meanwhile."""
     finder = ImportThreads()
     monkeypatch.delitem(sys.modules, SSH_MODULE, raising=False)
