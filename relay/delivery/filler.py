@@ -80,7 +80,13 @@ class QueueFiller:
         self.is_store_ahead |= due.has_more and not is_waiting
         again_ns = now_ns + FETCH_AGAIN_NS
         self.note_due(min(due.next_due_ns or again_ns, again_ns))
-        self.receive([each for each in query.committed if each.delivery.seq not in queue])
+        for each in query.committed:
+            if each.delivery.seq in queue:
+                continue
+            if not (each.is_due or queue.holds_chain(each.delivery.chain)):
+                # The one before it may have been settled since the query: then it is due by now.
+                self.is_store_ahead = True
+            self.receive([each])
 
     def note_due(self, due_ns: int) -> bool:
         """Note when a delivery in the store will be due. Returns whether none is due before it."""

@@ -169,6 +169,10 @@ class DeliveryQueue:
         else:
             chain.waiting.append(delivery)
 
+    def holds_chain(self, chain_number: int) -> bool:
+        """Whether a delivery of the chain is in memory."""
+        return chain_number in self._chains
+
     def break_chain(self, chain_number: int) -> None:
         """Note that a delivery of the chain is in the store and not in memory."""
         if (chain := self._chains.get(chain_number)) is not None:

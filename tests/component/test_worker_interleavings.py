@@ -315,6 +315,13 @@ HELD_DURING_A_QUERY = Case(
     latencies_s=[0.4] * 12,
 )
 """A long notification is read by a second query, and the result of the first is old by then."""
+SETTLED_DURING_A_QUERY = Case(
+    PLANS[1],
+    [commit(LONG), commit(PLAIN, after_s=0.9), commit(PLAIN, after_s=0.5)],
+    [(0.0, 503), (1.3, 200)],
+    latencies_s=[0.4] * 12,
+)
+"""The same; by then the first plain delivery is settled, and the second, its successor, is due."""
 
 
 @given(case=CASES)
@@ -322,6 +329,7 @@ HELD_DURING_A_QUERY = Case(
 @example(REPLACED)
 @example(NO_MEMORY)
 @example(HELD_DURING_A_QUERY)
+@example(SETTLED_DURING_A_QUERY)
 @settings(max_examples=examples(300), phases=[Phase.explicit, Phase.generate, Phase.shrink])
 def test_each_is_delivered_once_and_in_order(case: Case) -> None:
     """And soon: nothing waits for a query that is made only now and then."""
