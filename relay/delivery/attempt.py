@@ -1,4 +1,4 @@
-"""What becomes of an attempt: its outcomes, its log line, and what is reported of it."""
+"""Evaluates an attempt: classifies its response, and describes it in the log and in events."""
 
 import logging
 from collections import Counter
@@ -45,8 +45,8 @@ def log_attempt(
 ) -> None:
     """Write the one log line of a request.
 
-    What succeeds at the first attempt is written at debug level: it is what is expected, and on a
-    busy host there are hundreds of such lines a second.
+    A success at the first attempt is written at debug level: it is expected, and on a busy host
+    there are hundreds of such lines a second.
     """
     is_delivered = isinstance(acks[0].outcome, Delivered)  # then all are
     is_expected = is_delivered and not any(delivery.attempts for delivery, *_ in acks)

@@ -1,16 +1,14 @@
 """The circuit breaker of a destination.
 
 While a destination does not respond, sending it everything that waits would only produce thousands
-of failed attempts. So after `FAILURE_THRESHOLD` failures in a row an outage begins, which the
-`DestinationObserver` is informed of. If the destination does not respond at all, the breaker is
-half open: it allows one attempt at a time (a probe), at growing intervals of at most
-`MAX_PROBE_INTERVAL_S`. The first success ends the outage, and everything that waits is sent at
-once. The response 410 (Gone) stops the destination until somebody enables it.
+of failed attempts. So after `FAILURE_THRESHOLD` failures in a row an outage begins. If the
+destination does not respond at all, the breaker is half open: it allows one attempt at a time (a
+probe), at growing intervals of at most `MAX_PROBE_INTERVAL_S`. The first success ends the outage,
+and everything that waits is sent at once. The response 410 (Gone) stops the destination until
+somebody enables it.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Protocol
 
 from relay.config import RetryConfig
 from relay.core.exchange import Dead, Delivered, Outcome, Reason
@@ -33,20 +31,6 @@ class HealthChange(StrEnum):
     RECOVERED = "destination_recovered"
 
 
-class DestinationObserver(Protocol):
-    """Is informed of the outages and dead letters of destinations. Neither method waits."""
-
-    def health_changed(
-        self, change: HealthChange, destination: str, facts: Mapping[str, str]
-    ) -> None:
-        """An outage of the destination began or ended."""
-        ...
-
-    def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
-        """Deliveries were given up."""
-        ...
-
-
 class CircuitBreaker:
     """Decides when the next attempt may start, from the outcomes of the last ones.
 
@@ -60,7 +44,7 @@ class CircuitBreaker:
         self._next_probe_s: float | None = None
         self._failing_since_s = 0.0
         self.is_stopped = False
-        """Whether the destination wants no more deliveries (410)."""
+        """Whether the destination refuses all further deliveries (410)."""
 
     @property
     def is_failing(self) -> bool:

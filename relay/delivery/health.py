@@ -1,20 +1,21 @@
-"""The health of one destination: what its answers lead to, beyond the deliveries themselves.
+"""The health of one destination: its outages and pauses, and the deliveries that are too old.
 
-An answer is counted, and it can pause the destination or begin or end an outage. Outages and pauses
-are stored, so that they continue in another process and in another worker.
+Each response is counted. It can pause the destination, and it can begin or end an outage. Outages
+and pauses are stored, so that they continue after a restart and in the next worker. While one lasts
+nothing is sent, so deliveries that are too old are given up without an attempt.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import time_ns
+from typing import Protocol
 
 import structlog
 
-from relay.config import RetryConfig
-from relay.core.counters import DestinationCounters
 from relay.core.exchange import Delivered, Reason, Response
 from relay.core.status import DestinationStatus
 from relay.delivery.attempt import count_dead_letters, health_change_facts
-from relay.delivery.circuit_breaker import CircuitBreaker, DestinationObserver, HealthChange
+from relay.delivery.circuit_breaker import CircuitBreaker, HealthChange
+from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter
 from relay.store.outbox import Outbox
 from relay.store.records import Ack
@@ -22,7 +23,21 @@ from relay.store.records import Ack
 log = structlog.get_logger()
 
 EXPIRE_INTERVAL_S = 60.0
-"""How often deliveries that are too old are looked for while nothing is sent."""
+"""How often the worker looks for deliveries that are too old while nothing is sent."""
+
+
+class DestinationObserver(Protocol):
+    """Is informed of the outages and dead letters of destinations. Neither method waits."""
+
+    def health_changed(
+        self, change: HealthChange, destination: str, facts: Mapping[str, str]
+    ) -> None:
+        """An outage of the destination began or ended."""
+        ...
+
+    def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
+        """Deliveries were given up."""
+        ...
 
 
 class DestinationHealth:
@@ -30,29 +45,27 @@ class DestinationHealth:
 
     def __init__(
         self,
-        destination: str,
-        policy: RetryConfig,
+        client: DestinationClient,
         outbox: Outbox,
         rate_limiter: RateLimiter,
         observer: DestinationObserver,
         now: Callable[[], int],
-        random_fraction: Callable[[], float],
     ) -> None:
-        self._destination = destination
-        self._policy = policy
+        self._destination = client.name
+        self._policy = client.destination.retry
+        self._counters = client.counters
         self._outbox = outbox
         self._rate_limiter = rate_limiter
         self._observer = observer
         self._now = now
-        self._random_fraction = random_fraction
-        self.breaker = CircuitBreaker(policy)
+        self.breaker = CircuitBreaker(self._policy)
         self._is_enable_requested = False
         self._expired_at_s = float("-inf")
-        """When deliveries that are too old were last looked for, and none was found."""
+        """When the store last had none that is too old."""
 
     @property
     def status(self) -> DestinationStatus:
-        """Whether the destination is sent to, and if not, why."""
+        """Whether the destination is stopped, failing or paused."""
         now_s, breaker = self._now_s(), self.breaker
         probe_in_s = 0.0 if breaker.is_stopped else breaker.wait_s(now_s)
         wait_s = max(self._rate_limiter.paused_for_s(now_s), probe_in_s)
@@ -90,18 +103,19 @@ class DestinationHealth:
             await self._outbox.retry_now(self._destination, self._now())
 
     def record(
-        self, acks: Sequence[Ack], response: Response, counters: DestinationCounters
+        self, acks: Sequence[Ack], response: Response, random_fraction: float
     ) -> HealthChange | None:
         """Count the outcomes of a request, inform the observer, and apply a pause.
 
-        Returns the change if an outage began or ended; `save` stores it.
+        Returns the change if an outage began or ended; `save` stores it. ``random_fraction`` is
+        from 0 to 1, for the jitter of probes.
         """
         now_s, answered_ns = self._now_s(), time_ns()
         for delivery, outcome, _ in acks:
-            counters.count_attempt(outcome)
+            self._counters.count_attempt(outcome)
             if isinstance(outcome, Delivered):
                 event_ns = delivery.notification.events[0].time_ns
-                counters.latencies.observe((answered_ns - event_ns) / 1e9)
+                self._counters.latencies.observe((answered_ns - event_ns) / 1e9)
         outcome = acks[0].outcome  # all outcomes say the same of the destination
         if not isinstance(outcome, Delivered):  # otherwise all are delivered
             for reason, count in count_dead_letters(acks).items():
@@ -109,7 +123,7 @@ class DestinationHealth:
         if outcome.pause_s > 0:
             self._rate_limiter.pause(now_s + outcome.pause_s)
         failed_for_s = self.breaker.failed_for_s(now_s)
-        change = self.breaker.record_outcome(outcome, now_s, self._random_fraction())
+        change = self.breaker.record_outcome(outcome, now_s, random_fraction)
         if change is not None:
             facts = health_change_facts(change, response, outcome, failed_for_s)
             self._observer.health_changed(change, self._destination, facts)
@@ -125,23 +139,23 @@ class DestinationHealth:
                 await self._outbox.retry_now(self._destination, self._now())
 
     def is_expiry_due(self) -> bool:
-        """Whether to look for old deliveries.
+        """Whether to look for deliveries that are too old now.
 
-        During an outage or a pause; at other times failed attempts give them up.
+        Only during an outage or a pause: at other times their next attempt gives them up.
         """
         now_s = self._now_s()
         is_blocked = self.breaker.is_failing or self._rate_limiter.paused_for_s(now_s) > 0
         return is_blocked and now_s >= self._expired_at_s + EXPIRE_INTERVAL_S
 
-    async def expire(self, in_flight: Collection[int], counters: DestinationCounters) -> None:
-        """Give up old deliveries, except those ``in_flight`` and what waits for them."""
+    async def expire(self, in_flight: Collection[int]) -> None:
+        """Give up deliveries that are too old, except those ``in_flight`` and their successors."""
         now_ns = self._now()
         before_ns = now_ns - int(self._policy.max_age.total_seconds() * 1e9)
         expired = await self._outbox.expire(self._destination, before_ns, now_ns, in_flight)
         if not expired.count:
             self._expired_at_s = now_ns / 1e9
             return
-        counters.expired += expired.count
+        self._counters.expired += expired.count
         log.warning("delivery.expired", destination=self._destination, count=expired.count)
         if others := expired.count - expired.self_events:
             self._observer.dead_lettered(self._destination, Reason.EXPIRED, others)

@@ -27,11 +27,11 @@ DELIVERY_BYTES = 1_024
 """Approximate memory of a delivery in addition to its notification."""
 
 BYTES_PER_STORED_BYTE = 3
-"""Approximate memory of a notification that was sent, for each byte of its JSON: the decoded
-strings, the rendered body, and what is still to be written to the socket."""
+"""Approximate memory for each byte of a notification's JSON: its decoded strings, its rendered
+body, and what waits to be written to the socket."""
 
 LARGE_BYTES = 64 * 1024
-"""What only a renderer needs of a larger notification is dropped as soon as it was rendered."""
+"""Of a larger notification, the queue keeps only what settling needs once it is rendered."""
 
 Batch = list[tuple[Delivery, Request]]
 """What goes into one request: each delivery with the request that would send it alone."""
@@ -42,10 +42,10 @@ _NO_ACTOR = Actor(id="", name=None, image=None, attributes={})
 class MemoryBudget:
     """How much memory the deliveries of all destinations take together.
 
-    A queue may grow while it takes less than what is left for all: so one that grows without limit
-    ends at half of the budget, two at a third each, and there is always room for another. This is
-    how switches share their buffers (Choudhury and Hahne, "Dynamic queue length thresholds for
-    shared-memory packet switches", 1998, with a factor of 1).
+    A queue may grow while it takes less than what is still free. So a queue that grows without
+    limit stops at half of the budget, two stop at a third each, and there is always room for
+    another. Network switches share their buffers in this way (Choudhury and Hahne, "Dynamic queue
+    length thresholds for shared-memory packet switches", 1998, with a factor of 1).
     """
 
     def __init__(self, max_bytes: int = MAX_MEMORY_BYTES) -> None:
@@ -53,7 +53,7 @@ class MemoryBudget:
         self.used_bytes = 0
 
     def available_bytes(self, own_bytes: int) -> int:
-        """Return by how much a queue that takes ``own_bytes`` may grow at once."""
+        """Return by how much a queue that takes ``own_bytes`` may grow."""
         return max(0, (self._max_bytes - self.used_bytes - own_bytes) // 2)
 
     def reserve(self, own_bytes: int, size_bytes: int) -> bool:
@@ -86,11 +86,11 @@ class _Chain:
         self.waiting: deque[Delivery] = deque()
         """Its successors."""
         self.is_complete = False
-        """Whether the store holds none behind the head that is not in memory."""
+        """Whether all deliveries after the head are in memory."""
 
 
 class DeliveryQueue:
-    """What one destination's worker may send without asking the store."""
+    """The deliveries to one destination that are in memory."""
 
     def __init__(self, memory: MemoryBudget, batch: BatchConfig | None) -> None:
         """With None for ``batch`` each delivery has a request of its own."""
@@ -106,7 +106,7 @@ class DeliveryQueue:
         """How many of the ready ones were in a batch that was too large."""
         self._own_bytes = 0
         self.is_short_of_memory = False
-        """Whether there was no memory for a delivery, and none was given back since."""
+        """Whether there was no memory for a delivery, and none has been released since."""
 
     def __len__(self) -> int:
         """How many may be sent now."""
@@ -134,10 +134,10 @@ class DeliveryQueue:
     def add_due(self, delivery: Delivery, *, is_only: bool) -> bool:
         """Append a delivery that is due. Returns False if there is no memory for it.
 
-        ``is_only`` says that the store held no other of its chain, so that successors which are
-        committed later can follow from memory. If one of its chain is still to be answered, the
-        delivery stays in the store until that is settled: the store was full and has evicted that
-        one, or a heartbeat has replaced it.
+        ``is_only`` says that the store has no successors of it, so that those which are committed
+        later can be sent from memory. If another one of its chain is still to be answered, this one
+        stays in the store until that is settled. This happens if the store was full and has evicted
+        the other, or if a heartbeat has replaced it.
         """
         chain = self._chains.get(delivery.chain)
         if chain is not None and chain.head is not None:
@@ -154,8 +154,8 @@ class DeliveryQueue:
     def add_successor(self, delivery: Delivery) -> None:
         """Append a delivery that was committed while others about its subject waited.
 
-        If not all of these are in memory, it stays in the store until it is due. So it does if the
-        queue takes half of what it may: a subject with many deliveries must leave room for others.
+        It stays in the store until it is due if not all of these are in memory, or if the queue
+        takes half of what it may: a subject with many deliveries must leave room for others.
         """
         chain = self._chains.get(delivery.chain)
         if chain is None or not chain.is_complete:
@@ -184,10 +184,10 @@ class DeliveryQueue:
             chain.is_complete = False
 
     def answered(self, delivery: Delivery, *, is_final: bool) -> bool:
-        """Note that a delivery was answered, so its successor may be sent.
+        """Note that a delivery was answered: its successor may be sent.
 
-        Unless the outcome is final, it is to be sent again, and its successors stay in the store.
-        Returns whether its successor may be in the store, and due once the outcome is stored.
+        If the outcome is not final, the delivery will be sent again, and its successors stay in the
+        store. Returns whether its successor has to be fetched.
         """
         chain = self._chains[delivery.chain]
         chain.head = None
@@ -202,10 +202,7 @@ class DeliveryQueue:
         return False
 
     def settled(self, delivery: Delivery) -> bool:
-        """Forget a delivery: its outcome is stored.
-
-        Returns whether others that wait behind it may be in the store and not in memory.
-        """
+        """Remove a delivery: its outcome is stored. Returns whether successors must be fetched."""
         is_complete = self._chains[delivery.chain].is_complete
         del self._held[delivery.seq]
         self._release(delivery)
@@ -242,8 +239,8 @@ class DeliveryQueue:
     def take(self, render: Renderer, now_s: float, *, alone: bool) -> Batch:
         """Remove and return the next batch; with ``alone`` only the first delivery.
 
-        Each delivery is rendered once, also if it does not fit and goes into a later batch. Of a
-        large one no more is kept than settling needs.
+        Each delivery is rendered once, even if it does not fit and goes into a later batch. Of a
+        large one, only what settling needs is kept.
         """
         if self._sizer.max_count == 1 and self._ready[0].size_bytes <= LARGE_BYTES:
             delivery = self._ready.popleft()

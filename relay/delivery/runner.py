@@ -18,8 +18,8 @@ from relay.config import Renderer
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Reason
 from relay.core.status import DestinationStatus
-from relay.delivery.circuit_breaker import DestinationObserver
 from relay.delivery.client import DestinationClient
+from relay.delivery.health import DestinationObserver
 from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.worker import DeliveryWorker

@@ -1,10 +1,11 @@
-"""Loop 2: take what was committed, send it, classify the response, ack it. One for a destination.
+"""Loop 2: takes what was committed, sends it, classifies the response, and stores the outcome.
 
-A worker is a pool of up to ``concurrency`` senders over a `DeliveryQueue`. The store passes on
-what it has just committed (`receive`), and a sender starts at once, or one that has finished takes
-the next delivery. When a delivery was answered, its outcome goes to `Outbox.ack`, which stores it
-later, and the next one about the same subject may go. The loop (`_run_loop`) does the rest: it
-fetches what else is in the store (`QueueFiller`), and gives up what is too old.
+A destination has one worker: a pool of up to ``concurrency`` senders over a `DeliveryQueue`. The
+store passes on what it has just committed (`receive`). A sender starts for it at once; if all are
+busy, the first that has finished takes it. When the destination has answered, the outcome goes to
+`Outbox.ack`, which stores it later, and the next delivery about the same subject may be sent. The
+loop (`_run_loop`) does the rest: it fetches what else is in the store (`QueueFiller`), and gives up
+deliveries that are too old.
 
 Three things can hold a request back (`_blocked_s`): the circuit breaker while the destination does
 not respond, the rate limiter that destinations share, and ``batch.wait``. After `stop` the worker
@@ -27,10 +28,9 @@ from relay.core.status import DestinationStatus
 from relay.core.tasks import LoopMonitor, spawn
 from relay.delivery.attempt import classify_batch, log_attempt
 from relay.delivery.batching import is_payload_too_large
-from relay.delivery.circuit_breaker import DestinationObserver
 from relay.delivery.client import DestinationClient
 from relay.delivery.filler import QueueFiller
-from relay.delivery.health import DestinationHealth
+from relay.delivery.health import DestinationHealth, DestinationObserver
 from relay.delivery.queue import Batch, DeliveryQueue, MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
 from relay.store.handover import Committed
@@ -40,7 +40,7 @@ from relay.store.records import Ack
 log = structlog.get_logger()
 
 MAX_WAIT_S = 60.0
-"""The loop waits no longer than this: it also looks for deliveries that are too old."""
+"""The longest wait of the loop, which also has to look for deliveries that are too old."""
 
 FOREVER_NS = 10**18
 """Longer than any delivery waits."""
@@ -49,8 +49,8 @@ FETCH_SIZE = 256
 """How many deliveries are fetched from the store at once, unless a request takes more."""
 
 MAX_UNACKED = 512
-"""At most this many deliveries that were answered wait until that is stored. After a crash these
-are sent twice."""
+"""At most this many answered deliveries wait until their outcome is stored. After a crash these are
+sent twice."""
 
 
 class DeliveryWorker:
@@ -73,10 +73,7 @@ class DeliveryWorker:
         self._log = log.bind(destination=client.name)
         self._now = now
         self._random_fraction = random_fraction
-        policy = client.destination.retry
-        self._health = DestinationHealth(
-            client.name, policy, outbox, rate_limiter, observer, now, random_fraction
-        )
+        self._health = DestinationHealth(client, outbox, rate_limiter, observer, now)
         self._breaker = self._health.breaker
         self._queue = DeliveryQueue(memory, client.batch)
         self._filler = QueueFiller(client.name, outbox, self._queue, now)
@@ -89,10 +86,9 @@ class DeliveryWorker:
         self._open_requests = 0
         self._in_flight: set[int] = set()
         """Numbers of the deliveries in open requests, and of those whose ack is not stored."""
-        self._wakeup = asyncio.Event()
-        """Wakes the loop."""
+        self._wakeup = asyncio.Event()  # of the loop
         self._is_blocked = False
-        """Whether the loop waits until a request that is held back may be sent."""
+        """Whether the loop waits until a batch that is held back may be sent."""
         self._error: BaseException | None = None
         self._stopping = False
         self._detaching = False
@@ -110,7 +106,7 @@ class DeliveryWorker:
 
     @property
     def status(self) -> DestinationStatus:
-        """Whether the destination is sent to, and if not, why."""
+        """Whether the destination is stopped, failing or paused."""
         return self._health.status
 
     def enable(self) -> bool:
@@ -170,10 +166,8 @@ class DeliveryWorker:
         self._raise_error()
         await self._health.apply_enable()
         if self._health.is_expiry_due():
-            # The store may give up deliveries that are in the queue. Those in flight are passed to
-            # the store, which leaves them alone.
-            self._drop_unsent()
-            await self._health.expire(self._in_flight, self.counters)
+            self._drop_unsent()  # the store may give up deliveries that are in the queue
+            await self._health.expire(self._in_flight)
         wait_s = await self._fetch()
         if self._detaching:
             return False
@@ -185,7 +179,7 @@ class DeliveryWorker:
         return not is_last
 
     async def _fetch(self) -> float:
-        """Fetch what is due, if the queue has too little. Returns how long until more is due."""
+        """Fetch what is due, if senders lack work. Returns how long until the next one is due."""
         now_ns, filler = self._now(), self._filler
         filler.note_time(now_ns)
         if self._breaker.is_stopped:
@@ -195,13 +189,13 @@ class DeliveryWorker:
                 return wait_s
             if self._needs_more():
                 await filler.fetch(now_ns + FOREVER_NS, 1)
-        elif filler.is_store_ahead and self._needs_more():
+        elif filler.store_has_more and self._needs_more():
             size = max(FETCH_SIZE, self._concurrency, self._queue.max_batch_size)
             await filler.fetch(now_ns, size)
         return filler.due_in_s(now_ns)
 
     def _needs_more(self) -> bool:
-        """Whether less is in the queue than can be sent, and there is memory for more."""
+        """Whether the queue has less than the senders can take, and there is memory for more."""
         if self._queue.is_short_of_memory:
             return False
         if self._breaker.is_half_open:
@@ -209,39 +203,39 @@ class DeliveryWorker:
         return len(self._queue) < max(self._queue.max_batch_size, self._concurrency)
 
     def _can_fetch(self) -> bool:
-        """Whether more is to be fetched that could be sent at once."""
+        """Whether more should be fetched now, since it could be sent at once."""
         return (
-            self._filler.is_store_ahead
+            self._filler.store_has_more
             and self._needs_more()
             and self._has_capacity()
             and self._breaker.wait_s(self._now_s()) == 0
         )
 
     async def _wait(self, max_s: float) -> None:
-        """Wait until something is to be fetched: at a time, after a commit, `enable` or `stop`."""
+        """Wait until the loop has something to do, but at most this long."""
         with suppress(TimeoutError), self.loop_monitor.idle():
             async with asyncio.timeout(min(max_s, MAX_WAIT_S)):
                 await self._wakeup.wait()
 
     def _drop_unsent(self) -> None:
-        """Drop what is in the queue: it is fetched again when it can be sent."""
+        """Empty the queue. Its deliveries are fetched again when they can be sent."""
         self._queue.clear()
-        self._filler.is_store_ahead = True
+        self._filler.store_has_more = True
 
     # The way of a delivery
 
     def receive(self, committed: Sequence[Committed]) -> None:
-        """Take what was committed just now, as far as there is memory, and send it."""
+        """Queue what was just committed, as far as there is memory, and send it."""
         self._filler.receive(committed)
         self._advance()
 
     def request_fetch(self, chains: Collection[int] | None = None) -> None:
-        """Fetch: the store holds more than it has passed on."""
+        """Let the loop fetch: the store holds deliveries that it did not pass on."""
         self._filler.request_fetch(chains)
         self._wakeup.set()
 
     def _advance(self) -> None:
-        """Start what may be sent; wake the loop if it has to fetch, or to wait for a time."""
+        """Send what may be sent. Wake the loop if it has to fetch, or to wait until more may be."""
         if self._stopping or self._detaching:
             return
         try:
@@ -249,12 +243,12 @@ class DeliveryWorker:
         except Exception as error:
             self.fail(error)
             return
-        is_fetch_needed = self._filler.is_store_ahead and self._needs_more()
-        if is_fetch_needed or is_blocked > self._is_blocked:
+        is_fetch_needed = self._filler.store_has_more and self._needs_more()
+        if is_fetch_needed or (is_blocked and not self._is_blocked):
             self._wakeup.set()
 
     def _start_senders(self) -> float:
-        """Start senders while there is capacity. Returns how long until the next may start."""
+        """Start senders while there is capacity. Returns how long the next batch is held back."""
         while self._is_sending and self._queue and self._has_capacity():
             now_s = self._now_s()
             if (wait_s := self._blocked_s(now_s)) > 0:
@@ -266,7 +260,7 @@ class DeliveryWorker:
         return MAX_WAIT_S
 
     async def _send(self, batch: Batch) -> None:
-        """Send a batch, and then what is in the queue, one batch after the other."""
+        """Send a batch, and then others from the queue, one after the other."""
         await self._attempt(batch)
         while not (self._stopping or self._detaching) and self._queue and self._has_capacity():
             now_s = self._now_s()
@@ -292,7 +286,7 @@ class DeliveryWorker:
         return self._rate_limiter.wait_s(self, now_s)
 
     def _take_batch(self, now_s: float) -> Batch:
-        """Remove the next batch from the queue; it is in flight from now on."""
+        """Take the next batch from the queue; it is in flight from now on."""
         self._rate_limiter.spend(self, now_s)
         batch = self._queue.take(self._client.render, now_s, alone=self._breaker.is_half_open)
         self._in_flight.update(delivery.seq for delivery, _ in batch)
@@ -300,13 +294,14 @@ class DeliveryWorker:
         return batch
 
     async def _attempt(self, batch: Batch) -> None:
+        """Send a batch once, and pass on the outcomes."""
         started_ns, started_s = self._now(), perf_counter()
         deliveries = [delivery for delivery, _ in batch]
         sending = self._client.send_rendered(
             [(delivery.notification.id, request) for delivery, request in batch]
         )
         if len(batch) == 1:
-            batch.clear()  # nothing refers to the body when it is sent: it may be long
+            batch.clear()  # the body may be long: no reference to it may outlast the sending
         try:
             response = await sending
         finally:
@@ -320,10 +315,10 @@ class DeliveryWorker:
         acks = classify_batch(self._client.classify, deliveries, response, started_ns, fraction)
         duration_s = perf_counter() - started_s
         log_attempt(self._log, acks, response, duration_s, is_batch=self._batches)
-        health_change = self._health.record(acks, response, self._client.counters)
+        health_change = self._health.record(acks, response, fraction)
         for delivery, outcome, _ in acks:
             if self._queue.answered(delivery, is_final=not isinstance(outcome, Retry)):
-                self._filler.is_store_ahead = True
+                self._filler.store_has_more = True
         if self._breaker.is_half_open:
             self._drop_unsent()  # one probe at a time needs no memory for more
         self._outbox.ack(acks, self._now(), flush=health_change is not None)
@@ -335,7 +330,7 @@ class DeliveryWorker:
         for delivery, outcome, _ in acks:
             self._in_flight.discard(delivery.seq)
             if self._queue.settled(delivery):
-                self._filler.is_store_ahead = True
+                self._filler.store_has_more = True
             if isinstance(outcome, Retry):
                 due_ns = self._now() + int(outcome.after_s * 1e9)
                 if self._filler.note_due(due_ns):
@@ -343,7 +338,7 @@ class DeliveryWorker:
         self._advance()
 
     def fail(self, error: BaseException) -> None:
-        """End with this error."""
+        """End the worker with this error."""
         self._error = error
         self._wakeup.set()
 

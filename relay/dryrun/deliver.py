@@ -158,7 +158,7 @@ def _summarize(worker: DeliveryWorker, left: int) -> DeliverySummary:
 class _FailureReporter:
     """Prints when a destination fails and when it works again; emits no events.
 
-    A `relay.delivery.circuit_breaker.DestinationObserver`.
+    A `relay.delivery.health.DestinationObserver`.
     """
 
     def __init__(self, print_line: PrintLine) -> None:

@@ -1,7 +1,7 @@
-"""The outcomes of attempts on their way into the store.
+"""Stores the outcomes of attempts, many in one transaction.
 
-They need no sync of their own: if one is lost, its delivery is only sent once more, under the same
-id. So they wait a little for a transaction that happens anyway, in few statements for many.
+Outcomes need no sync of their own: if one is lost, its delivery is only sent once more, under the
+same id. So they wait up to `ACK_LINGER_S` for a transaction that happens anyway.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from relay.store.records import Ack, Quota
 from relay.store.writer import StoreWriter
 
 ACK_LINGER_S = 0.05
-"""How long outcomes wait for a commit that they can be a part of."""
+"""How long outcomes wait for a transaction that they can be part of."""
 
 ACK_BATCH_SIZE = 256
-"""With this many outcomes they wait no longer."""
+"""This many outcomes do not wait any longer."""
 
 
 @dataclass(slots=True)
@@ -52,13 +52,13 @@ class AckQueue:
         return self._pending is None
 
     def add(self, acks: Sequence[Ack], now_ns: int, *, flush: bool) -> asyncio.Future[None]:
-        """Let outcomes ride in the next transaction.
+        """Add outcomes to the next transaction.
 
-        If none comes within `ACK_LINGER_S`, if there are `ACK_BATCH_SIZE` of them, or with
-        ``flush``, they get one of their own. That is not synced: if a power cut undoes it, these
-        deliveries are sent once more, under the same ids.
+        They get a transaction of their own if none comes within `ACK_LINGER_S`, if there are
+        `ACK_BATCH_SIZE` of them, or with ``flush``. It is not synced: if a power cut undoes it,
+        these deliveries are sent once more, under the same ids.
 
-        Returns a future that is done when the outcomes of its transaction are stored.
+        Returns a future that is done when the outcomes are stored.
         """
         pending = self._pending
         if pending is None:
@@ -72,7 +72,7 @@ class AckQueue:
         return pending.done
 
     def submit(self, *, is_urgent: bool = True) -> None:
-        """Let outcomes be stored; unless that is urgent, with what is submitted next."""
+        """Queue the outcomes for the writer; if not urgent, together with its next operation."""
         if (pending := self._pending) is None:
             return
         self._pending = None

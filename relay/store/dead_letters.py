@@ -17,10 +17,10 @@ BATCH_SIZE = 500
 """How many are read or deleted at once, however many are selected."""
 
 DROP_BYTES = 64 * 2**20
-"""About this much of notifications is deleted at once; they are not read."""
+"""About this many bytes of notifications are deleted at once; they are not read."""
 
 PRUNE_SIZE = 100
-"""How many are pruned at once, for each reason: others wait for the store meanwhile."""
+"""How many are pruned at once for each reason, so that others do not wait long for the store."""
 
 _MAX_NUMBER = 2**63 - 1
 
@@ -73,6 +73,17 @@ def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> l
     return numbers
 
 
+def drop_oldest(limit: int, max_bytes: int, connection: sqlite3.Connection) -> int:
+    """Delete up to ``limit`` dead letters, no more than are needed to free ``max_bytes``.
+
+    Returns how many.
+    """
+    span = range(1, _MAX_NUMBER)
+    numbers = _select(Selection(), None, span, "ASC", limit, max_bytes, connection)
+    _delete(numbers, connection)
+    return len(numbers)
+
+
 def prune(before_ns: int, max_count: int, connection: sqlite3.Connection) -> int:
     """Delete up to `PRUNE_SIZE` dead letters for their age, and as many beyond ``max_count``.
 
@@ -95,8 +106,11 @@ def _select(
     max_bytes: int,
     connection: sqlite3.Connection,
 ) -> list[int]:
-    """Return the first of the selected numbers, as many as are not too long together."""
-    # the length of a notification is known without reading it
+    """Return the first ``limit`` numbers that are selected.
+
+    Returns fewer, but at least one, if their notifications exceed ``max_bytes`` together. Their
+    lengths are known without reading them.
+    """
     rows = connection.execute(
         f"SELECT seq, length(notification) {SQL['selected_dead_letters']} "
         f"ORDER BY seq {order} LIMIT :limit",

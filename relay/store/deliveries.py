@@ -32,17 +32,31 @@ ANSWER_CHARS = 200
 T = TypeVar("T")
 
 _notification_from_json = msgspec.json.Decoder(Notification).decode
-_DueRow = tuple[int, int, int, int, int, int, int, Notification | None]
-"""When the delivery is due, its number, creation time, attempts, chain, whether others wait for it,
-its size and notification, unless that is long."""
-_due_rows_from_json = msgspec.json.Decoder(list[_DueRow]).decode
 _answer_from_json = msgspec.json.Decoder(Answer).decode
+
+
+class DueRow(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """A delivery as the statement ``fetch_due`` returns it."""
+
+    due_ns: int
+    seq: int
+    created_ns: int
+    attempts: int
+    chain: int
+    is_followed: int
+    """1 if others of its chain wait for it, else 0."""
+    size_bytes: int
+    notification: Notification | None
+    """None if it is longer than `LONG_BYTES`."""
+
+
+_due_rows_from_json = msgspec.json.Decoder(list[DueRow]).decode
 
 
 def enrich(
     seqs: Sequence[int], notification: Notification, now_ns: int, connection: sqlite3.Connection
 ) -> dict[int, str]:
-    """Replace the notification of those still held; return their destinations by number."""
+    """Replace the notification of deliveries that are still held; return their destinations."""
     row = {"notification": msgspec.json.encode(notification), "now_ns": now_ns}
     return dict(
         found
@@ -61,81 +75,81 @@ def replace_notification(
     )
 
 
-class FetchRequest(NamedTuple):
-    """The arguments of `Outbox.fetch_due`."""
-
-    destination: str
-    until_ns: int
-    max_count: int
-    exclude: Sequence[int]
-    max_bytes: int
-
-
 class FetchedRows(NamedTuple):
-    """What is due, as it was read. Long notifications are left out."""
+    """What `fetch_due` found. Long notifications are left out."""
 
     destination: str
-    rows: "Sequence[_DueRow]"
+    rows: Sequence[DueRow]
     next_due_ns: int | None
     has_more: bool
 
     @property
     def long_seqs(self) -> list[int]:
-        """The numbers of the deliveries whose notifications were left out."""
-        return [seq for _, seq, *_, notification in self.rows if notification is None]
+        """The numbers of the deliveries whose notifications are left out."""
+        return [row.seq for row in self.rows if row.notification is None]
+
+    def with_long(self, long: Mapping[int, Notification]) -> DueDeliveries:
+        """Return the deliveries, with the notifications that were left out, by number.
+
+        A delivery whose notification is missing is left out: it no longer exists.
+        """
+        found, followed = [], set()
+        for row in self.rows:
+            if (notification := row.notification or long.get(row.seq)) is None:
+                continue
+            found.append(
+                Delivery(
+                    row.seq,
+                    self.destination,
+                    notification,
+                    row.created_ns,
+                    row.attempts,
+                    row.chain,
+                    row.size_bytes,
+                )
+            )
+            if row.is_followed:
+                followed.add(row.seq)
+        return DueDeliveries(found, frozenset(followed), self.next_due_ns, self.has_more)
 
 
-def fetch_due(request: FetchRequest, connection: sqlite3.Connection) -> FetchedRows:
-    """Read what `Outbox.fetch_due` returns, except for long notifications."""
-    destination = request.destination
+def fetch_due(
+    destination: str,
+    until_ns: int,
+    max_count: int,
+    exclude: Sequence[int],
+    max_bytes: int,
+    connection: sqlite3.Connection,
+) -> FetchedRows:
+    """See `Outbox.fetch_due`; raises `Corrupt`."""
     parameters = {
         "destination": destination,
-        "now_ns": request.until_ns,
-        "max_count": request.max_count,
-        "max_bytes": request.max_bytes,
-        "exclude": msgspec.json.encode(request.exclude).decode(),
+        "now_ns": until_ns,
+        "max_count": max_count,
+        "max_bytes": max_bytes,
+        "exclude": msgspec.json.encode(exclude).decode(),
         "long": LONG_BYTES,
     }
     content, listed, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
     rows = sorted(_decode_due_rows(content))
     next_ns = None if next_due_ns is None else _require_int(next_due_ns)
-    has_more = listed == request.max_count or listed > len(rows)
+    has_more = listed == max_count or listed > len(rows)
     return FetchedRows(destination, rows, next_ns, has_more)
 
 
-def read_notifications(seqs: Sequence[int], connection: sqlite3.Connection) -> dict[int, bytes]:
-    """Return the JSON of these deliveries' notifications; those that are gone are left out."""
-    found = (
-        (seq, connection.execute(SQL["notification"], {"seq": seq}).fetchone()) for seq in seqs
-    )
-    return {seq: row[0] for seq, row in found if row is not None}
+def read_notifications(
+    seqs: Sequence[int], connection: sqlite3.Connection
+) -> dict[int, Notification]:
+    """Return the notifications of these deliveries, except those that no longer exist.
 
-
-def check_notifications(seqs: Sequence[int], connection: sqlite3.Connection) -> None:
-    """Raise `Corrupt` if one of them cannot be decoded."""
-    for content in read_notifications(seqs, connection).values():
-        decode_notification(content)
-
-
-def build_due(fetched: FetchedRows, long: Mapping[int, bytes]) -> DueDeliveries:
-    """Return the deliveries in rows that were read; raises `Corrupt`.
-
-    ``long`` has the notifications that were left out, by number. Where one is missing, the delivery
-    is gone.
+    Reads one by one. Raises `Corrupt`.
     """
-    found, followed = [], set()
-    for _, seq, created_ns, attempts, chain, is_followed, size_bytes, short in fetched.rows:
-        if short is None and seq not in long:
-            continue
-        notification = short or decode_notification(long[seq])
-        found.append(
-            Delivery(
-                seq, fetched.destination, notification, created_ns, attempts, chain, size_bytes
-            )
-        )
-        if is_followed:
-            followed.add(seq)
-    return DueDeliveries(found, frozenset(followed), fetched.next_due_ns, fetched.has_more)
+    found = {}
+    for seq in seqs:
+        row = connection.execute(SQL["notification"], {"seq": seq}).fetchone()
+        if row is not None:
+            found[seq] = decode_notification(row[0])
+    return found
 
 
 def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:
@@ -151,24 +165,16 @@ def expire(
     connection: sqlite3.Connection,
 ) -> GiveUpResult:
     """See `Outbox.expire`."""
-    parameters = {
-        "destination": destination,
-        "before_ns": before_ns,
-        "exclude": msgspec.json.encode(exclude).decode(),
-    }
-    return _give_up("select_expired", parameters, Reason.EXPIRED, now_ns, connection)
+    return _give_up(destination, before_ns, exclude, Reason.EXPIRED, now_ns, connection)
 
 
 def drop_destination(destination: str, now_ns: int, connection: sqlite3.Connection) -> GiveUpResult:
     """See `Outbox.drop_destination`."""
-    reason = Reason.DESTINATION_REMOVED
-    return _give_up(
-        "select_of_destination", {"destination": destination}, reason, now_ns, connection
-    )
+    return _give_up(destination, None, [], Reason.DESTINATION_REMOVED, now_ns, connection)
 
 
 class _DeadNotification(msgspec.Struct, frozen=True):
-    """What giving up has to know of a notification. Decoding skips everything else."""
+    """What `_give_up` needs of a notification. Decoding skips everything else."""
 
     id: str
     route: str
@@ -179,18 +185,25 @@ _dead_notification_from_json = msgspec.json.Decoder(_DeadNotification).decode
 
 
 def _give_up(
-    query: str,
-    parameters: Mapping[str, object],
+    destination: str,
+    before_ns: int | None,
+    exclude: Sequence[int],
     reason: Reason,
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> GiveUpResult:
-    """Move the selected deliveries to the dead letters, at most `GIVE_UP_BATCH` of them.
+    """Move deliveries created before then to the dead letters; with None, of any age.
 
-    Only one notification at a time is in memory.
+    Moves the oldest, as many as `Outbox.expire` says. Only one notification at a time is in memory.
     """
-    limits = {"limit": GIVE_UP_BATCH, "max_bytes": GIVE_UP_BYTES}
-    found = connection.execute(SQL[query], {**parameters, **limits}).fetchall()
+    parameters = {
+        "destination": destination,
+        "before_ns": before_ns,
+        "exclude": msgspec.json.encode(exclude).decode(),
+        "limit": GIVE_UP_BATCH,
+        "max_bytes": GIVE_UP_BYTES,
+    }
+    found = connection.execute(SQL["select_to_give_up"], parameters).fetchall()
     self_events = 0
     for seq, attempts, answer_json in found:
         (content,) = connection.execute(SQL["notification"], {"seq": seq}).fetchone()
@@ -259,7 +272,7 @@ def _make_dead_letter(
 def delete_and_release_next(
     seqs: Sequence[int], now_ns: int, connection: sqlite3.Connection
 ) -> None:
-    """Delete settled deliveries; the ones behind them become due."""
+    """Delete settled deliveries; their successors become due."""
     if seqs:
         numbers = msgspec.json.encode(seqs).decode()
         connection.execute(SQL["release_next"], (now_ns, numbers))
@@ -267,7 +280,7 @@ def delete_and_release_next(
 
 
 def delete(seqs: Sequence[int], connection: sqlite3.Connection) -> None:
-    """Delete deliveries that no other waits for."""
+    """Delete deliveries that have no successors."""
     connection.execute(SQL["delete_deliveries"], (msgspec.json.encode(seqs).decode(),))
 
 
@@ -339,7 +352,7 @@ def correct_times(now_ns: int, max_wait_ns: int, connection: sqlite3.Connection)
 
 
 def release_heads(now_ns: int, connection: sqlite3.Connection) -> None:
-    """Make deliveries due whose predecessor no longer exists."""
+    """Make deliveries due that wait for another one that no longer exists."""
     connection.execute(SQL["release_heads"], {"now_ns": now_ns})
 
 
@@ -355,7 +368,7 @@ def _decode(decode: Callable[[bytes], T], notification: bytes) -> T:
         raise Corrupt(f"a notification: {error}") from error
 
 
-def _decode_due_rows(rows: bytes) -> list[_DueRow]:
+def _decode_due_rows(rows: bytes) -> list[DueRow]:
     """Decode the JSON array that the statement ``fetch_due`` returns; raises `Corrupt`."""
     try:
         return _due_rows_from_json(rows)

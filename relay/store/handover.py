@@ -1,8 +1,8 @@
-"""The way from a transaction to the delivery workers, without a query.
+"""Passes on to the delivery workers what a transaction has stored, so that they need no query.
 
-The store tells the worker of each destination what was committed for it and what was settled, in
-the order of the transactions. A worker attaches itself while it runs. Without one nothing is kept:
-everything is in the store, where the next worker fetches it.
+Each worker attaches itself while it runs. It is informed of what was committed for its destination
+and which outcomes are stored, in the order of the transactions. For a destination without a worker
+nothing is kept: the next worker fetches it from the store.
 """
 
 from collections import defaultdict
@@ -18,44 +18,44 @@ class Committed(NamedTuple):
 
     delivery: Delivery
     is_due: bool
-    """Whether it is due at once; if not, another one of its chain is before it."""
+    """Whether it is due at once. If not, it waits for another one of its chain."""
 
 
 class Receiver(Protocol):
-    """A delivery worker, as the store sees it. No method waits."""
+    """The methods of a delivery worker that the store calls. None of them waits."""
 
     def receive(self, committed: Sequence[Committed]) -> None:
         """Deliveries were committed, in this order."""
         ...
 
     def request_fetch(self, chains: Collection[int] | None = None) -> None:
-        """Deliveries that `receive` does not list are due or will be. They have to be fetched.
+        """Deliveries that `receive` does not list have to be fetched when they are due.
 
         They are the latest of ``chains``; with None they may be of any chain.
         """
         ...
 
     def settled(self, acks: Sequence[Ack]) -> None:
-        """These outcomes are stored, and what waited behind final ones is due."""
+        """These outcomes are stored. The successors of deliveries with a final one are due."""
         ...
 
     def fail(self, error: BaseException) -> None:
-        """Outcomes could not be stored, and that is not the disk's fault; or a method raised."""
+        """Outcomes could not be stored because of a bug, or a method of the worker raised this."""
         ...
 
 
 class Handover:
-    """Knows the workers that run, by their destinations."""
+    """Informs the workers that are running."""
 
     def __init__(self) -> None:
         self._receivers: dict[str, Receiver] = {}
 
     def attach(self, destination: str, receiver: Receiver) -> None:
-        """Inform ``receiver`` from now on. It has to fetch what was committed before."""
+        """Inform ``receiver`` from now on. It has to fetch what was committed earlier."""
         self._receivers[destination] = receiver
 
     def detach(self, destination: str) -> None:
-        """Inform nobody about this destination any longer."""
+        """Inform the worker of this destination no longer."""
         self._receivers.pop(destination, None)
 
     def request_fetch(self, destinations: Collection[str] | None = None) -> None:
@@ -66,10 +66,10 @@ class Handover:
                     receiver.request_fetch()
 
     def committed(self, batch: IngestCommit, result: CommitResult, now_ns: int) -> None:
-        """Tell the workers what was committed.
+        """Pass on what was committed.
 
-        They have to fetch a heartbeat, because it replaces another one, and what waits for an
-        answer of the engine that its notification is to include.
+        Two kinds are not passed on, but have to be fetched: a heartbeat, because it replaces
+        another one, and a delivery whose notification is still to be completed.
         """
         passed: defaultdict[str, list[Committed]] = defaultdict(list)
         to_fetch: defaultdict[str, set[int]] = defaultdict(set)
@@ -81,7 +81,7 @@ class Handover:
                 or len(seqs) < len(destinations)  # some were evicted; which ones is not known
             )
             for place, (to, chain) in enumerate(zip(destinations, chains, strict=True)):
-                if is_fetched or chain in to_fetch[to]:  # must not overtake one that is fetched
+                if is_fetched or chain in to_fetch[to]:  # it must not overtake one to be fetched
                     to_fetch[to].add(chain)
                 else:
                     seq = seqs[place]
@@ -95,7 +95,7 @@ class Handover:
                     receiver.request_fetch(to_fetch[to])
 
     def settled(self, acks: Sequence[Ack]) -> None:
-        """Tell the workers whose outcomes are stored."""
+        """Pass on which outcomes are stored."""
         by_destination: defaultdict[str, list[Ack]] = defaultdict(list)
         for ack in acks:
             by_destination[ack.delivery.destination].append(ack)
@@ -105,7 +105,7 @@ class Handover:
                     receiver.settled(own_acks)
 
     def fail(self, destinations: Collection[str], error: BaseException) -> None:
-        """Tell the workers that their outcomes could not be stored."""
+        """Let the workers of these destinations fail: their outcomes could not be stored."""
         for destination in destinations:
             if (receiver := self._receivers.get(destination)) is not None:
                 receiver.fail(error)
@@ -113,7 +113,7 @@ class Handover:
 
 @contextmanager
 def _failing(receiver: Receiver) -> Iterator[None]:
-    """Let a receiver fail with the error that it raises: nobody else would see it."""
+    """Let the receiver fail with an error that it raises: no caller would see it otherwise."""
     try:
         yield
     except Exception as error:

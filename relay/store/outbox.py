@@ -15,9 +15,8 @@ from relay.core.notification import Notification
 from relay.store import checkpoints, dead_letters, deliveries, recovery
 from relay.store.acks import AckQueue
 from relay.store.database import DatabaseFile, MemoryDatabase
-from relay.store.deliveries import FetchRequest
 from relay.store.enqueue import EnqueueOptions
-from relay.store.faults import Corrupt, StoreLoss, StoreStatus
+from relay.store.faults import StoreLoss, StoreStatus
 from relay.store.handover import Handover
 from relay.store.quota import Evicted, UsedSpace, add_within_quota, enrich_within_quota
 from relay.store.records import (
@@ -41,8 +40,8 @@ T = TypeVar("T")
 _DEFAULTS = StoreConfig()
 
 LONG_READS = 2
-"""How many workers fetch long notifications at once. The others wait until these have what they
-fetched, and have rendered it."""
+"""How many workers may read long notifications at once, because these take much memory until the
+worker has rendered them."""
 
 
 class Outbox:
@@ -103,8 +102,8 @@ class Outbox:
         options = EnqueueOptions(now_ns, self._unordered)
         self._acks.submit(is_urgent=False)
         committing = self._writer.submit(partial(_commit, batch, self._quota, options, self._used))
-        committing.add_done_callback(partial(self._pass_on, batch, now_ns))
-        # Shielded: the workers are told what was stored also if the caller is cancelled.
+        committing.add_done_callback(partial(self._inform_workers, batch, now_ns))
+        # Shielded: what is stored is passed on to the workers even if the caller is cancelled.
         result, _ = await asyncio.shield(committing)
         return result
 
@@ -142,34 +141,32 @@ class Outbox:
         at most ``max_bytes`` in the store, except that one is always returned. Of deliveries about
         one subject only the first is ever due, so that they stay in order.
         """
-        request = FetchRequest(destination, until_ns, max_count, list(exclude), max_bytes)
-        fetched = await self._read(partial(deliveries.fetch_due, request))
+        query = partial(
+            deliveries.fetch_due, destination, until_ns, max_count, list(exclude), max_bytes
+        )
+        fetched = await self._read(query)
         if not (seqs := fetched.long_seqs):
-            return deliveries.build_due(fetched, {})
+            return fetched.with_long({})
         async with self._long_reads:
-            try:
-                long = await self._read(partial(deliveries.read_notifications, seqs))
-                return deliveries.build_due(fetched, long)
-            except Corrupt:  # raise it where the store is repaired
-                await self._read(partial(deliveries.check_notifications, seqs))
-        return await self.fetch_due(destination, until_ns, max_count, exclude, max_bytes)
+            long = await self._read(partial(deliveries.read_notifications, seqs))
+            return fetched.with_long(long)
 
     def ack(self, acks: Sequence[Ack], now_ns: int, *, flush: bool = False) -> asyncio.Future[None]:
         """Store outcomes of attempts: delivered, due again later, or a dead letter.
 
         A heartbeat never becomes a dead letter. Unless a delivery is to be tried again, the next
         one about the same subject becomes due. If an outcome pauses the destination, that is
-        stored. See `AckQueue.add` for when that happens. The future is done when it has.
+        stored. The future is done when all that is stored; see `AckQueue.add` for when that is.
         """
         return self._acks.add(acks, now_ns, flush=flush)
 
     def flush_acks(self) -> None:
-        """Let the outcomes that wait be stored now."""
+        """Store the outcomes that still wait for a transaction, in one of their own."""
         self._acks.submit()
 
     async def _read(self, query: Operation[T]) -> T:
         """Return the result of a query, after all outcomes so far are stored."""
-        has_acks = not self._acks.is_empty
+        has_acks = not self._acks.is_empty  # they need no sync, and a query alone causes none
         self._acks.submit(is_urgent=False)
         return await self._writer.submit(query, is_synced=not has_acks)
 
@@ -178,7 +175,7 @@ class Outbox:
         self._acks.submit(is_urgent=False)
         return await self._writer.run(operation)
 
-    def _pass_on(
+    def _inform_workers(
         self,
         batch: IngestCommit,
         now_ns: int,
@@ -194,8 +191,7 @@ class Outbox:
     ) -> GiveUpResult:
         """Give up up to `GIVE_UP_BATCH` deliveries created before then, without another attempt.
 
-        Gives up fewer, but one at least, if their notifications are longer than `GIVE_UP_BYTES`.
-
+        Gives up fewer, but at least one, if their notifications exceed `GIVE_UP_BYTES` together.
         Leaves out those whose ``seq`` is in ``exclude``, and those that wait for one of them.
         """
         operation = partial(deliveries.expire, destination, before_ns, now_ns, list(exclude))
@@ -237,7 +233,7 @@ class Outbox:
     async def waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:
         """Return up to ``limit`` waiting deliveries, oldest first; None means all destinations.
 
-        Returns fewer if their notifications are longer than `PAGE_BYTES` together.
+        Returns fewer, but at least one, if their notifications exceed `PAGE_BYTES` together.
         """
         return await self._read(partial(deliveries.waiting, destination, limit))
 
@@ -246,8 +242,8 @@ class Outbox:
     ) -> list[DeadLetter]:
         """Return up to ``limit`` dead letters with numbers below ``below``, newest first.
 
-        Returns fewer if their notifications are longer than `PAGE_BYTES` together, but one at
-        least: only an empty list says that there are no more.
+        Returns fewer, but at least one, if their notifications exceed `PAGE_BYTES` together: only
+        an empty list says that there are no others.
         """
         return await self._read(partial(dead_letters.find, selection, limit, below))
 
@@ -299,7 +295,7 @@ class Outbox:
         return range(1, await self._read(dead_letters.newest_number) + 1)
 
     async def correct_times(self, now_ns: int, max_wait_ns: int) -> int:
-        """Correct times of deliveries that are impossible because the clock was set back meanwhile.
+        """Correct times of deliveries that are impossible because the clock was set back.
 
         A delivery created in the future was created now; one that waits longer than ``max_wait_ns``
         is due. Returns how many were corrected.

@@ -1,7 +1,7 @@
 -- Every statement that the store runs, by name. Those that run for each batch or each delivery have
--- positional parameters: each named parameter costs another switch of threads. In a multi-row
--- statement the one row that is written here, (?, ?), is repeated for as many rows as are bound, and
--- some more; these are rows of NULL, which the statement leaves out.
+-- positional parameters: each named parameter costs another switch of threads. A multi-row statement
+-- is written with one row, (?, ?). `run_for_rows` repeats it for as many rows as are bound, and for
+-- some more, which are NULL and left out by the statement.
 
 -- name: checkpoint
 SELECT position_ns, floor_ns, recent, began_ns, anchored, assumed_ns, identity,
@@ -56,7 +56,7 @@ WHERE engine = changed.column1 AND id = changed.column2;
 DELETE FROM containers WHERE engine = ? AND id IN (SELECT value FROM json_each(?));
 
 -- name: occupied_chains
--- Those of the chains in which a delivery waits already, as one text: each row that is read costs
+-- The chains in which a delivery waits already, as one text, because each row that is read costs
 -- another switch of threads.
 SELECT group_concat(column1)
 FROM (VALUES (?))
@@ -81,11 +81,11 @@ UPDATE deliveries SET notification = :notification WHERE seq = :seq;
 
 -- name: fetch_due
 -- The deliveries that are due, except those in memory, whose numbers are passed as a JSON array; how
--- many are due without the limit in bytes; and when the next one will be due. All in one row, the
--- deliveries as a JSON array: each row that is read costs another switch of threads. A corrupt number
--- or notification makes the array invalid JSON, so that decoding it fails. The sizes are added up over
--- narrow rows, so that no notification is read that is not returned. Long notifications are left out,
--- and read one by one: each step of making the array copies what it has.
+-- many would be due without the limit in bytes; and when the next one will be due. All are in one row,
+-- the deliveries as a JSON array, because each row that is read costs another switch of threads. A
+-- corrupt number or notification makes the array invalid JSON, so that decoding it fails. The sizes are
+-- added up first, so that only notifications that are returned are read. Long ones are left out, and
+-- read one by one: building the array copies it at each step.
 WITH due AS MATERIALIZED (
     SELECT due_ns, seq, length(notification) AS size
     FROM deliveries
@@ -125,10 +125,10 @@ INSERT INTO dead_letters
 SELECT destination, :id, :route, notification, created_ns, :now_ns, :attempts, :reason, :answer
 FROM deliveries WHERE seq = :seq;
 
--- name: select_expired
--- Deliveries created before a time, due or not; older ones have lower numbers. Those that wait
--- behind one that is under way are left out. Their notifications are as long together as may be
--- moved in one transaction, or there is only one; they are not read here.
+-- name: select_to_give_up
+-- The oldest deliveries to a destination, due or not, that were created up to a time; null means
+-- any. Those in flight, whose numbers are passed as a JSON array, and their successors are left out.
+-- The sum of the sizes is limited, except that one is always returned; no notification is read.
 SELECT seq, attempts, answer
 FROM (
     SELECT *, sum(size) OVER (ORDER BY seq) - size AS size_before
@@ -136,20 +136,8 @@ FROM (
         SELECT seq, chain, created_ns, attempts, answer, length(notification) AS size
         FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit
     )
-    WHERE created_ns <= :before_ns AND chain NOT IN (
+    WHERE (:before_ns IS NULL OR created_ns <= :before_ns) AND chain NOT IN (
         SELECT chain FROM deliveries WHERE seq IN (SELECT value FROM json_each(:exclude))
-    )
-)
-WHERE size_before < :max_bytes ORDER BY seq;
-
--- name: select_of_destination
--- The same for all deliveries to a destination.
-SELECT seq, attempts, answer
-FROM (
-    SELECT *, sum(size) OVER (ORDER BY seq) - size AS size_before
-    FROM (
-        SELECT seq, attempts, answer, length(notification) AS size
-        FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit
     )
 )
 WHERE size_before < :max_bytes ORDER BY seq;
@@ -201,8 +189,7 @@ WHERE due_ns IS NULL AND seq IN (
 DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: waiting
--- The oldest deliveries, as many as are not too long together; the sizes of notifications are known
--- without reading them.
+-- The oldest deliveries. The sum of the sizes is limited, except that one is always returned.
 WITH narrow AS (
     SELECT seq, length(notification) AS size
     FROM deliveries
@@ -262,7 +249,7 @@ FROM (
 JOIN deliveries AS oldest ON oldest.seq = waiting.seq;
 
 -- name: evict_oldest
--- Up to a number, and no more than it takes to free so many bytes of notifications.
+-- At most so many deliveries, and no more than are needed to free so many bytes.
 DELETE FROM deliveries WHERE seq IN (
     SELECT seq
     FROM (
@@ -272,17 +259,6 @@ DELETE FROM deliveries WHERE seq IN (
     WHERE size_before < :max_bytes
 )
 RETURNING seq, destination, chain;
-
--- name: evict_dead_letters
--- The same for dead letters.
-DELETE FROM dead_letters WHERE seq IN (
-    SELECT seq
-    FROM (
-        SELECT seq, sum(size) OVER (ORDER BY seq) - size AS size_before
-        FROM (SELECT seq, length(notification) AS size FROM dead_letters ORDER BY seq LIMIT :limit)
-    )
-    WHERE size_before < :max_bytes
-);
 
 -- name: release_head
 -- The first delivery of a chain becomes due if it waited for another that no longer exists.

@@ -13,7 +13,7 @@ import msgspec
 
 from relay.core.exchange import Answer
 from relay.core.notification import Included, Notification
-from relay.store import deliveries, enqueue
+from relay.store import dead_letters, deliveries, enqueue
 from relay.store.enqueue import Enqueued, EnqueueOptions, PreparedNotification
 from relay.store.records import CommitResult, EnrichResult, IngestCommit, Quota
 from relay.store.schema import SQL
@@ -22,14 +22,14 @@ EVICT_BATCH = 32
 """How many rows are evicted at once, so that not every insert has to evict."""
 
 EVICT_SPARE_BYTES = 256 * 1024
-"""And about how much more than has to be: of long ones no more than are too many."""
+"""About how many bytes more than necessary are evicted at once."""
 
 MAX_PAGES_PER_ROW = 8
 """More pages than inserting one row and its two index entries can split, inner pages included."""
 
 MAX_PAGES_PER_CHANGE = 16
-"""More pages than any other change of a row takes: a container's is the largest. A dead letter may
-be larger, but takes the place of a delivery."""
+"""More pages than any other change of a row adds: a container's is the largest. A dead letter may
+be larger, but replaces a delivery."""
 
 MAX_UTF8_BYTES = 4
 """Bytes of a character in UTF-8."""
@@ -47,10 +47,10 @@ class Evicted(msgspec.Struct):
 
 
 class UsedSpace:
-    """How much of the store is used, at most, so that not every commit has to measure it.
+    """An upper bound of the store's size, so that not every commit has to measure it.
 
-    Since it was measured, the store has grown by no more than the rows that were changed can have
-    taken, whoever changed them. Lives in the writer thread.
+    The store was measured once. Since then each row that was inserted or changed counts as much as
+    it can take at most. Used in the writer thread only.
     """
 
     def __init__(self) -> None:
@@ -61,34 +61,33 @@ class UsedSpace:
         self._connection: sqlite3.Connection | None = None
         """The connection that was measured; None to measure before the next use."""
         self._changes = 0
-        """How many rows that connection had changed by then."""
+        """How many of the rows that this connection has changed are counted."""
 
-    def may_exceed(
+    def reserve(
         self,
         prepared: Sequence[PreparedNotification],
         max_bytes: int,
         connection: sqlite3.Connection,
     ) -> bool:
-        """Whether the store may be larger than ``max_bytes`` once these are inserted.
+        """Count these as inserted, unless the store may then be larger than ``max_bytes``.
 
-        Takes for granted that they are inserted next.
+        Returns whether they are counted. If so, the caller has to insert them next.
         """
         if connection is self._connection:
             changes = connection.total_changes
             self._max_pages += MAX_PAGES_PER_CHANGE * max(0, changes - self._changes)
             self._changes = changes
-            if self._note_growth(prepared, max_bytes):
-                return False
+            if self._count_if_fitting(prepared, max_bytes):
+                return True
         self._max_pages, self._page_size, self.undeclared_evictions = _measure(connection)
         self._connection, self._changes = connection, connection.total_changes
-        return not self._note_growth(prepared, max_bytes)
+        return self._count_if_fitting(prepared, max_bytes)
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Measure before the next use."""
         self._connection = None
 
-    def _note_growth(self, prepared: Sequence[PreparedNotification], max_bytes: int) -> bool:
-        """Count these as inserted. Returns whether they certainly fit; if not, counts nothing."""
+    def _count_if_fitting(self, prepared: Sequence[PreparedNotification], max_bytes: int) -> bool:
         pages = self._max_pages + _max_growth_pages(prepared, self._page_size)
         if pages * self._page_size > max_bytes:
             return False
@@ -108,11 +107,11 @@ def add_within_quota(
     prepared = [enqueue.prepare(*each, options) for each in batch.notifications]
     sizes = [each.size_bytes for each in prepared]
     chains = [[row.chain for row in each.rows] for each in prepared]
-    if not used.may_exceed(prepared, quota.max_bytes, connection):
+    if used.reserve(prepared, quota.max_bytes, connection):
         added, evicted = enqueue.add(prepared, connection), Evicted()
         stored, due = added.seqs, frozenset(added.due)
     else:
-        used.forget()
+        used.invalidate()
         evicted = Evicted()
         added = _add_evicting(prepared, quota, evicted, options.now_ns, connection)
         stored = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
@@ -121,7 +120,7 @@ def add_within_quota(
     if change := len(evicted.seqs) - batch.declared_evictions:
         connection.execute(SQL["add_to_counter"], {"name": "undeclared_shed", "change": change})
         _, _, undeclared = _measure(connection)
-        used.forget()  # this transaction may be rolled back
+        used.invalidate()  # this transaction may be rolled back
     result = CommitResult(
         stored, due, chains, sizes, len(evicted.seqs), evicted.dead_letters, undeclared
     )
@@ -129,10 +128,10 @@ def add_within_quota(
 
 
 def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) -> int:
-    """Return an upper bound for the pages that the file grows by, whatever is in it.
+    """Return an upper bound for the pages by which the file grows.
 
-    Each row has entries in two indexes. Each of these may split its page and those above it, leave
-    them half empty, and fill others beside them.
+    Each row has entries in two indexes. Each entry may split its page and those above it, and leave
+    them half empty.
     """
     count = size = 0
     for each in prepared:
@@ -176,7 +175,7 @@ def enrich_within_quota(
 
     A notification that takes no more space than before is replaced even if the store is full.
     """
-    used.forget()  # what is included may be large
+    used.invalidate()  # what is included may be large
     max_bytes = max(quota.max_bytes, bytes_used(connection))
     held = deliveries.enrich(seqs, notification, now_ns, connection)
     evicted = Evicted()
@@ -215,7 +214,8 @@ def _evict_oldest(
     quota: Quota, evicted: Evicted, now_ns: int, connection: sqlite3.Connection
 ) -> None:
     _evict_dead_letters(quota, evicted, connection)
-    while limits := _eviction_limits(quota, connection):
+    while max_bytes := _bytes_to_evict(quota, connection):
+        limits = {"limit": EVICT_BATCH, "max_bytes": max_bytes}
         rows = connection.execute(SQL["evict_oldest"], limits).fetchall()
         if not rows:
             return
@@ -236,16 +236,14 @@ def _evict_new(
 
 def _evict_dead_letters(quota: Quota, evicted: Evicted, connection: sqlite3.Connection) -> None:
     """Evict dead letters first: they must not displace deliveries that can still be sent."""
-    while limits := _eviction_limits(quota, connection):
-        count = connection.execute(SQL["evict_dead_letters"], limits).rowcount
+    while max_bytes := _bytes_to_evict(quota, connection):
+        count = dead_letters.drop_oldest(EVICT_BATCH, max_bytes, connection)
         if not count:
             return
         evicted.dead_letters += count
 
 
-def _eviction_limits(quota: Quota, connection: sqlite3.Connection) -> dict[str, int] | None:
-    """Return how much to evict at once; None if nothing has to be."""
+def _bytes_to_evict(quota: Quota, connection: sqlite3.Connection) -> int:
+    """Return how many bytes to evict at once; 0 if the store is within its quota."""
     surplus = bytes_used(connection) - quota.max_bytes
-    if surplus <= 0:
-        return None
-    return {"limit": EVICT_BATCH, "max_bytes": surplus + EVICT_SPARE_BYTES}
+    return surplus + EVICT_SPARE_BYTES if surplus > 0 else 0

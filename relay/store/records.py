@@ -17,13 +17,13 @@ GIVE_UP_BATCH = 500
 """At most this many deliveries are given up in one commit, for their age or their destination."""
 
 GIVE_UP_BYTES = 16 * 2**20
-"""And about this much of notifications; a single one may be longer."""
+"""And about this many bytes of notifications; a single one may be longer."""
 
 LONG_BYTES = 64 * 2**10
-"""A longer notification is read and written by itself: statements copy what they hold."""
+"""A longer notification is read and written by itself, because statements copy their values."""
 
 PAGE_BYTES = 4 * 2**20
-"""About this much of notifications is read at once; a single one may be longer."""
+"""About this many bytes of notifications are read at once; a single one may be longer."""
 
 HOLD_NS = 3_000_000_000
 """How long a delivery waits at most for what its notification is to include."""
@@ -73,7 +73,7 @@ class CommitResult(msgspec.Struct, frozen=True):
     chains: Sequence[Sequence[int]] = ()
     """For each notification the chains of its deliveries, one for each destination."""
     sizes: Sequence[int] = ()
-    """For each notification its size in the store, in bytes."""
+    """For each notification the length of its JSON in bytes."""
     evicted: int = 0
     """How many deliveries, of this batch or older, were evicted because the store is full."""
     dead_letters_evicted: int = 0
@@ -178,7 +178,7 @@ class DueDeliveries(msgspec.Struct, frozen=True):
 
     deliveries: Sequence[Delivery]
     followed: frozenset[int]
-    """The numbers of those behind which others of their chain wait."""
+    """The numbers of deliveries that others of their chain wait for."""
     next_due_ns: int | None
     """When the first delivery that is not due yet will be due; None if there is none."""
     has_more: bool = False

@@ -1,4 +1,4 @@
-"""The store's schema and its migrations."""
+"""The store's SQL: its statements, the schema, and the migrations."""
 
 import re
 import sqlite3
@@ -12,8 +12,8 @@ from relay.core.errors import StoreError
 from relay.store.records import chain_of
 
 MAX_ROWS = 512
-"""How many rows one statement inserts or deletes at most: more than a batch of events has. With ten
-values a row it stays far below SQLite's bound for one statement (32,766)."""
+"""How many rows a multi-row statement has at most: more than a batch of events. With ten values a
+row this is far below SQLite's limit of parameters (32,766)."""
 
 CACHED_STATEMENTS = 256
 """More than there are statements, in all their sizes, so that each is compiled once."""
@@ -37,8 +37,8 @@ def run_for_rows(
 ) -> Iterator[tuple[int, sqlite3.Cursor]]:
     """Run a multi-row statement for all rows; yield the number of rows and the cursor of each run.
 
-    Each run gives up Python's interpreter lock and has to get it back, so there should be few.
-    They are filled up with rows of NULL to one of a few sizes, because SQLite has to compile a
+    Each run releases Python's interpreter lock and has to acquire it again, so there should be few
+    runs. Rows of NULL fill a statement up to one of a few sizes, because SQLite has to compile a
     statement for each size.
     """
     for begin in range(0, len(rows), MAX_ROWS):
@@ -51,8 +51,8 @@ def run_for_rows(
 def _round_up(count: int) -> int:
     """Return the next size for which a statement is compiled.
 
-    Few rows leave little of a statement empty. Many may leave half of it empty, which costs less
-    than the memory of a statement for every size would.
+    A small statement is filled up by little. A large one may be filled to a half with NULL, which
+    costs less than the memory of a statement for every size.
     """
     octave = (count - 1).bit_length()
     step = 1 << (octave if octave > 6 else max(0, octave - 3))

@@ -6,8 +6,8 @@ when the destination closes it, when it was idle for `IDLE_TIMEOUT_S`, when a re
 to its end, when a request is cancelled, and when data arrives that no request asked for: a response
 must never be mistaken for the response to another request.
 
-A long request is written in pieces, as fast as the socket takes them, and it is kept in memory no
-longer than that: beside a destination that answers slowly there may be ten others.
+A long request is written in pieces, as fast as the socket takes them, and freed when they are
+written: ten destinations that answer slowly must not keep ten long requests in memory.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ IDLE_TIMEOUT_S = 15.0
 that, unless it is sending a request at that moment, which costs one attempt."""
 
 PIECE_BYTES = 128 * 1024
-"""How much of a long request is written at once. While the socket takes nothing more, up to this
-much is copied by the transport."""
+"""How much of a long request is written at once. If the socket does not take all of it, the
+transport copies the rest."""
 
 
 class InvalidHttpResponse(Exception):
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._unsent: Iterator[memoryview] | None = None
         """The rest of a long request; None if all of it was written."""
         self._is_paused = False
-        """Whether the transport takes no more at the moment."""
+        """Whether the transport does not accept more data at the moment."""
         self._status: int | None = None
         """Status of the response whose body is being read; None before that."""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
     async def send_request(self, request: list[bytes], deadline_s: float) -> RawResponse:
         """Send a request and return the response, if its status arrives by ``deadline_s``.
 
-        ``request`` is its parts; they are taken out of the list, so that nothing refers to them
+        ``request`` is a list of its parts. They are removed from it, so that nothing refers to them
         when they are written. ``deadline_s`` is in the loop's time.
 
         Raises `TimeoutError`, `InvalidHttpResponse`, `ServerDisconnected` and `OSError`.
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
         if len(request) == 1:
             self._transport.write(request.pop())
         else:
-            self._unsent = _cut(request)
+            self._unsent = cut_into_pieces(request)
             self._send_more()
         try:
             return await self._response
@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
             raise
 
     def _send_more(self) -> None:
-        """Write the rest of a long request, until the transport takes no more."""
+        """Write more of a long request, as much as the transport accepts."""
         while self._unsent is not None and not self._is_paused and self.is_open:
             piece = next(self._unsent, None)
             if piece is None:
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         self._is_paused = True
 
     def resume_writing(self) -> None:
-        """Called by asyncio when the transport takes more."""
+        """Called by asyncio when the transport accepts data again."""
         self._is_paused = False
         self._send_more()
 
@@ -258,8 +258,11 @@ class Connection(asyncio.Protocol):
             self._end(TimeoutError())
 
 
-def _cut(parts: list[bytes]) -> Iterator[memoryview]:
-    """Yield the parts in pieces, without copying them; each is taken out of the list first."""
+def cut_into_pieces(parts: list[bytes]) -> Iterator[memoryview]:
+    """Yield the parts in pieces of `PIECE_BYTES`, without copying them.
+
+    Each part is removed from the list, so that nothing refers to it when its last piece is written.
+    """
     while parts:
         part = memoryview(parts.pop(0))
         for start in range(0, len(part), PIECE_BYTES):

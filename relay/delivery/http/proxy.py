@@ -20,6 +20,7 @@ from relay.delivery.http.connection import (
     PIECE_BYTES,
     InvalidHttpResponse,
     ServerDisconnected,
+    cut_into_pieces,
 )
 from relay.delivery.http.message import ConnectTimeout, classify_error, read_limit, to_response
 from relay.delivery.http.pool import create_ssl_context
@@ -47,7 +48,7 @@ class ProxySender:
         data: bytes | AsyncIterator[memoryview] | None = body or None
         if len(body) > PIECE_BYTES:
             headers = {**headers, "Content-Length": str(len(body))}
-            data = _cut(body)
+            data = _stream(body)
         del body  # it must not stay in memory longer than it takes to send it
         try:
             async with self._session.request(
@@ -88,11 +89,10 @@ async def open_proxy_sender(destination: WebhookDestination) -> AsyncIterator[Pr
         yield ProxySender(session, URL(destination.proxy.get_secret_value()), destination)
 
 
-async def _cut(body: bytes) -> AsyncIterator[memoryview]:
-    """Yield a long body in pieces; aiohttp asks for the next when it has written the last."""
-    view = memoryview(body)
-    for start in range(0, len(view), PIECE_BYTES):
-        yield view[start : start + PIECE_BYTES]
+async def _stream(body: bytes) -> AsyncIterator[memoryview]:
+    """Yield a long body in pieces; aiohttp takes the next one when the last is written."""
+    for piece in cut_into_pieces([body]):
+        yield piece
 
 
 def _classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:

@@ -13,7 +13,6 @@ from relay.core.event import HEARTBEAT, RELAY_ENGINE, make_self_event
 from relay.core.exchange import Answer, Dead, Delivered, Outcome, Reason, Retry
 from relay.core.notification import Notification, build_notification
 from relay.store import acks, deliveries, enqueue, quota, schema
-from relay.store.deliveries import FetchRequest
 from relay.store.enqueue import EnqueueOptions
 from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, Quota
 from relay.store.schema import MAX_ROWS, SQL, migrate
@@ -83,10 +82,8 @@ def commit(
 
 
 def fetch_due_seqs(connection: sqlite3.Connection, now_ns: int = OPTIONS.now_ns) -> set[int]:
-    found = (
-        deliveries.fetch_due(FetchRequest(to, now_ns, 10_000, [], 2**62), connection) for to in TO
-    )
-    return {seq for each in found for _, seq, *_ in each.rows}
+    found = (deliveries.fetch_due(to, now_ns, 10_000, [], 2**62, connection) for to in TO)
+    return {row.seq for each in found for row in each.rows}
 
 
 @given(_batches, _batches)
@@ -239,8 +236,8 @@ def test_few_statements_are_needed() -> None:
             _count_statements(lambda: commit(batch[1:], UNLIMITED, connection, used), connection)
             == 2
         )
-        request = FetchRequest("ops", 10, 300, [], 2**62)
-        ready = deliveries.build_due(deliveries.fetch_due(request, connection), {}).deliveries
+        fetched = deliveries.fetch_due("ops", 10, 300, [], 2**62, connection)
+        ready = fetched.with_long({}).deliveries
         done = [Ack(delivery, Delivered()) for delivery in ready]
         assert (
             _count_statements(lambda: acks.settle(done, UNLIMITED, 20, connection), connection) == 2
