@@ -1,4 +1,4 @@
-"""Long requests: they are sent whole, copied little, and not kept."""
+"""Long requests: they arrive whole, and take little memory while and after they are sent."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ LONG = os.urandom(4 * 2**20)
 
 
 class Body(bytes):
-    """A body that notes when nothing refers to it any longer."""
+    """A body that reports when nothing refers to it any longer."""
 
     on_released: Callable[[], None]
 
@@ -90,7 +90,7 @@ async def test_a_long_request_arrives_whole_and_the_connection_is_reused(by_prox
 
 @pytest.mark.parametrize("by_proxy", [False, True])
 async def test_a_body_is_released_when_it_is_sent(by_proxy: bool) -> None:
-    """While the destination makes relay wait for its answer, it takes no memory."""
+    """It takes no memory while relay waits for the answer."""
     released = asyncio.Event()
     async with serving() as server:
         to = destination(server, by_proxy=by_proxy)
@@ -113,7 +113,7 @@ async def open_connection(address: str) -> Connection:
 
 
 async def test_a_destination_that_does_not_read_costs_one_piece() -> None:
-    """The transport is given no more than it can send, and copies no more than that."""
+    """The transport gets one piece at a time, and copies at most that."""
     stalled = asyncio.Event()
 
     async def never_read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Workers, commits, answers and the store, in any order in which they can coincide."""
+"""A worker, commits, responses and the store, in every order that their timing allows."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -190,7 +190,7 @@ class World:
         self.running = asyncio.create_task(self.worker.run())
 
     async def end(self) -> None:
-        """Wait for the worker, which was asked to end."""
+        """Wait until the worker has ended."""
         assert self.running is not None
         async with asyncio.timeout(SETTLED_WITHIN_S):
             await self.running
@@ -227,7 +227,7 @@ class World:
 
     async def _replay(self) -> None:
         before = await self.outbox.dead_letters(Selection(), 1000)
-        self.to.replayed([letter.notification.id for letter in before])
+        self.to.replayed([dead_letter.notification.id for dead_letter in before])
         await self.outbox.replay_dead_letters(Selection(), lambda: [self.plan.name], self.now_ns())
 
     def _notification(self, subject: str, kind: str, length: int) -> Notification:
@@ -307,7 +307,7 @@ REPLAYED = Case(
 REPLACED = Case(PLANS[1], [commit(HEARTBEAT_EVENT), commit(HEARTBEAT_EVENT)], [(5.0, 200)])
 """A heartbeat waits for one that is under way, although it has replaced it in the store."""
 NO_MEMORY = Case(PLANS[1], [commit(PLAIN, LONG)], [(5.0, 200)], max_memory_bytes=6_000)
-"""While there is no memory, the store is not asked again and again."""
+"""While there is no memory, the store is not queried again and again."""
 HELD_DURING_A_QUERY = Case(
     PLANS[1],
     [commit(("a", "plain", 70_000)), commit(("a", "held", 0), after_s=0.6), commit(PLAIN)],
@@ -332,7 +332,7 @@ SETTLED_DURING_A_QUERY = Case(
 @example(SETTLED_DURING_A_QUERY)
 @settings(max_examples=examples(300), phases=[Phase.explicit, Phase.generate, Phase.shrink])
 def test_each_is_delivered_once_and_in_order(case: Case) -> None:
-    """And soon: nothing waits for a query that is made only now and then."""
+    """And soon: nothing has to wait for one of the rare queries that are always made."""
     plan, steps = case.plan, case.steps
 
     async def run() -> None:
@@ -355,9 +355,9 @@ def test_each_is_delivered_once_and_in_order(case: Case) -> None:
             await world.end()
             assert memory.used_bytes == 0
             fetches = fetch_due.call_count
-            assert fetches <= 20 * len(steps) + 5 * to.arrivals, "it asks the store for nothing"
-            letters = await outbox.dead_letters(Selection(), 1000)
-            dead = {letter.notification.id for letter in letters}
+            assert fetches <= 20 * len(steps) + 5 * to.arrivals, "it queries the store in vain"
+            dead_letters = await outbox.dead_letters(Selection(), 1000)
+            dead = {dead_letter.notification.id for dead_letter in dead_letters}
             if case.max_store_bytes == UNLIMITED:
                 assert set(world.sent) - dead <= to.delivered
             assert not dead & to.delivered

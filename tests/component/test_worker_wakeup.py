@@ -1,4 +1,4 @@
-"""Workers that are handed what was just committed, and commit many outcomes together."""
+"""What wakes a worker: commits that are passed on to it, due times, and stored outcomes."""
 
 import asyncio
 import random
@@ -56,10 +56,10 @@ def ack_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-async def test_a_commit_is_handed_over_without_a_query(
+async def test_a_commit_is_passed_on_without_a_query(
     outbox: Outbox, clock: Clock, virtual_time: VirtualTime, fetches: list[DueDeliveries]
 ) -> None:
-    """An idle worker does not query the store for what it is handed."""
+    """An idle worker does not query the store for what was just committed."""
     to = ScriptedDestination()
     async with run_workers(make_worker(outbox, to, clock)):
         await virtual_time.wait_until_idle()
@@ -137,7 +137,7 @@ async def test_a_held_delivery_is_fetched_when_it_is_due(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_handed_over_or_fetched_each_is_sent_once_and_in_order(
+async def test_passed_on_or_fetched_each_is_sent_once_and_in_order(
     outbox: Outbox, clock: Clock, seed: int
 ) -> None:
     """However commits, queries and failures coincide."""
@@ -191,7 +191,7 @@ async def wait_until_stored(outbox: Outbox, left: int) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_outcomes_ride_in_the_next_commit(
+async def test_outcomes_are_stored_with_the_next_commit(
     outbox: Outbox, clock: Clock, ack_sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a transaction of their own."""
@@ -249,7 +249,7 @@ async def test_a_retry_is_sent_although_others_were_prefetched(
 async def test_a_delivery_without_a_wakeup_is_found(
     outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
-    """A store that repairs itself notifies no worker, so workers query now and then."""
+    """A store that repairs itself informs no worker, so workers query it regularly."""
     to = ScriptedDestination(lambda _: Response(503 if len(to.received) == 1 else 200))
     async with run_workers(make_worker(outbox, to, clock, retry={"initial": "10m", "max": "10m"})):
         await enqueue(outbox, sample_notification(1), sample_notification(2), now_ns=clock.now_ns)

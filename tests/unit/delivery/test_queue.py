@@ -237,7 +237,7 @@ def test_a_small_delivery_stays_as_it_is() -> None:
 
 
 def test_a_large_batch_that_is_put_back_is_sent_as_it_was_rendered() -> None:
-    """Nothing of it has to be rendered again."""
+    """It is not rendered again."""
     queue, renderer = DeliveryQueue(MemoryBudget(), CONFIG), CountingRenderer()
     for seq in range(2):
         queue.add_due(delivery(seq, size_bytes=LARGE_BYTES + 1), is_only=True)
@@ -277,7 +277,7 @@ def test_successors_leave_room_for_others() -> None:
 
 
 def test_a_lack_of_memory_is_known_until_some_is_given_back() -> None:
-    """So that the store is not asked again and again."""
+    """So that the store is not queried again and again."""
     queue = DeliveryQueue(MemoryBudget(1), None)
     assert queue.add_due(delivery(1), is_only=True)
     assert not queue.is_short_of_memory
@@ -290,7 +290,7 @@ def test_a_lack_of_memory_is_known_until_some_is_given_back() -> None:
 
 
 def test_a_closed_queue_gives_all_memory_back() -> None:
-    """Also that of deliveries which are under way or wait for others."""
+    """Even that of deliveries in flight and of those that wait for others."""
     memory = MemoryBudget()
     queue = DeliveryQueue(memory, None)
     for seq, chain in ((1, A), (2, B)):

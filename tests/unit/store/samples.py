@@ -2,11 +2,14 @@
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from relay.core.checkpoint import Checkpoint
+from relay.core.checkpoint import CHUNK_EVENTS, SEEN_BYTES, Checkpoint, encode_seen
+from relay.core.container import Container
 from relay.core.event import Actor, make_event_id
 from relay.core.exchange import Delivered
 from relay.core.notification import Include, Notification, build_notification
@@ -30,6 +33,26 @@ def make_commit(
 ) -> IngestCommit:
     """A batch of one engine's, each notification for the same destinations."""
     return IngestCommit("here", checkpoint, [(notification, to) for notification in notifications])
+
+
+CHUNK_BYTES = CHUNK_EVENTS * SEEN_BYTES
+CHECKPOINT = Checkpoint(7, 3, encode_seen(make_notification(1).events[0].id, 5))
+CONTAINER = Container(
+    "c1",
+    name="web",
+    image="bb:1",
+    labels={"exitCode": "3", "a": "b\0ü"},
+    exit_code_hidden=True,
+    signal_hidden=True,
+    started_ns=1,
+    died_ns=2,
+    inferred_ns=3,
+    requested_ns=4,
+    unknown_signal_ns=5,
+    oom_ns=6,
+    oom_inferred_ns=7,
+    stop_signal=3,
+)
 
 
 def with_include(notification: Notification) -> Notification:
@@ -84,3 +107,9 @@ def overwrite_page(file: Path) -> bytes:
     content[fullest : fullest + 4096] = b"\xa5" * 4096
     file.write_bytes(content)
     return bytes(content)
+
+
+def read_rows(file: Path, query: str) -> list[tuple[Any, ...]]:
+    """The result of a query on another connection to the file."""
+    with closing(sqlite3.connect(file)) as connection:
+        return connection.execute(query).fetchall()

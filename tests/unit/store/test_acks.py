@@ -1,12 +1,9 @@
 """How the store settles deliveries."""
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from itertools import starmap
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from relay.core.event import make_self_event
@@ -16,7 +13,6 @@ from relay.store import deliveries
 from relay.store.deliveries import ANSWER_CHARS
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import GIVE_UP_BATCH, Ack, Delivery, GiveUpResult, Quota, Selection
-from relay.store.schema import migrate
 from tests.unit.store.samples import make_commit, make_notification
 
 S = 10**9
@@ -202,34 +198,6 @@ async def test_waiting_deliveries_are_listed_in_order(outbox: Outbox) -> None:
     assert [one.destination for one in await outbox.waiting("audit", 9)] == ["audit"] * 2
     assert shown[0].reason is None
     assert shown[0].answer is None
-
-
-async def test_dead_letters_of_version_2_are_migrated(tmp_path: Path) -> None:
-    """With their numbers, found by route and id like new ones; no number is used again."""
-    file = tmp_path / "relay.db"
-    with closing(sqlite3.connect(file)) as connection:
-        migrate(connection, 0, to=2)
-        for number, content in (
-            (3, msgspec.json.encode(make_notification(3))),
-            (7, msgspec.json.encode(make_notification(7))),
-        ):
-            connection.execute(
-                "INSERT INTO dead_letters VALUES (?, 'ops', ?, 10, 20, 4, 'expired')",
-                (number, content),
-            )
-        connection.commit()
-    async with open_outbox(file) as outbox:
-        found = await outbox.dead_letters(Selection(route="crashed"), 9)
-        assert [dead_letter.number for dead_letter in found] == [7, 3]
-        assert [dead_letter.answer for dead_letter in found] == [None, None]
-        (one,) = await outbox.dead_letters(Selection(ids=(make_notification(3).id,)), 9)
-        assert one.notification == make_notification(3)
-        assert await outbox.drop_dead_letters(Selection()) == 2
-        await outbox.commit(make_commit(make_notification(9)), 10)
-        await outbox.ack([Ack(await fetch_head(outbox), Dead(Reason.REFUSED))], 20, flush=True)
-        assert [
-            dead_letter.number for dead_letter in await outbox.dead_letters(Selection(), 9)
-        ] == [8]
 
 
 async def test_a_delivered_one_leaves_nothing(outbox: Outbox) -> None:

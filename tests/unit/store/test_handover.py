@@ -1,4 +1,4 @@
-"""What the delivery workers are told of a transaction."""
+"""What the store passes on to the delivery workers after a transaction."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ async def outbox() -> AsyncIterator[Outbox]:
 
 
 async def test_a_worker_is_passed_what_was_committed_for_it(outbox: Outbox) -> None:
-    """With the numbers, in order, and which ones are due."""
+    """In order, with the numbers, and with which deliveries are due."""
     worker = RecordingReceiver(outbox, "ops")
     first, second = make_notification(1), make_notification(2)
     await outbox.commit(make_commit(first, second, to=("ops", "audit")), 10)
@@ -73,7 +73,7 @@ async def test_nothing_is_kept_for_a_destination_without_a_worker(outbox: Outbox
 
 
 async def test_a_commit_whose_caller_is_cancelled_is_passed_on(outbox: Outbox) -> None:
-    """It is in the store, and nobody else would tell the worker."""
+    """It is in the store, and the worker would not learn of it otherwise."""
     worker = RecordingReceiver(outbox, "ops")
     committing = asyncio.ensure_future(outbox.commit(make_commit(make_notification(1)), 10))
     await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_outcomes_that_cannot_be_stored_end_the_worker(
 async def test_a_worker_that_raises_fails_alone(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its error, which nobody else would see. The others are told, and no caller waits."""
+    """It ends with its error, which no caller sees. Other workers and callers are unaffected."""
     broken, other = RecordingReceiver(outbox, "ops"), RecordingReceiver(outbox, "audit")
 
     def fail(*_: object) -> None:

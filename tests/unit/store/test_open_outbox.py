@@ -1,75 +1,28 @@
-"""Opening a store's file: what it keeps, who may read it, and which files are refused."""
+"""The store's file: what is in it, who may read it, and which files cannot be opened."""
 
 import fcntl
 import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from relay.core.checkpoint import (
-    CHUNK_EVENTS,
-    SEALED_CHUNKS,
-    SEEN_BYTES,
-    Checkpoint,
-    decode_seen,
-    encode_seen,
-)
-from relay.core.container import Container
+from relay.core.checkpoint import Checkpoint
 from relay.core.errors import StoreError
 from relay.core.exchange import Dead, Delivered, Reason, Retry
 from relay.core.notification import Notification
 from relay.store import acks
 from relay.store.outbox import open_outbox
 from relay.store.records import Ack, IngestCommit
-from relay.store.schema import migrate
-from tests.unit.store.samples import fill_version_1, make_commit, make_notification
-
-CHUNK_BYTES = CHUNK_EVENTS * SEEN_BYTES
-CHECKPOINT = Checkpoint(7, 3, encode_seen(make_notification(1).events[0].id, 5))
-FULL_CHECKPOINT = Checkpoint(
-    7,
-    3,
-    encode_seen(make_notification(1).events[0].id, 5),
-    4,
-    True,
-    6,
-    "engine-1",
-    blind_window=(5, 9),
-    unreported_drops=(("buffer_full", 5, 9, 7),),
-    sealed=(b"a" * CHUNK_BYTES, b"b" * CHUNK_BYTES),
-    sealed_count=2,
-)
-CONTAINER = Container(
-    "c1",
-    name="web",
-    image="bb:1",
-    labels={"exitCode": "3", "a": "b\0ü"},
-    exit_code_hidden=True,
-    signal_hidden=True,
-    started_ns=1,
-    died_ns=2,
-    inferred_ns=3,
-    requested_ns=4,
-    unknown_signal_ns=5,
-    oom_ns=6,
-    oom_inferred_ns=7,
-    stop_signal=3,
-)
+from tests.unit.store.samples import CHECKPOINT, make_commit, make_notification, read_rows
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """Where a store may be created."""
     return tmp_path / "state" / "relay.db"
-
-
-def rows(file: Path, query: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(file)) as connection:
-        return connection.execute(query).fetchall()
 
 
 async def make_store(file: Path) -> None:
@@ -127,8 +80,8 @@ async def test_a_commit_is_in_the_file(file: Path) -> None:
     """Another process sees a commit as soon as the call returns."""
     async with open_outbox(file) as outbox:
         await outbox.commit(make_commit(make_notification(1), checkpoint=CHECKPOINT), 10)
-        assert rows(file, "SELECT engine, position_ns FROM cursors") == [("here", 7)]
-        assert rows(file, "SELECT destination, due_ns FROM deliveries") == [("ops", 10)]
+        assert read_rows(file, "SELECT engine, position_ns FROM cursors") == [("here", 7)]
+        assert read_rows(file, "SELECT destination, due_ns FROM deliveries") == [("ops", 10)]
 
 
 async def test_dead_letters_are_in_the_file(file: Path) -> None:
@@ -139,7 +92,7 @@ async def test_dead_letters_are_in_the_file(file: Path) -> None:
             (head,) = (await outbox.fetch_due("ops", now_ns, 9)).deliveries
             await outbox.ack([Ack(head, outcome)], now_ns, flush=True)
         assert await outbox.pending() == {}
-    ((notification, *rest),) = rows(
+    ((notification, *rest),) = read_rows(
         file,
         "SELECT notification, destination, created_ns, died_ns, attempts, reason FROM dead_letters",
     )
@@ -180,7 +133,7 @@ async def test_a_newer_store_is_refused(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA user_version = 99")
     assert "newer relay (schema 99" in await refusal_message(file)
-    assert rows(file, "PRAGMA user_version") == [(99,)]
+    assert read_rows(file, "PRAGMA user_version") == [(99,)]
 
 
 async def test_another_programs_database_is_refused(file: Path) -> None:
@@ -189,7 +142,7 @@ async def test_another_programs_database_is_refused(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE TABLE theirs (a)")
     assert "is not relay's" in await refusal_message(file)
-    assert rows(file, "SELECT name FROM sqlite_schema") == [("theirs",)]
+    assert read_rows(file, "SELECT name FROM sqlite_schema") == [("theirs",)]
 
 
 async def test_a_file_that_is_not_a_database_is_refused(file: Path) -> None:
@@ -205,158 +158,7 @@ async def test_an_empty_file_becomes_a_store(file: Path) -> None:
     file.parent.mkdir()
     file.touch()
     await make_store(file)
-    assert rows(file, "PRAGMA user_version") == [(4,)]
-
-
-async def test_a_store_of_version_1_is_migrated(file: Path) -> None:
-    """Its content is kept: no delivery waits longer, and the cursor does not move."""
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as connection:
-        migrate(connection, 0, to=1)
-        fill_version_1(connection)
-    async with open_outbox(file) as outbox:
-        (head,) = (await outbox.fetch_due("ops", 10, 9)).deliveries
-        assert (head.notification, head.created_ns, head.attempts) == (make_notification(1), 10, 3)
-        assert await outbox.pending() == {"ops": 2}
-        assert await outbox.checkpoint("here") == Checkpoint(
-            7,
-            3,
-            CHECKPOINT.recent,
-            first_start_ns=3,
-            is_continuous=True,
-            reported_until_ns=7,
-            identity=None,
-        )
-        assert await outbox.containers("here") == []
-    assert rows(file, "PRAGMA user_version") == [(4,)]
-
-
-async def test_a_version_1_cursor_without_events_is_not_continuous(file: Path) -> None:
-    """Such a cursor does not require any event to be in the engine's history."""
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as connection:
-        migrate(connection, 0, to=1)
-        connection.execute("INSERT INTO cursors VALUES ('here', 7, 3, x'')")
-        connection.commit()
-    async with open_outbox(file) as outbox:
-        assert await outbox.checkpoint("here") == Checkpoint(
-            7, 3, first_start_ns=3, reported_until_ns=7
-        )
-
-
-VERSION_3_CONTAINER = (
-    b'{"id":"c1","name":"web","image":"bb:1","labels":{"a":"b\\u0000"},"exit_code_hidden":true,'
-    b'"started_ns":1,"died_ns":2,"inferred_ns":3,"asked_ns":4,"killed_ns":5,"oom_ns":6,'
-    b'"oom_inferred_ns":7,"stop_signal":3}'
-)
-
-
-@pytest.mark.parametrize("count", [0, 1, 32, 33, 512])
-async def test_a_store_of_version_3_is_migrated(file: Path, count: int) -> None:
-    """No remembered event is forgotten, and no container's time or label."""
-    seen = [(f"evt_{number:032x}", number - 5) for number in range(count)]
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as connection:
-        migrate(connection, 0, to=3)
-        recent = b"".join(encode_seen(*each) for each in seen)
-        for engine in ("here", "there"):
-            connection.execute(
-                "INSERT INTO cursors (engine, position_ns, floor_ns, recent) VALUES (?, 7, 3, ?)",
-                (engine, recent),
-            )
-        for id_, state in (("c1", VERSION_3_CONTAINER), ("c2", b'{"id":"c2"}')):
-            connection.execute("INSERT INTO containers VALUES ('here', ?, ?)", (id_, state))
-        connection.commit()
-    async with open_outbox(file) as outbox:
-        for engine in ("here", "there"):
-            checkpoint = await outbox.checkpoint(engine)
-            assert checkpoint is not None
-            chunks = (*checkpoint.sealed, checkpoint.recent)
-            assert [each for chunk in chunks for each in decode_seen(chunk)] == seen
-            assert checkpoint.sealed_count == len(checkpoint.sealed) == count // CHUNK_EVENTS
-            assert {len(chunk) for chunk in checkpoint.sealed} <= {CHUNK_BYTES}
-        described = msgspec.structs.replace(CONTAINER, labels={"a": "b\0"}, signal_hidden=False)
-        assert await outbox.containers("here") == [described, Container("c2")]
-
-
-@pytest.mark.parametrize("state", [b"{", b"\xff", b'{"id":"c1","died_ns":"x"}'])
-async def test_a_container_of_version_3_that_is_corrupt(file: Path, state: bytes) -> None:
-    """It does not keep the store from being migrated; it is found when it is read."""
-    file.parent.mkdir()
-    with closing(sqlite3.connect(file)) as connection:
-        migrate(connection, 0, to=3)
-        connection.execute("INSERT INTO containers VALUES ('here', 'c1', ?)", (state,))
-        connection.commit()
-    async with open_outbox(file) as outbox:
-        assert await outbox.containers("here") == []
-    assert list(file.parent.glob("relay.db.broken-*"))
-
-
-def sealed_commit(chunks: int, first: int) -> IngestCommit:
-    """The commit of a cursor that filled this many chunks; those before ``first`` are stored."""
-    kept = range(max(0, chunks - SEALED_CHUNKS), chunks)
-    checkpoint = Checkpoint(
-        7, 3, sealed=tuple(bytes([number]) * CHUNK_BYTES for number in kept), sealed_count=chunks
-    )
-    return IngestCommit("here", checkpoint, [], first_chunk=first)
-
-
-async def test_full_chunks_are_stored_once(file: Path) -> None:
-    """Each commit adds those that are new, and deletes those that the cursor forgot."""
-    async with open_outbox(file) as outbox:
-        for first, chunks in ((0, 0), (0, 3), (3, 3), (3, SEALED_CHUNKS + 5)):
-            commit = sealed_commit(chunks, first)
-            await outbox.commit(commit, 10)
-            await outbox.commit(commit, 10)  # as if the disk had failed after the commit
-            assert await outbox.checkpoint("here") == commit.checkpoint
-            assert await outbox.checkpoint("there") is None
-    numbers = [(number,) for number in range(5, SEALED_CHUNKS + 5)]
-    assert rows(file, "SELECT number FROM recent_events ORDER BY number") == numbers
-
-
-async def test_a_new_store_gets_all_chunks(file: Path) -> None:
-    """A commit that begins with the first chunk needs nothing that is stored."""
-    async with open_outbox(file) as outbox:
-        commit = sealed_commit(40, 0)
-        await outbox.commit(commit, 10)
-        assert await outbox.checkpoint("here") == commit.checkpoint
-
-
-@pytest.mark.parametrize("together", [False, True])
-async def test_only_the_times_of_a_container_are_stored(file: Path, together: bool) -> None:
-    """What is constant stays; a container that the store has lost stays lost."""
-    later = msgspec.structs.replace(CONTAINER, died_ns=9, requested_ns=None, labels={})
-    lost = Container("c2", died_ns=9)
-    async with open_outbox(file) as outbox:
-        await outbox.commit(IngestCommit("here", None, [], [CONTAINER]), 10)
-        for changed in [[later, lost]] if together else [[later], [lost]]:
-            await outbox.commit(IngestCommit("here", None, [], container_times=changed), 10)
-        assert await outbox.containers("here") == [
-            msgspec.structs.replace(CONTAINER, died_ns=9, requested_ns=None)
-        ]
-
-
-@pytest.mark.parametrize("checkpoint", [CHECKPOINT, FULL_CHECKPOINT])
-async def test_a_checkpoint_is_stored_completely(file: Path, checkpoint: Checkpoint) -> None:
-    """All fields of a checkpoint are stored, set or not."""
-    async with open_outbox(file) as outbox:
-        await outbox.commit(make_commit(checkpoint=checkpoint), 10)
-    async with open_outbox(file) as outbox:
-        assert await outbox.checkpoint("here") == checkpoint
-
-
-async def test_a_container_is_stored_completely(file: Path) -> None:
-    """All fields of a container are stored."""
-    assert all(
-        value != fields.default
-        for value, fields in zip(
-            msgspec.structs.astuple(CONTAINER), msgspec.structs.fields(Container), strict=True
-        )
-    )
-    async with open_outbox(file) as outbox:
-        await outbox.commit(IngestCommit("here", None, [], [CONTAINER]), 10)
-    async with open_outbox(file) as outbox:
-        assert await outbox.containers("here") == [CONTAINER]
+    assert read_rows(file, "PRAGMA user_version") == [(4,)]
 
 
 async def test_the_number_of_evictions_is_stored_until_it_is_declared(file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What reads or moves many notifications at once is bounded in bytes too, but does one at least."""
+"""Batches of notifications are limited in bytes too, but always hold at least one."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,7 +57,7 @@ async def make_dead(outbox: Outbox, count: int, length: int = LONG) -> None:
 
 @pytest.mark.parametrize("length", [LONG, 100 * LONG])
 async def test_giving_up_long_deliveries(outbox: Outbox, length: int) -> None:
-    """Oldest first, as many at once as fit; one if none fits. All of them in the end."""
+    """The oldest first, as many at once as fit, at least one; in the end all of them."""
     await commit_long(outbox, 5, length)
     counts = [(await outbox.expire("ops", 10, 20)).count for _ in range(6)]
     assert counts == ([2, 2, 1, 0, 0, 0] if length == LONG else [1, 1, 1, 1, 1, 0])
@@ -67,7 +67,7 @@ async def test_giving_up_long_deliveries(outbox: Outbox, length: int) -> None:
 
 
 async def test_deliveries_under_way_do_not_use_up_the_bound(outbox: Outbox) -> None:
-    """Those behind them are given up all the same."""
+    """The deliveries behind them are given up all the same."""
     await commit_long(outbox, 4)
     under_way = [delivery.seq for delivery in (await fetch_due(outbox, 10))[:3]]
     assert await outbox.expire("ops", 10, 20, under_way) == GiveUpResult(1)
@@ -85,7 +85,7 @@ async def test_a_dead_letter_that_was_given_up_is_whole(outbox: Outbox) -> None:
 
 @pytest.mark.parametrize("length", [LONG, 100 * LONG])
 async def test_a_page_of_waiting_deliveries(outbox: Outbox, length: int) -> None:
-    """It has as many as fit; one if none fits."""
+    """It holds as many as fit, and at least one."""
     await commit_long(outbox, 5, length)
     page = await outbox.waiting("ops", 9)
     assert [one.notification for one in page] == [
@@ -96,7 +96,7 @@ async def test_a_page_of_waiting_deliveries(outbox: Outbox, length: int) -> None
 
 @pytest.mark.parametrize("length", [LONG, 100 * LONG])
 async def test_pages_of_dead_letters(outbox: Outbox, length: int) -> None:
-    """Each has as many as fit, one at least; together they have all, the newest first."""
+    """Each holds as many as fit, at least one; together they hold all, the newest first."""
     await make_dead(outbox, 5, length)
     pages, below = [], None
     while page := await outbox.dead_letters(ALL, 9, below):
@@ -108,7 +108,7 @@ async def test_pages_of_dead_letters(outbox: Outbox, length: int) -> None:
 async def test_counting_dead_letters_reads_none(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long they are."""
+    """Nor does dropping or pruning them."""
 
     def refuse(*_: Any) -> None:
         raise AssertionError
@@ -166,7 +166,7 @@ async def test_long_and_short_deliveries_of_one_batch() -> None:
 
 
 async def test_a_corrupt_long_notification_is_skipped(tmp_path: Path) -> None:
-    """It is found when a worker decodes it, and then the store is rebuilt without it."""
+    """It is found when it is fetched, and then the store is rebuilt without it."""
     file, losses = tmp_path / "relay.db", list[StoreLoss]()
     async with open_outbox(file) as outbox:
         await commit_long(outbox, 3, 100 * LONG)
