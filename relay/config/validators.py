@@ -29,6 +29,8 @@ _RESERVED_HEADERS = (
     # the framing of the request, and the headers of one connection (RFC 9110, section 7.6.1)
     *("connection", "transfer-encoding", "expect", "te", "trailer", "upgrade", "keep-alive"),
     *("proxy-authorization", "proxy-connection", "x-hub-signature-256"),
+    # set by one type of destination, and refused for all, so that a type can be changed
+    "x-gotify-key",
 )
 _RESERVED_PREFIXES = ("webhook-", "ce-")
 """The prefixes of the headers of Standard Webhooks and of CloudEvents."""

@@ -42,8 +42,6 @@ _EXTRAS = {"client::display": {"contentType": "text/plain"}}
 class GotifyDestination(ServiceDestination):
     """An application of a Gotify server."""
 
-    reserved_headers = frozenset({"x-gotify-key"})
-
     type: Literal["gotify"] = "gotify"
     token: Secret
     """The token of an application."""

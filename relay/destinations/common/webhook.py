@@ -6,7 +6,7 @@ The functions below it extend their URLs, and read the bodies and headers of the
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -15,7 +15,7 @@ from yarl import URL
 
 from relay.config import validators
 from relay.config.destination import DestinationConfig, TimeoutConfig, TlsConfig
-from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, invalid, quote
+from relay.config.errors import invalid
 from relay.config.types import (
     HeaderName,
     HeaderValue,
@@ -48,11 +48,6 @@ class WebhookDestination(DestinationConfig):
     )
     authorization_key: ClassVar[str | None] = None
     """The key that this type sends as ``Authorization``, if any. It excludes any other one."""
-    reserved_headers: ClassVar[frozenset[str]] = frozenset()
-    """The headers that this type sets, in lower case, beside those that every type sets."""
-    _all_reserved_headers: ClassVar[set[str]] = set()
-    """The `reserved_headers` of all types. The ``headers`` of no type may contain them, so that the
-    ``type`` of a destination can be changed without renaming its headers."""
 
     url: WebhookUrl
     """The URL that requests go to."""
@@ -70,11 +65,6 @@ class WebhookDestination(DestinationConfig):
     Authorization in ``headers``."""
     bearer_token: Secret | None = None
     """Sent as ``Authorization: Bearer``; not beside another authorization."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Collect the headers that the type reserves."""
-        super().__init_subclass__(**kwargs)
-        cls._all_reserved_headers.update(cls.reserved_headers)
 
     @property
     def endpoint(self) -> str:
@@ -99,11 +89,6 @@ class WebhookDestination(DestinationConfig):
         cls, value: dict[str, SecretStr], info: ValidationInfo
     ) -> dict[str, SecretStr]:
         validators.check_distinct_headers(value)
-        reserved = [name for name in value if name.lower() in cls._all_reserved_headers]
-        if reserved:
-            message = "is a header that relay sets itself"
-            issues = (((name,), f"{quote(name)} {message}", IssueScope.KEY) for name in reserved)
-            raise InvalidValue(ConfigIssue(*issue) for issue in issues)
         if _has_authorization(value):
             if cls.authorization_key:
                 key = cls.authorization_key

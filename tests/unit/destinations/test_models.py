@@ -1,6 +1,8 @@
 """The keys of each type of destination, and the errors in them."""
 
 import base64
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -278,6 +280,22 @@ def test_relays_own_headers_cannot_be_set(name: str) -> None:
     """They frame the request, or hold what only relay knows."""
     (problem,) = problems(f"type: http, url: https://x, headers: {{{name}: x}}")
     assert "is a header that relay sets itself" in problem
+
+
+HEADERS_OF_TYPES = {name for contract in contracts().values() for name in contract.headers}
+
+
+@pytest.mark.parametrize("name", sorted(HEADERS_OF_TYPES - {"Authorization"}))
+def test_the_header_of_a_type_that_is_not_imported_cannot_be_set(name: str) -> None:
+    """All types refuse it, whether or not the module of its type is imported already."""
+    code = f"""
+from tests.unit.destinations.configs import problems
+print(problems("type: http, url: https://x, headers: {{{name}: x}}"))
+"""
+    command = [sys.executable, "-c", code]
+    root = Path(__file__).parents[3]
+    found = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+    assert "is a header that relay sets itself" in found.stdout, found.stderr
 
 
 @pytest.mark.parametrize("name", ["Authorization", "X-Ce", "Accept", "ce", "X-Webhook-Id"])
