@@ -4,8 +4,8 @@
 type, a subclass of `DestinationConfig`; the catalogue says where each model is, in one
 `DestinationTypes`, and hands that to `load`, `parse`, `default` and `build_schema`.
 
-A model is imported, and made part of the `Config`, when a configuration uses its type: most use one
-or two, and all together would take a start 100 ms.
+A model is imported, and made part of the `Config`, only if a configuration uses its type. Most
+configurations use one or two types; importing all of them would delay each start by 100 ms.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,9 +39,9 @@ class DestinationTypes:
         return _build_config_model(tuple(self.models.items()))
 
     def config_model_for(self, data: Mapping[str, object]) -> type[Config]:
-        """Return such a subclass with only the models of the types that a configuration names.
+        """Return a subclass of `Config` with only the models of the types that ``data`` names.
 
-        With all models if it names no type that exists: then it has errors about that.
+        If it names no type that exists, the subclass has all models, and validating reports errors.
         """
         entries = data.get("destinations")
         entries = entries.values() if isinstance(entries, Mapping) else ()

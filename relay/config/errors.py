@@ -81,7 +81,7 @@ def find_closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
     Case is ignored. ``cutoff`` is the least similarity by difflib's ratio, from 0 to 1. A word with
     the same letters in another order is always similar.
     """
-    import difflib  # noqa: PLC0415 - 130 KB, for a configuration with a mistake
+    import difflib  # noqa: PLC0415 - 130 KB, and needed only for a configuration with a mistake
 
     folded = {name.casefold(): name for name in known}
     wanted = word[:_MAX_SHOWN].casefold()

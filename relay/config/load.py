@@ -80,7 +80,10 @@ def parse(
 
 
 def default(types: DestinationTypes) -> Config:
-    """Return the configuration for no file: it prints which containers of the local engine die."""
+    """Return the configuration for when there is no file.
+
+    It prints when a container of the local engine runs out of memory, crashes or becomes unhealthy.
+    """
     return parse(_DEFAULT, file="default", environ={}, folder=Path(), types=types)
 
 
@@ -132,8 +135,8 @@ def _find_repeated_route_names(data: Mapping[str, object]) -> list[ConfigIssue]:
 
 
 def _section_names(data: Mapping[str, object], section: str) -> frozenset[str] | None:
-    entries = data.get(section)
-    return frozenset(entries) if isinstance(entries, Mapping) and entries else None
+    """Return the names in a section; None if it has none or is not a mapping."""
+    return frozenset(_as_mapping(data.get(section))) or None
 
 
 class _ProblemReporter:

@@ -155,7 +155,7 @@ class AdminConfig(Section):
 
     listen: ListenAddress
     """``HOST:PORT``, or ``unix:/PATH`` for a socket that only the user who runs relay can open."""
-    token: Annotated[Secret, AfterValidator(validators.check_admin_token)] | None = None
+    token: Annotated[Secret, types.check_content(validators.check_admin_token)] | None = None
     """The token that requests must send as ``Authorization: Bearer TOKEN``."""
 
     @field_validator("token", mode="before")
@@ -201,7 +201,7 @@ class IncludeConfig(Section):
 
     @cached_property
     def request(self) -> Include | None:
-        """What to ask the engine for; None if nothing is."""
+        """What to ask the engine for; None if nothing is included."""
         wanted = Include(self.logs, self.health, self.inspect)
         return None if wanted == Include() else wanted
 

@@ -236,7 +236,7 @@ StoreSize = Annotated[Size, _between("1MiB", "1024GiB")]
 WhenFull = Literal["drop-oldest", "drop-new"]
 """What is given up when the store is full."""
 LogLevel = Literal["debug", "info", "warning", "error"]
-"""How much is logged."""
+"""The least important lines that are logged."""
 
 
 class Rate(msgspec.Struct, frozen=True):

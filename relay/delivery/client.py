@@ -20,7 +20,7 @@ from relay.delivery.batching import batch_id
 from relay.delivery.console import open_console_sender
 from relay.delivery.http.sender import Sender, open_http_sender
 from relay.delivery.retry import Attempt, classify
-from relay.destinations.common.envelope import join_bodies
+from relay.destinations.common.document import join_bodies
 from relay.destinations.common.webhook import WebhookDestination
 
 log = structlog.get_logger()

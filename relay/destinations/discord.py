@@ -25,7 +25,6 @@ from relay.core.text import (
     escape_unprintable,
     truncate,
     truncate_lines,
-    truncate_or_blank,
     truncate_start,
     utf16_length,
 )
@@ -125,9 +124,11 @@ def _description(card: Card) -> str:
 
 
 def _fields(card: Card) -> list[Part]:
-    facts = [(name, truncate_or_blank(value, VALUE_MAX, _escape)) for name, value in card.facts]
-    inspect_fields = card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape)
-    fields = [_field(name, value) for name, value in (*facts, *inspect_fields)]
+    shown = (
+        *card.fit_facts(VALUE_MAX, _escape),
+        *card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape),
+    )
+    fields = [_field(name, value) for name, value in shown]
     if len(fields) > FIELDS_MAX:
         more = len(fields) - FIELDS_MAX + 1
         fields[FIELDS_MAX - 1 :] = [_field(ELLIPSIS, f"and {more} more")]

@@ -19,7 +19,6 @@ from relay.core.text import (
     escape_with,
     truncate,
     truncate_lines,
-    truncate_or_blank,
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
@@ -85,7 +84,7 @@ def _sections(card: Card) -> list[Part]:
         first.append(_paragraph(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)))
     facts = [
         ("Time", card.readable_time),
-        *((name, truncate_or_blank(value, VALUE_MAX, _escape)) for name, value in card.facts),
+        *card.fit_facts(VALUE_MAX, _escape),
         *card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape),
     ]
     first += [_fact(name, value) for name, value in facts]

@@ -21,7 +21,8 @@ from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.text import ELLIPSIS
 from relay.destinations.common import document
-from relay.destinations.common.envelope import Envelope, build_context
+from relay.destinations.common.card import template_context
+from relay.destinations.common.envelope import Envelope
 from relay.destinations.common.webhook import WebhookDestination
 
 BODY_MAX = 262_144
@@ -255,7 +256,7 @@ class _BodyWriter:
     """Renders the texts of one body, which share one budget of steps and characters."""
 
     def __init__(self, notification: Notification) -> None:
-        self._context = build_context(notification)
+        self._context = template_context(notification)
         self._budget = Budget(BODY_STEPS, BODY_MAX)
         self._headlines = HEADLINES_MAX
         self._failures: list[tuple[str, str]] = []

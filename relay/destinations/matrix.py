@@ -29,7 +29,6 @@ from relay.core.text import (
     escape_with,
     truncate,
     truncate_lines,
-    truncate_or_blank,
     truncate_start,
     utf16_length,
 )
@@ -153,10 +152,7 @@ def _html_body(card: Card) -> str:
     blocks = [f"<p>{card.emoji} <strong>{_code(card.title(HEADLINE_MAX, _escape))}</strong></p>"]
     if card.body:
         blocks.append(_code_block(truncate_lines(card.body, LIMITS.custom_text, _escape)))
-    facts = [
-        *((name, truncate_or_blank(value, LIMITS.value, _escape)) for name, value in card.facts),
-        ("Time", card.time),
-    ]
+    facts = [*card.fit_facts(LIMITS.value, _escape), ("Time", card.time)]
     lines = [f"{name}: {_code(value)}" for name, value in facts]
     for path, value in card.fit_inspect_fields(LIMITS.inspect, LIMITS.value, _escape):
         lines.append(f"{_code(path)}: {_code(value)}")

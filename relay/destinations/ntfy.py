@@ -77,7 +77,7 @@ class NtfyDestination(ServiceDestination):
             "is not a topic: take letters, digits, '-' and '_', at most 64",
         ),
     ]
-    """The topic's name; whoever knows it can read it."""
+    """The topic's name; anybody who knows it can read it."""
 
     @property
     def recipient(self) -> str:

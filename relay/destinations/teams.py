@@ -20,7 +20,6 @@ from relay.core.notification import Severity
 from relay.core.text import (
     truncate,
     truncate_lines,
-    truncate_or_blank,
     truncate_start,
     utf16_length,
 )
@@ -99,7 +98,7 @@ def _body(card: Card) -> list[Part]:
         body.append(_block(_run(truncate_lines(card.body, CUSTOM_TEXT_MAX))))
     facts = [
         ("Time", card.readable_time),
-        *((name, truncate_or_blank(value, VALUE_MAX)) for name, value in card.facts),
+        *card.fit_facts(VALUE_MAX),
         *card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX),
     ]
     for name, value in facts:

@@ -93,8 +93,8 @@ class _Comparison:
     def _match_expectations(self) -> dict[int, int]:
         """Map each expectation that is met to its notification, by their numbers.
 
-        Both keep their order: each expectation takes the first notification that fits behind the
-        one taken before.
+        Both keep their order: each expectation takes the first notification that fits, of those
+        after the one taken last.
         """
         pairs: dict[int, int] = {}
         begin = 0

@@ -1,7 +1,7 @@
 """Sends planned notifications: the daemon's delivery workers, fed from a store in memory.
 
 `relay replay --deliver` is built on it. It ends when every delivery has succeeded or was given up,
-when it is asked to stop, or when nothing has finished for as long as the caller is ready to wait.
+when it is asked to stop, or when no delivery has finished for as long as the caller's patience.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class DeliverySummary:
 
 @dataclass(frozen=True, slots=True)
 class ProgressMonitor:
-    """How progress is reported, and how long to wait for some."""
+    """How progress is reported, and when sending ends because there is none."""
 
     patience_s: float
     """Sending ends if no delivery has succeeded or was given up for this long."""

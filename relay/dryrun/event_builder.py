@@ -3,8 +3,8 @@
 An event is written in a short form (``{action: die, name: web, exit_code: 3}``), or as the JSON
 that ``docker events --format '{{json .}}'`` prints.
 
-A `FieldReader` reads the fields of the whole file. Nothing raises: a field that cannot be read is
-reported and replaced by something empty, so that one run reports every problem in the file.
+A `FieldReader` reads the fields of the whole file. It never raises: a field that cannot be read is
+reported and counts as empty, so that one run reports every problem in the file.
 """
 
 import hashlib

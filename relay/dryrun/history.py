@@ -148,10 +148,7 @@ class Recording:
         """Lines that are not events. They are skipped, as the daemon skips such records."""
 
     def __iter__(self) -> Iterator[ParsedRecord | Event]:
-        for number, line in enumerate(self._lines, start=1):
-            record = line.strip(b" \t\r\n\x1e")
-            if not record:
-                continue
+        for number, record in number_records(self._lines):
             item = self._simulator.parse(InputEvent(record))
             if isinstance(item, InvalidRecord):
                 self.invalid += 1
@@ -162,8 +159,18 @@ class Recording:
 
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the file's lines; a line longer than a record may be comes in several pieces."""
+    """Yield the file's lines; a line longer than `RECORD_MAX_BYTES` comes in several pieces."""
     return iter(partial(file.readline, RECORD_MAX_BYTES), b"")
+
+
+def number_records(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield each record of a recording with the number of its line, from 1; skip blank lines.
+
+    A record may begin with the control character RS, as in JSON text sequences (RFC 7464).
+    """
+    for number, line in enumerate(lines, start=1):
+        if record := line.strip(b" \t\r\n\x1e"):
+            yield number, record
 
 
 def find_error(record: bytes) -> ParseErrorKind | None:

@@ -81,9 +81,9 @@ class Simulator:
     ) -> None:
         """Simulate the configured engine ``engine``; None for the first one.
 
-        ``host`` is the engine's own name, used unless the configuration sets one;
-        ``own_container`` is as in `EventPipeline`. Events of ``type: relay`` get ``engine`` as
-        their engine if it is given, else ``relay``.
+        ``host`` is the engine's own name, used unless the configuration sets one.
+        ``own_container`` is the parameter of `EventPipeline`. An event of ``type: relay`` gets the
+        engine ``engine``, or ``relay`` if that is None.
         """
         name = engine or next(iter(config.engines))
         self._self_event_engine = engine or RELAY_ENGINE

@@ -23,7 +23,7 @@ from relay.config.yaml_reader import Document, DocumentKind, read_document
 from relay.core.errors import ConfigError, Problem, describe_os_error
 from relay.destinations import catalog
 from relay.dryrun.event_builder import EventBuilder, FieldReader
-from relay.dryrun.history import find_error, read_lines
+from relay.dryrun.history import InvalidLine, find_error, number_records, read_lines
 from relay.dryrun.simulator import InputEvent
 
 
@@ -172,17 +172,16 @@ class _SuiteParser:
         name = self._fields.read_text(case, "recording", path) or "."
         try:
             with (self._folder / name).open("rb") as file:
-                lines = [line.strip() for line in read_lines(file)]
+                records = list(number_records(read_lines(file)))
         except OSError as error:
             message = f"cannot be read: {error.strerror or describe_os_error(error)}"
             self._fields.report(here, message, IssueScope.VALUE)
             return ()
-        for number, line in enumerate(lines, start=1):
-            if line and (kind := find_error(line)):
-                message = f"line {number} is not an event ({kind})"
-                self._fields.report(here, message, IssueScope.VALUE)
+        for number, record in records:
+            if kind := find_error(record):
+                self._fields.report(here, str(InvalidLine(number, kind)), IssueScope.VALUE)
                 break
-        return tuple(InputEvent(line) for line in lines if line)
+        return tuple(InputEvent(record) for _, record in records)
 
     def _expectations(self, data: object, path: KeyPath, config: Config) -> tuple[Expectation, ...]:
         if not isinstance(data, list):

@@ -57,7 +57,7 @@ class IndexKey(NamedTuple):
 PRESENT = IndexKey(KeyKind.PRESENT, None)
 
 _SPECIAL = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")
-"""The special parts of a glob; brackets as `relay.config.patterns` and fnmatch read them."""
+"""The special parts of a glob; brackets as `relay.config.match_parser` and fnmatch read them."""
 
 _PLAIN_START = re.compile(r"[A-Za-z0-9_:/@-]*(?![*+?{])")
 """The characters at the start of a regular expression that stand for themselves exactly once: no

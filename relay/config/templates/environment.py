@@ -4,7 +4,7 @@ Counters are inserted into each template while it is compiled, so that its steps
 value grows without limit. `compile_template` turns the errors of Jinja into a `TemplateError`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import jinja2
@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace, missing
 from jinja2.visitor import NodeTransformer
 
+from relay.config.errors import did_you_mean
 from relay.config.templates.budget import (
     TemplateError,
     TemplateErrorKind,
@@ -132,14 +133,6 @@ def _apply_filter(node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)
 
 
-def _unknown_name(name: str, known: Iterable[str]) -> str:
-    """Return a message that there is no such name, with the most similar known one."""
-    import difflib  # noqa: PLC0415 - 130 KB, for a template with a mistake
-
-    similar = difflib.get_close_matches(name, known, n=1)
-    return f"there is no {name!r}" + (f" (did you mean {similar[0]!r}?)" if similar else "")
-
-
 class _UnknownNameError(jinja2.UndefinedError):
     """A template uses a name that does not exist."""
 
@@ -159,8 +152,11 @@ class _Undefined(jinja2.StrictUndefined):
         if owner is missing or isinstance(owner, TemplateValues) or is_refused:
             known = tuple(owner) if isinstance(owner, TemplateValues) else ()
             known = NAMES if owner is missing else known
-            message = _unknown_name(shown, known) if shown else "there is no such name"
-            raise _UnknownNameError(message)
+            raise _UnknownNameError(
+                f"there is no {shown!r}{did_you_mean(shown, known)}"
+                if shown
+                else "there is no such name"
+            )
         raise jinja2.UndefinedError(f"there is no {shown!r}" if shown else "there is no such value")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _fail_with_undefined_error
@@ -255,7 +251,8 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
         message = f"it cannot be compiled ({type(error).__name__})"
         raise TemplateError(TemplateErrorKind.SYNTAX, message) from None
     for name in sorted(unknown - {*NAMES, *GLOBALS}):
-        raise TemplateError(TemplateErrorKind.NAME, _unknown_name(name, NAMES))
+        message = f"there is no {name!r}{did_you_mean(name, NAMES)}"
+        raise TemplateError(TemplateErrorKind.NAME, message)
 
     def render(context: Mapping[str, object]) -> str:
         try:

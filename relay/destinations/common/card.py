@@ -2,14 +2,16 @@
 
 A `Card` is the whole content: headline, facts, container output and notes. Its parts are here too:
 `headline` and `describe_event` say in one sentence what happened, the same in every chat and on the
-terminal; `get_included` and `format_inspect_fields` read what the route includes.
+terminal; `get_included` and `format_inspect_fields` read what the route includes; and
+`template_context` has the values from which the texts of the configuration are rendered.
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
+from relay.config.templates.context import build_context
 from relay.core.event import TYPE_RELAY, Cause, Event, Origin, format_rfc3339
 from relay.core.notification import Included, Notification, Severity, Status, resolve_severity
 from relay.core.text import escape_unprintable, truncate, truncate_or_blank, utf16_length
@@ -34,6 +36,8 @@ SUBJECT_MAX = 90
 """The UTF-16 units of a name, so that a long name never hides what happened."""
 PREDICATE_MAX = 120
 """The UTF-16 units of what happened."""
+TEMPLATE_HEADLINE_MAX = 200
+"""The UTF-16 units of the ``headline`` that templates may use."""
 
 # By type, then by action and, if the sentence depends on it, by cause or health. A container may
 # survive an `oom`: the kernel killed one of its processes, not always the first one.
@@ -172,6 +176,21 @@ def headline(
     return over + truncate(describe_event(notification.events[0]), rest, escape) + more
 
 
+def template_context(
+    notification: Notification, escape: Callable[[str], str] = str
+) -> Mapping[str, object]:
+    """Return the values that a template may use for a notification, by name.
+
+    ``escape`` is applied to every text that others chose.
+    """
+    return build_context(
+        notification,
+        headline(notification, TEMPLATE_HEADLINE_MAX),
+        get_included(notification) or Included(),
+        escape,
+    )
+
+
 class Card(msgspec.Struct, frozen=True):
     """Headline, facts, container output and notes. Any of these texts may be hostile."""
 
@@ -257,6 +276,12 @@ class Card(msgspec.Struct, frozen=True):
             ("Cause", event.cause),
         ]
         return [(name, value) for name, value in known if value]
+
+    def fit_facts(
+        self, each: int, escape: Callable[[str], str] = escape_unprintable
+    ) -> list[tuple[str, str]]:
+        """Return the `facts`, each value in at most ``each`` UTF-16 units; no value is blank."""
+        return [(name, truncate_or_blank(value, each, escape)) for name, value in self.facts]
 
     @property
     def inspect_fields(self) -> list[tuple[str, str]]:

@@ -12,10 +12,12 @@ Receivers need not accept, and intermediaries need not forward, a CloudEvent of 
 a longer one the last of the engine's attributes are left out, and an attribute named `ELLIPSIS`
 says how many. Only if that is not enough are texts truncated and, in a group, the last events left
 out; ``count`` still includes them.
+
+`join_bodies` makes one request from those of a batch: an array of their documents.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from urllib.parse import quote
 
@@ -65,8 +67,8 @@ _HEADER_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not 
 _TEXTS = ("id", "engine", "host", "type", "action", "detail", "scope", "health")
 
 LARGE_BYTES = 64 * 1024
-"""A longer document is copied: msgspec leaves up to half as much unused memory behind it, which a
-request that waits for its destination would keep."""
+"""A longer document is copied: msgspec's buffer may be half as long again, and a request that waits
+for its destination would keep all of it."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,7 +78,7 @@ def render_document(notification: Notification, url: str) -> Request:
     body = encode_document(notification)
     if len(body) > LARGE_BYTES:
         body = bytes(memoryview(body))
-    return Request(body, url, {"Content-Type": "application/json"})
+    return Request(body, url, {"Content-Type": _JSON})
 
 
 def encode_document(notification: Notification) -> bytes:
@@ -135,6 +137,21 @@ def render_binary(notification: Notification, url: str) -> Request:
     headers = {f"ce-{name}": quote(value, safe=_HEADER_SAFE) for name, value in attributes}
     headers["Content-Type"] = _JSON
     return Request(_encode_within(notification, _body_limit(headers)), url, headers)
+
+
+def join_bodies(requests: Sequence[Request]) -> Request:
+    """Return one request that holds the bodies of all requests, of which there is at least one.
+
+    The requests have the same URL and headers. A single body becomes an array too, so that
+    receivers have to read one form only. The bodies are not changed.
+    """
+    first, *_ = requests
+    is_cloudevent = first.headers["Content-Type"] == STRUCTURED_TYPE
+    return replace(
+        first,
+        body=b"[" + b",".join(request.body for request in requests) + b"]",
+        headers={**first.headers, "Content-Type": BATCH_TYPE} if is_cloudevent else first.headers,
+    )
 
 
 def _context_attributes(notification: Notification) -> dict[str, str]:

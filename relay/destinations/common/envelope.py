@@ -1,33 +1,21 @@
-"""What is added to a rendered request: the method, headers and query of the configuration.
-
-`join_bodies` makes one request of those of a batch: a JSON array of their documents.
-"""
+"""What is added to a rendered request: the method, headers and query of the configuration."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from msgspec.structs import replace
 from pydantic import SecretStr
 
 from relay.config.destination import OnTemplateError
-from relay.config.templates import context as templates
 from relay.config.templates.budget import TemplateError
 from relay.config.templates.template import Template, is_template
 from relay.core.exchange import Request
-from relay.core.notification import Included, Notification
-from relay.destinations.common.card import get_included, headline
-from relay.destinations.common.document import BATCH_TYPE, STRUCTURED_TYPE
+from relay.core.notification import Notification
+from relay.destinations.common.card import template_context
 from relay.destinations.common.webhook import WebhookDestination, append_query
 
 VALUE_MAX = 2_048
 """The characters of a header or query value that a template renders: what servers usually
 accept."""
-HEADLINE_MAX = 200
-"""Our own limit for the headline that templates may use, in UTF-16 units."""
-
-_CONTENT_TYPE = "Content-Type"
-_BATCH_TYPES = {STRUCTURED_TYPE: BATCH_TYPE}
-"""The content type of an array, if it differs from the type of its items."""
 
 
 class Envelope:
@@ -48,7 +36,7 @@ class Envelope:
             return request
         headers = {**request.headers, **self._authorization, **self._headers.render(notification)}
         if method == "GET":
-            headers.pop(_CONTENT_TYPE, None)
+            headers.pop("Content-Type", None)
         query = self._query.render(notification)
         return Request(
             body=b"" if method == "GET" else request.body,
@@ -87,7 +75,7 @@ class _ValueTemplates:
         """Return the values, without those that fail or must not be sent."""
         if not self._templates:
             return self._plain
-        values, context = dict(self._plain), build_context(notification)
+        values, context = dict(self._plain), template_context(notification)
         for name, template in self._templates.items():
             try:
                 value = template.render(context)
@@ -108,33 +96,3 @@ class _ValueTemplates:
         if self._key == "headers" and not value.isprintable():  # it could control a terminal
             return "holds a line break or another character that does not print"
         return None
-
-
-def build_context(
-    notification: Notification, escape: templates.Escape = str
-) -> Mapping[str, object]:
-    """Return the names and values for one notification, its ``headline`` among them.
-
-    ``escape`` is applied to every text that others chose.
-    """
-    return templates.build_context(
-        notification,
-        headline(notification, HEADLINE_MAX),
-        get_included(notification) or Included(),
-        escape,
-    )
-
-
-def join_bodies(requests: Sequence[Request]) -> Request:
-    """Return one request that holds the bodies of all requests, of which there is at least one.
-
-    The requests have the same URL and headers. A single body becomes an array too, so that
-    receivers have to read one form only. The bodies are not changed.
-    """
-    first, *_ = requests
-    content_type = first.headers[_CONTENT_TYPE]
-    return replace(
-        first,
-        body=b"[" + b",".join(request.body for request in requests) + b"]",
-        headers={**first.headers, _CONTENT_TYPE: _BATCH_TYPES.get(content_type, content_type)},
-    )

@@ -18,8 +18,8 @@ from relay.config.types import TemplateText
 from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable
-from relay.destinations.common.card import Card
-from relay.destinations.common.envelope import Envelope, build_context
+from relay.destinations.common.card import Card, template_context
+from relay.destinations.common.envelope import Envelope
 from relay.destinations.common.webhook import WebhookDestination
 
 
@@ -89,9 +89,9 @@ class CustomText:
         self._texts = _RouteTemplates("text", text, texts, on_template_error)
 
     def make_card(self, notification: Notification) -> Card:
-        """Return the notification with its title and text, except one whose template fails."""
+        """Return the card of a notification. A text whose template fails is left out."""
         # Building the context is expensive, and most notifications use no template.
-        context = cache(lambda: build_context(notification, escape_unprintable))
+        context = cache(lambda: template_context(notification, escape_unprintable))
         title = self._titles.render(notification.route, context)
         return Card(notification, title, self._texts.render(notification.route, context))
 

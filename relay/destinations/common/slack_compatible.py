@@ -1,6 +1,6 @@
-"""What several services have copied from Slack: its attachments, and the errors that it answers.
+"""What other services have copied from Slack: its attachments, and its errors in JSON.
 
-Mattermost and Rocket.Chat take Slack's attachments, with Markdown in the texts. Names, labels and
+Mattermost and Rocket.Chat take the attachments, with Markdown in the texts. Names, labels and
 images are hostile. Both services recognise more than Markdown can escape: mentions (``@all``,
 ``#channel``, ``~channel``), emoji codes, bare addresses, formulas between ``$``. A backslash
 prevents only some of these, and not in every parser: each service has one parser on the server, one

@@ -96,7 +96,16 @@ def test_an_event_as_an_engine_sends_it(tmp_path: Path) -> None:
 
 def test_a_recording_beside_the_tests(tmp_path: Path) -> None:
     """Its path is relative to the file of tests; empty lines are skipped."""
-    content = b"\n\n".join(read_records("docker26"))
+    check_recording(tmp_path, b"\n\n".join(read_records("docker26")))
+
+
+def test_a_recording_of_a_json_sequence(tmp_path: Path) -> None:
+    """The control character RS may precede each record (RFC 7464), as `relay replay` reads it."""
+    check_recording(tmp_path, b"".join(b"\x1e%b\n" % record for record in read_records("docker26")))
+
+
+def check_recording(tmp_path: Path, content: bytes) -> None:
+    """Check that a recording with this content holds the records of a Docker engine."""
     (tmp_path / "recorded.jsonl").write_bytes(content)
     (case,) = parse_suite(
         tmp_path, "tests: [{name: it, recording: recorded.jsonl, expect: []}]"

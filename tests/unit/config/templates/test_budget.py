@@ -19,7 +19,7 @@ from relay.config.templates.template import MAX_SOURCE_CHARS, Template
 from relay.core.event import Actor
 from relay.core.notification import Included, build_notification
 from relay.core.text import escape_unprintable
-from relay.destinations.common.envelope import build_context
+from relay.destinations.common.card import template_context
 from tests.unit.config.templates.templates import DOUBLING_LOOP, render, render_error
 from tests.unit.destinations.samples import CRASH, INCLUDE, with_fields
 
@@ -59,7 +59,7 @@ def _in_child(source: str, result: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
     before_kb, before_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
-        Template(source).render(build_context(HUGE, escape_unprintable))
+        Template(source).render(template_context(HUGE, escape_unprintable))
         kind = None
     except TemplateError as error:
         kind = error.kind
@@ -211,7 +211,7 @@ def test_shared_budget() -> None:
 
 def test_a_failed_render_leaves_nothing_behind() -> None:
     """Reading a context after a failed render counts against no budget."""
-    known = build_context(build_notification("r", CRASH))
+    known = template_context(build_notification("r", CRASH))
     with pytest.raises(TemplateError):
         Template("{{ 'x' * 99999 }}").render(known)
     event = known["event"]

@@ -6,8 +6,7 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from relay.core.exchange import Request
-from relay.destinations.common.document import STRUCTURED_TYPE, encode_document
-from relay.destinations.common.envelope import join_bodies
+from relay.destinations.common.document import STRUCTURED_TYPE, encode_document, join_bodies
 from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import SAMPLE_NOTIFICATIONS
 from tests.unit.destinations.test_catalog import fail_on_template_error
