@@ -4,7 +4,6 @@
 """
 
 import fnmatch
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -21,10 +20,9 @@ class Glob(msgspec.Struct, frozen=True):
 
 
 class Regex(msgspec.Struct, frozen=True):
-    """A regular expression that has to match the whole text."""
+    """A regular expression that has to match the whole text: see `relay.config.regex`."""
 
     text: str
-    compiled: re.Pattern[str]
 
 
 class Range(msgspec.Struct, frozen=True):

@@ -6,7 +6,6 @@ with the value, and does not contain the value.
 
 import re
 import signal as signals
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -24,6 +23,7 @@ from relay.config.match import (
     Regex,
     check_value,
 )
+from relay.config.regex import compile_regex
 
 _MAX_DEPTH: Final = 16
 """The longest path (keys and indices) to a pattern: the limit of nesting."""
@@ -81,21 +81,10 @@ def parse_glob(text: str) -> Glob:
 
 
 def parse_regex(text: str) -> Regex:
-    """Compile a regular expression in Python's syntax."""
+    """Parse a regular expression in RE2's syntax."""
     _check_length(text)
-    try:
-        with warnings.catch_warnings():
-            # a FutureWarning about nested sets; the expression works today
-            warnings.simplefilter("ignore")
-            return Regex(text, re.compile(text))
-    except re.error as error:
-        where = "" if error.pos is None else f" at position {error.pos}"
-        issue = ConfigIssue(
-            (), f"is not a regular expression{where}", IssueScope.VALUE, detail=f": {error.msg}"
-        )
-    except (OverflowError, RecursionError):
-        issue = ConfigIssue((), "is not a regular expression: it is too complex", IssueScope.VALUE)
-    raise InvalidValue([issue])
+    compile_regex(text)
+    return Regex(text)
 
 
 def parse_exit_code(text: str) -> Range:

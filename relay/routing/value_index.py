@@ -64,7 +64,8 @@ _PLAIN_START = re.compile(r"[A-Za-z0-9_:/@-]*(?![*+?{])")
 quantifier follows."""
 
 _ESCAPE = re.compile(r"\\.", re.DOTALL)
-_CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
+_CLASS = re.compile(r"\[\^?\]?(?:\[:\^?[a-z]+:\]|[^\]])*\]")
+"""A class of characters, with named classes in it: ``[[:alpha:]_]``."""
 _GROUP = re.compile(r"\([^()]*\)")
 
 
@@ -109,8 +110,10 @@ def _prefix_key(text: str) -> IndexKey:
 
 def _may_have_alternatives(regex: str) -> bool:
     """Whether its plain start may be one of several alternatives (``a|b`` outside groups)."""
+    if "\\Q" in regex:  # the text up to \\E stands for itself, whatever it is
+        return True
     rest = _CLASS.sub("x", _ESCAPE.sub("x", regex)).replace("(?:", "(")
-    if "(?" in rest:  # a comment may contain anything
+    if "(?" in rest:  # flags change what the rest means
         return True
     groups = 1
     while groups:

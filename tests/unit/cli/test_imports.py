@@ -46,6 +46,7 @@ NOT_IMPORTED = {
     *("asyncssh", "cryptography", "aiodocker.ssh"),  # engines behind ssh://
     *("aiohttp.web", "aiohttp.web_app", "relay.admin.api", "relay.admin.http"),
     *("prometheus_client", "relay.admin.metrics"),
+    "re2",  # regular expressions
     "difflib",
 }
 

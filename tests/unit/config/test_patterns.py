@@ -1,6 +1,5 @@
 import pytest
 
-from relay.config.errors import InvalidValue
 from relay.config.match import Glob, Range
 from relay.config.match_parser import parse_exit_code, parse_glob, parse_regex, parse_signal
 
@@ -27,34 +26,6 @@ def test_length_is_limited() -> None:
     for read in (parse_glob, parse_regex):
         with pytest.raises(ValueError, match="longer than 4096"):
             read("x" * 4097)
-
-
-def test_regex() -> None:
-    """A regular expression is compiled."""
-    found = parse_regex("web-[0-9]+")
-    assert found.compiled.fullmatch("web-12")
-    assert found.text == "web-[0-9]+"
-
-
-def test_regex_with_a_warning() -> None:
-    """A regular expression about which Python only warns is accepted."""
-    assert parse_regex("[[a]").compiled.fullmatch("[")
-
-
-def test_invalid_regex() -> None:
-    """The re module's message, which may quote the value, is kept apart as detail."""
-    with pytest.raises(InvalidValue) as caught:
-        parse_regex("ab(c")
-    (issue,) = caught.value.issues
-    assert issue.message == "is not a regular expression at position 2"
-    assert issue.detail == ": missing ), unterminated subpattern"
-
-
-@pytest.mark.parametrize("text", ["(" * 4000, "a{99999999999999999999}"])
-def test_regex_too_complex(text: str) -> None:
-    """An expression that fails in other ways gives the same kind of error."""
-    with pytest.raises(InvalidValue, match="too complex"):
-        parse_regex(text)
 
 
 @pytest.mark.parametrize(

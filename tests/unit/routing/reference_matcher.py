@@ -108,7 +108,7 @@ regexes = st.sampled_from(
         "a\\nb",
     ]
 )
-patterns_of_text = globs.map(Glob) | regexes.map(lambda text: Regex(text, re.compile(text)))
+patterns_of_text = globs.map(Glob) | regexes.map(Regex)
 bounds = st.none() | st.integers(0, 3)
 ranges = st.builds(Range, bounds, bounds)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from relay.config import Exists, Field, Glob, Not, Pattern, Range, Regex
 from relay.config.match_parser import parse_regex
+from relay.config.regex import compile_regex
 from relay.routing.value_index import PREFIX_MAX, PRESENT, IndexKey, KeyKind, find_keys
 from tests.unit.routing.reference_matcher import (
     bounds,
@@ -47,7 +48,9 @@ def regex(text: str) -> Regex:
         (regex(r"shop[\^]|b]c"), [PRESENT]),
         (regex(r"shop\(|b\)"), [PRESENT]),
         (regex("shop[)(]|[)]"), [PRESENT]),
-        (regex("shop(?#()|web[)]"), [PRESENT]),
+        (regex(r"shop\Q[\E|web]"), [PRESENT]),
+        (regex("shop[[:alpha:](]|web[[:alpha:])]"), [PRESENT]),
+        (regex("shop[[:alpha:]|]-web"), [(KeyKind.PREFIX, "shop")]),
         (regex("shop-(?i:web|db)"), [PRESENT]),
         (regex("(?i)web"), [PRESENT]),
         (regex("w*"), [PRESENT]),
@@ -94,7 +97,10 @@ def _is_regex(text: str) -> bool:
     return True
 
 
-_pieces = ("a", "b", "|", "(", ")", "(?:", "[", "]", "^", "\\", "*", "?", ".", "(?#", "(?x:", "#")
+_pieces = (
+    *("a", "b", "|", "(", ")", "(?:", "(?i:", "[", "]", "[:alpha:]"),
+    *("^", "\\", "*", "?", ".", r"\Q", r"\E"),
+)
 
 
 @given(
@@ -104,7 +110,7 @@ _pieces = ("a", "b", "|", "(", ")", "(?:", "[", "]", "^", "\\", "*", "?", ".", "
 def test_a_text_that_fits_a_regex_has_its_prefix(text: str, value: str) -> None:
     """A text that fits a regular expression has its prefix, however the expression is written."""
     pattern = regex(text)
-    if pattern.compiled.fullmatch(value) is not None:
+    if compile_regex(text)(value):
         assert all(has_key(hook, value) for hook in find_keys(pattern, absent_fits=False))
 
 
