@@ -29,8 +29,9 @@ from relay.cli.tables import (
 from relay.core.event import Event, Origin, format_rfc3339
 from relay.core.notification import Status, resolve_severity
 from relay.core.text import truncate
-from relay.destinations.common.card import Card, describe_event, describe_exit_code
+from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
+from relay.destinations.common.headline import describe_event, describe_exit_code
 from relay.store.records import DeadLetter, Selection
 
 LINE_MAX = 1000
@@ -298,7 +299,7 @@ def _event_facts(event: Event) -> list[tuple[str, str | None]]:
     return [
         ("happened", describe_event(event)),
         ("event", event.id),
-        ("time", format_rfc3339(event.time_ns)),
+        ("time", format_time(event.time_ns)),
         ("engine", event.engine),
         ("host", event.host),
         ("type", event.type),

@@ -13,15 +13,20 @@ from relay.cli.tables import format_name, format_time, to_json_line
 from relay.core.event import TYPE_RELAY, Event, Origin
 from relay.core.notification import Severity, default_severity
 from relay.core.text import truncate
-from relay.destinations.common.card import describe_exit_code, describe_signal
 from relay.destinations.common.document import event_object
+from relay.destinations.common.headline import (
+    ID_MAX,
+    describe_exit_code,
+    describe_signal,
+    find_changes,
+    find_container,
+    find_reclaimed,
+)
 from relay.routing.router import Verdict
 
 EVENT_MAX = 90
 DETAILS_MAX = 90
 ROUTES_MAX = 200
-ID_MAX = 12
-"""How many characters of an id are shown: as many as the docker CLI shows."""
 
 _COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
 
@@ -85,6 +90,12 @@ def _details(event: Event) -> Iterator[str]:
         yield describe_signal(event.signal)
     if event.detail is not None:
         yield event.detail
+    for change in find_changes(event):
+        yield f"{change.name.lower()} {change.values}"
+    if container := find_container(event):
+        yield f"container {container}"
+    if reclaimed := find_reclaimed(event):
+        yield f"reclaimed {reclaimed}"
     if event.type == TYPE_RELAY and "reason" in event.actor.attributes:
         yield event.actor.attributes["reason"]
     if event.origin is not Origin.LIVE:

@@ -13,7 +13,7 @@ from relay.core.exchange import Answer
 from relay.core.notification import Notification
 from relay.core.status import DestinationStatus
 from relay.core.text import escape_json, truncate
-from relay.destinations.common.card import headline
+from relay.destinations.common.headline import headline
 
 NAME_MAX = 30
 """Longest name of a destination or a route in a column; in UTF-16 units, as the following."""

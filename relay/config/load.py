@@ -24,11 +24,11 @@ from relay.config.errors import (
 )
 from relay.config.match_parser import scalar_to_text
 from relay.config.messages import to_issues
-from relay.config.model import DEFAULT_ENGINE, Config, KnownNames
+from relay.config.model import Config, KnownNames
 from relay.config.secrets import FILE_SUFFIX, ExternalValues, expand, read_files, substitute
 from relay.config.yaml_reader import Document, SourceLocation, read_document
 from relay.core.errors import ConfigError, Problem
-from relay.core.event import RELAY_ENGINE
+from relay.core.event import DEFAULT_ENGINE, RELAY_ENGINE
 
 _MAX_BYTES = 2**20
 _DEFAULT = """

@@ -45,10 +45,8 @@ from relay.config.types import (
     WholeNumber,
     as_list,
 )
+from relay.core.event import DEFAULT_ENGINE
 from relay.core.notification import Include, Severity
-
-DEFAULT_ENGINE = "local"
-"""The name of the engine if none is configured."""
 
 
 class KnownNames(msgspec.Struct, frozen=True):
@@ -230,8 +228,9 @@ class Route(Section):
     include: IncludeConfig = IncludeConfig()
     severity: Severity | None = None
     """Default: ``critical`` for out of memory, crashed, unhealthy, ``gap``, ``engine_lost`` and
-    ``destination_failing``; ``warning`` for ``kill``, a death of unknown cause and
-    ``dead_letter``; ``info`` for everything else."""
+    ``destination_failing``; ``warning`` for ``kill``, a death of unknown cause, ``dead_letter``, a
+    node that is down and a service that has no replicas or whose update is paused or rolled back;
+    ``info`` for everything else."""
     title: TemplateText | None = None
     """A template for the headline in chats, on phones and in alerts, instead of the
     destination's."""

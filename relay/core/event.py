@@ -107,6 +107,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 TYPE_RELAY = "relay"
 """The type of relay's own events. Only a match that names it matches them."""
 
+DEFAULT_ENGINE = "local"
+"""The name of the engine if none is configured."""
+
 RELAY_ENGINE = "relay"
 """The engine name in events about relay as a whole."""
 
@@ -155,6 +158,11 @@ def make_self_event(
         time_ns=time_ns,
         actor=Actor(id="", name=name, image=None, attributes=copied),
     )
+
+
+def format_second(time_ns: int) -> str:
+    """Format a time for people, in UTC to the second: ``2026-11-23T06:48:34Z``."""
+    return f"{_format_second(time_ns // 1_000_000_000)}Z"
 
 
 def format_rfc3339(time_ns: int) -> str:

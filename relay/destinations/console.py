@@ -8,8 +8,9 @@ from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.notification import Notification, Severity, Status, resolve_severity
 from relay.core.text import escape_json, truncate
-from relay.destinations.common.card import format_inspect_fields, get_included, headline
+from relay.destinations.common.card import format_inspect_fields, get_included
 from relay.destinations.common.document import encode_document
+from relay.destinations.common.headline import describe_image, headline
 
 HEADLINE_MAX = 160
 IMAGE_MAX = 70
@@ -87,7 +88,7 @@ def _location(notification: Notification) -> str:
     event = notification.events[0]
     host = truncate(event.host, NAME_MAX)
     parts = [
-        f"{truncate(event.actor.image, IMAGE_MAX)} on {host}"
+        f"{truncate(describe_image(event.actor.image), IMAGE_MAX)} on {host}"
         if event.actor.image
         else f"on {host}",
         f"route {truncate(notification.route, NAME_MAX)}",

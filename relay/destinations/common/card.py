@@ -1,21 +1,31 @@
 """The content of a message for people, before a service formats and truncates it.
 
 A `Card` is the whole content: headline, facts, container output and notes. Its parts are here too:
-`headline` and `describe_event` say in one sentence what happened, the same in every chat and on the
-terminal; `get_included` and `format_inspect_fields` read what the route includes; and
-`template_context` has the values from which the texts of the configuration are rendered.
+`get_included` and `format_inspect_fields` read what the route includes, and `template_context` has
+the values from which the texts of the configuration are rendered.
 """
 
-import signal
 from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from relay.config.templates.context import build_context
-from relay.core.event import TYPE_RELAY, Cause, Event, Origin, format_rfc3339
+from relay.core.event import DEFAULT_ENGINE, Event, Origin, format_rfc3339, format_second
 from relay.core.notification import Included, Notification, Severity, Status, resolve_severity
 from relay.core.text import escape_unprintable, truncate, truncate_or_blank, utf16_length
+from relay.destinations.common.headline import (
+    describe_exit_code,
+    describe_image,
+    find_changes,
+    find_container,
+    find_reclaimed,
+    headline,
+)
 
+TEMPLATE_HEADLINE_MAX = 200
+"""The UTF-16 units of the headline that templates may use."""
+EVENT_ID_MAX = len("evt_") + 12
+"""How much of an event's id is shown: enough to find it in the log."""
 LOGS = "Last log lines"
 HEALTH = "Last health check"
 """The titles of the two kinds of container output."""
@@ -30,56 +40,6 @@ _ORIGINS = {
     Origin.LIVE: "",
     Origin.REPLAYED: "replayed from the engine's history",
     Origin.INFERRED: "found by comparing containers: the engine sent no event",
-}
-
-SUBJECT_MAX = 90
-"""The UTF-16 units of a name, so that a long name never hides what happened."""
-PREDICATE_MAX = 120
-"""The UTF-16 units of what happened."""
-TEMPLATE_HEADLINE_MAX = 200
-"""The UTF-16 units of the ``headline`` that templates may use."""
-
-# By type, then by action and, if the sentence depends on it, by cause or health. A container may
-# survive an `oom`: the kernel killed one of its processes, not always the first one.
-_PREDICATES: dict[str, dict[tuple[str, str | None], str]] = {
-    "container": {
-        ("attach", None): "was attached to",
-        ("create", None): "was created",
-        ("destroy", None): "was removed",
-        ("die", Cause.CRASHED): "crashed{exit}",
-        ("die", Cause.FINISHED): "finished{exit}",
-        ("die", Cause.OOM): "was killed for memory (OOM)",
-        ("die", Cause.REQUESTED): "was stopped{exit}",
-        ("die", None): "ended{exit}",
-        ("exec_create", None): "was asked to run {command}",
-        ("exec_die", None): "ended a command{exit}",
-        ("exec_start", None): "runs {command}",
-        ("health_status", "healthy"): "is healthy",
-        ("health_status", "unhealthy"): "is unhealthy",
-        ("health_status", None): "reports its health: {health}",
-        ("kill", None): "was sent {signal}",
-        ("oom", None): "ran out of memory (OOM)",
-        ("pause", None): "was paused",
-        ("remove", None): "was removed",
-        ("rename", None): "was renamed from {old_name}",
-        ("restart", None): "was restarted",
-        ("start", None): "started",
-        ("stop", None): "was stopped",
-        ("unpause", None): "was unpaused",
-        ("update", None): "was updated",
-    },
-    TYPE_RELAY: {
-        ("dead_letter", None): "gave up deliveries to {destination}{reason}",
-        ("destination_failing", None): "cannot deliver to {destination}{reason}",
-        ("destination_recovered", None): "delivers to {destination} again{reason}",
-        ("engine_back", None): "sees engine {engine} again{reason}",
-        ("engine_lost", None): "lost engine {engine}{reason}",
-        ("gap", None): "may have missed events of engine {engine}{reason}",
-        ("heartbeat", None): "is alive",
-        ("started", None): "started{reason}",
-        ("stopped", None): "stopped{reason}",
-        ("test", None): "is testing this destination",
-    },
 }
 
 
@@ -105,77 +65,6 @@ def format_inspect_fields(included: Included) -> Iterator[tuple[str, str]]:
                 yield path, msgspec.json.encode(value).decode()
 
 
-def describe_event(event: Event) -> str:
-    """Return one printable line without a full stop, as in ``web-1 crashed with exit code 3``.
-
-    It has at most `SUBJECT_MAX` + `PREDICATE_MAX` + 1 UTF-16 units. Types and actions that
-    `_PREDICATES` does not have stay as the engine names them: ``network n1: connect``.
-    """
-    name = event.actor.name or event.actor.id.removeprefix("sha256:")[:12]
-    predicates = _PREDICATES.get(event.type, {})
-    specific = predicates.get((event.action, event.cause or event.health))
-    template = specific or predicates.get((event.action, None))
-    if template is None:
-        subject = f"{event.type} {name}".rstrip() + ":"
-        template = "{action}: {detail}" if event.detail else "{action}"
-    else:
-        subject = TYPE_RELAY if event.type == TYPE_RELAY else name or "a container"
-    predicate = template.format_map(_placeholders(event))
-    return f"{truncate(subject, SUBJECT_MAX)} {truncate(predicate, PREDICATE_MAX)}"
-
-
-def _placeholders(event: Event) -> dict[str, str]:
-    attributes = event.actor.attributes
-    code, reason = event.exit_code, attributes.get("reason")
-    return {
-        "action": event.action,
-        "command": (event.detail or "").strip() or "a command",
-        "destination": attributes.get("destination", "a destination"),
-        "detail": event.detail or "",
-        "engine": attributes.get("engine") or event.engine,
-        "exit": "" if code is None else f" with exit code {describe_exit_code(code)}",
-        "health": event.health or event.detail or "unknown",
-        "old_name": attributes.get("oldName", "another name").removeprefix("/"),
-        "reason": f": {reason}" if reason else "",
-        # Podman does not name the signal
-        "signal": "a signal" if event.signal is None else describe_signal(event.signal),
-    }
-
-
-def describe_signal(number: int) -> str:
-    """Return the name of a signal, as in ``SIGKILL``; ``signal 99`` for one without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def describe_exit_code(code: int) -> str:
-    """Return an exit code and, for 128 + n, the signal that it stands for: ``137 (SIGKILL)``.
-
-    Engines get the code from containerd (``pkg/sys/reaper``, ``exitSignalOffset``); shells use the
-    same offset.
-    """
-    try:
-        return f"{code} ({signal.Signals(code - 128).name})"
-    except ValueError:
-        return str(code)
-
-
-def headline(
-    notification: Notification, limit: int, escape: Callable[[str], str] = escape_unprintable
-) -> str:
-    """Describe the first event, and add whether the trouble is over and how many events follow.
-
-    Returns at most ``limit`` UTF-16 units; ``limit`` is at least 60. ``escape`` is the parameter of
-    `relay.core.text.truncate`.
-    """
-    over = "Resolved: " if notification.status is Status.RESOLVED else ""
-    more = f" (and {notification.count - 1} more)" if notification.count > 1 else ""
-    rest = limit - len(over) - len(more)
-    return over + truncate(describe_event(notification.events[0]), rest, escape) + more
-
-
 def template_context(
     notification: Notification, escape: Callable[[str], str] = str
 ) -> Mapping[str, object]:
@@ -189,6 +78,17 @@ def template_context(
         get_included(notification) or Included(),
         escape,
     )
+
+
+def _describe_host(event: Event) -> str:
+    """Return the host, and the engine if its name says more."""
+    if event.engine in ("", event.host, DEFAULT_ENGINE):
+        return event.host
+    return f"{event.host} (engine “{event.engine}”)"
+
+
+def _image(event: Event) -> str:
+    return event.actor.image or (event.type == "image" and event.actor.name) or ""
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -208,7 +108,7 @@ class Card(msgspec.Struct, frozen=True):
     @property
     def time(self) -> str:
         """The time of the event, in UTC to the second: ``2026-11-23T07:29:49Z``."""
-        return f"{format_rfc3339(self.event.time_ns)[:19]}Z"
+        return format_second(self.event.time_ns)
 
     @property
     def readable_time(self) -> str:
@@ -266,10 +166,12 @@ class Card(msgspec.Struct, frozen=True):
         """The most important facts, even if there is a `body`."""
         event, labels = self.event, self.event.actor.attributes
         compose = [labels.get(f"com.docker.compose.{part}") for part in ("project", "service")]
-        at = "" if event.engine in ("", event.host) else f" (engine “{event.engine}”)"
         known = [
-            ("Host", f"{event.host}{at}"),
-            ("Image", event.actor.image),
+            ("Host", _describe_host(event)),
+            *((change.name, change.values) for change in find_changes(event)),
+            ("Container", find_container(event)),
+            ("Reclaimed", find_reclaimed(event)),
+            ("Image", describe_image(_image(event))),
             ("Compose service", " / ".join(part for part in compose if part)),
             ("Swarm service", labels.get("com.docker.swarm.service.name")),
             ("Exit code", None if event.exit_code is None else describe_exit_code(event.exit_code)),
@@ -331,7 +233,7 @@ class Card(msgspec.Struct, frozen=True):
         suppressed = self.notification.suppressed
         notes = [
             f"route {self.notification.route}",
-            self.event.id,
+            self.event.id[:EVENT_ID_MAX],
             _ORIGINS[self.event.origin],
             f"{suppressed} held back" if suppressed else "",
             f"not included: {included.missing}" if included and included.missing else "",

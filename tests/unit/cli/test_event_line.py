@@ -8,6 +8,7 @@ from relay.admin.tap import EventsSkipped, RouteDecision, TappedEvent
 from relay.cli.event_line import LineStyle, format_json, format_line, format_skipped
 from relay.core.event import Actor, Cause, Event, Origin, make_self_event
 from relay.routing.router import Verdict
+from tests.support.events import make_event
 from tests.unit.cli.cli_store import HOSTILE, THEN_NS
 from tests.unit.destinations.samples import container_event, with_fields
 
@@ -137,3 +138,23 @@ def test_json() -> None:
         {"route": "crashed", "verdict": "sent", "to": ["ops", "audit"]},
         {"route": "noise", "verdict": "dropped", "to": []},
     ]
+
+
+@pytest.mark.parametrize(
+    ("type_", "action", "attributes", "words"),
+    [
+        (
+            *("node", "update", {"state.new": "down", "state.old": "ready"}),
+            "node update vm (state ready → down)",
+        ),
+        (
+            *("network", "disconnect", {"container": "095426d58f55afe01307"}),
+            "network disconnect vm (container 095426d58f55)",
+        ),
+        ("volume", "prune", {"reclaimed": "2048"}, "volume prune vm (reclaimed 2.048 kB)"),
+    ],
+)
+def test_says_what_changed(type_: str, action: str, attributes: dict[str, str], words: str) -> None:
+    """What the engine says of a change in its attributes is among the details."""
+    actor = Actor("a", "vm", None, attributes)
+    assert details(make_event(type=type_, action=action, actor=actor)) == words

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from relay.core.event import Cause, Event, Origin, make_self_event
+from relay.core.event import Actor, Cause, Event, Origin, make_self_event
 from relay.core.notification import (
     Severity,
     Status,
@@ -11,6 +11,7 @@ from relay.core.notification import (
     default_severity,
     make_notification_id,
 )
+from tests.support.events import make_event
 from tests.unit.destinations.samples import CRASH, OOM, UNHEALTHY, container_event
 
 
@@ -65,3 +66,25 @@ def test_one_event_makes_one_notification() -> None:
 def test_default_severities(event: Event, expected: Severity) -> None:
     """A failure is critical; what somebody asked for is information."""
     assert default_severity(event) is expected
+
+
+@pytest.mark.parametrize(
+    ("type_", "changes", "expected"),
+    [
+        ("node", {"state.new": "down"}, Severity.WARNING),
+        ("node", {"state.new": "ready"}, Severity.INFO),
+        ("node", {"availability.new": "drain"}, Severity.INFO),
+        ("service", {"replicas.new": "0"}, Severity.WARNING),
+        ("service", {"replicas.new": "2"}, Severity.INFO),
+        ("service", {"updatestate.new": "paused"}, Severity.WARNING),
+        ("service", {"updatestate.new": "rollback_started"}, Severity.WARNING),
+        ("service", {"updatestate.new": "completed"}, Severity.INFO),
+        ("container", {"state.new": "down", "replicas.new": "0"}, Severity.INFO),
+    ],
+)
+def test_trouble_in_a_swarm_is_a_warning(
+    type_: str, changes: dict[str, str], expected: Severity
+) -> None:
+    """A node that is down, a service without replicas or with a failed update; labels are none."""
+    actor = Actor("a", "vm", None, changes)
+    assert default_severity(make_event(type=type_, action="update", actor=actor)) is expected

@@ -155,7 +155,7 @@ def test_shows_the_time_of_the_event() -> None:
 
 def test_shows_the_route_and_the_event() -> None:
     """The notes lead back to the configuration and to the event."""
-    assert footer(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
+    assert footer(NOTIFICATIONS[0]) == ["route crashed", CRASH.id[:16]]
     assert footer(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 

@@ -36,7 +36,7 @@ def test_shows_the_facts(service: ModuleType) -> None:
 @every_card
 def test_shows_the_route_and_the_event(service: ModuleType) -> None:
     """The notes lead back to the configuration and to the event."""
-    assert service.notes(Card(NOTIFICATIONS[0])) == ["route crashed", CRASH.id]
+    assert service.notes(Card(NOTIFICATIONS[0])) == ["route crashed", CRASH.id[:16]]
     assert service.notes(Card(CONTAINER_GONE))[-1] == "not included: the container is gone"
 
 

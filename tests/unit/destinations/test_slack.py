@@ -94,7 +94,7 @@ def test_shows_the_facts() -> None:
 
 def test_shows_the_route_and_the_event() -> None:
     """The notes lead back to the configuration and to the event."""
-    assert context(NOTIFICATIONS[0]) == ["route crashed", CRASH.id]
+    assert context(NOTIFICATIONS[0]) == ["route crashed", CRASH.id[:16]]
     assert context(CONTAINER_GONE)[-1] == "not included: the container is gone"
 
 

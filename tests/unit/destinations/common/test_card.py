@@ -85,7 +85,7 @@ def test_a_title_is_one_line(title: str) -> None:
 
 def test_shows_the_route_and_the_event() -> None:
     """The notes lead back to the configuration and to the event."""
-    assert Card(NOTIFICATIONS[0]).notes == ["route crashed", CRASH.id]
+    assert Card(NOTIFICATIONS[0]).notes == ["route crashed", CRASH.id[:16]]
 
 
 @pytest.mark.parametrize(

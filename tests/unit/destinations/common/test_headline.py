@@ -7,13 +7,17 @@ from hypothesis import given
 from relay.core.event import Actor, Cause, Event, make_self_event
 from relay.core.notification import Notification, Status, build_notification
 from relay.core.text import utf16_length
-from relay.destinations.common.card import (
+from relay.destinations.common.card import Card
+from relay.destinations.common.headline import (
     PREDICATE_MAX,
     SUBJECT_MAX,
     describe_event,
     describe_exit_code,
+    describe_image,
+    find_reclaimed,
     headline,
 )
+from tests.support.events import make_event
 from tests.unit.destinations.samples import CRASH, container_event, events, notifications
 
 
@@ -32,7 +36,10 @@ def web(action: str, **facts: object) -> Event:
             "web-1 crashed with exit code 137 (SIGKILL)",
         ),
         (web("die", cause=Cause.CRASHED), "web-1 crashed"),
-        (web("die", cause=Cause.OOM, exit_code=137), "web-1 was killed for memory (OOM)"),
+        (
+            web("die", cause=Cause.OOM, exit_code=137),
+            "web-1 ran out of memory (OOM) and ended with exit code 137 (SIGKILL)",
+        ),
         (
             web("die", cause=Cause.REQUESTED, exit_code=143),
             "web-1 was stopped with exit code 143 (SIGTERM)",
@@ -58,8 +65,9 @@ def web(action: str, **facts: object) -> Event:
         (web("exec_die", exit_code=1), "web-1 ended a command with exit code 1"),
         (web("commit"), "container web-1: commit"),
         (web("top", detail="aux"), "container web-1: top: aux"),
-        (web("connect", type="network", actor=Actor("a", "n1", None, {})), "network n1: connect"),
-        (web("prune", type="volume", actor=Actor("", None, None, {})), "volume: prune"),
+        (web("enable", type="plugin", actor=Actor("a", "p1", None, {})), "plugin p1: enable"),
+        (web("create", type="secret", actor=Actor("a", "s1", None, {})), "secret s1 was created"),
+        (web("remove", type="network", actor=Actor("", None, None, {})), "network was removed"),
     ],
 )
 def test_says_what_happened(event: Event, expected: str) -> None:
@@ -92,6 +100,155 @@ def test_says_what_happened_to_relay(
     """relay's own events name the engine and the reason."""
     event = make_self_event(action, engine="here", host="node-1", time_ns=1, attributes=attributes)
     assert describe_event(event) == expected
+
+
+CONTAINER = "095426d58f55afe01307244c5a7f74913490b3d542040ba95d0597c59b6dc547"
+DIGEST = "sha256:992cb954fa767541e4fbc0d19a45a9b486707499b27e753c4fcbb07bdfb1d078"
+NAMED_BY_DIGEST = {"name": DIGEST}
+
+
+@pytest.mark.parametrize(
+    ("type_", "action", "attributes", "sentence", "facts"),
+    [
+        (
+            *("node", "update", {"name": "vm", "state.new": "down", "state.old": "ready"}),
+            *("node vm is down (was ready)", ["state ready → down"]),
+        ),
+        (
+            *("node", "update", {"name": "vm", "role.new": "manager", "role.old": "worker"}),
+            *("node vm became a manager (was worker)", ["role worker → manager"]),
+        ),
+        (
+            *("node", "update", {"name": "vm", "availability.new": "drain"}),
+            *("node vm was set to drain", ["availability drain"]),
+        ),
+        ("node", "update", {"name": "vm"}, "node vm was updated", []),
+        (
+            *("service", "update", {"name": "svc", "replicas.new": "0", "replicas.old": "3"}),
+            *("service svc was scaled from 3 to 0 replicas", ["replicas 3 → 0"]),
+        ),
+        (
+            "service",
+            "update",
+            {"name": "svc", "updatestate.new": "paused", "updatestate.old": "updating"},
+            "service svc has its update paused",
+            ["update updating → paused"],
+        ),
+        (
+            "service",
+            "update",
+            {
+                "image.new": f"bb:2@{DIGEST}",
+                "image.old": "bb:1",
+                "name": "svc",
+                "updatestate.new": "rollback_started",
+                "updatestate.old": "paused",
+            },
+            "service svc is being rolled back, was updated to bb:2@sha256:992cb954fa76 (was bb:1)",
+            ["update paused → rollback_started", "new image bb:1 → bb:2@sha256:992cb954fa76"],
+        ),
+        (
+            "network",
+            "disconnect",
+            {"container": CONTAINER, "name": "n1", "type": "bridge"},
+            "network n1 was disconnected from container 095426d58f55",
+            ["container 095426d58f55"],
+        ),
+        (
+            "network",
+            "connect",
+            {"container": CONTAINER, "name": "n1", "type": "bridge"},
+            "network n1 was connected to container 095426d58f55",
+            ["container 095426d58f55"],
+        ),
+        (
+            "volume",
+            "mount",
+            {"container": CONTAINER, "destination": "/data", "driver": "local"},
+            "volume v1 was mounted by container 095426d58f55",
+            ["container 095426d58f55"],
+        ),
+        (
+            *("container", "prune", {"reclaimed": "2048000"}),
+            *("a prune of stopped containers reclaimed 2.048 MB", ["reclaimed 2.048 MB"]),
+        ),
+        (
+            *("volume", "prune", {"reclaimed": "0"}),
+            *("a prune of unused volumes reclaimed 0 B", ["reclaimed 0 B"]),
+        ),
+        ("network", "prune", {"reclaimed": "0"}, "a prune of unused networks ran", []),
+        ("image", "untag", NAMED_BY_DIGEST, "image 992cb954fa76 was untagged", []),
+        ("image", "delete", NAMED_BY_DIGEST, "image 992cb954fa76 was deleted", []),
+    ],
+)
+def test_says_what_an_engine_says_in_attributes(
+    type_: str, action: str, attributes: dict[str, str], sentence: str, facts: list[str]
+) -> None:
+    """The one fact of a change, as Engine 26.1 sent it, is in the headline and among the facts."""
+    name = attributes.get("name") or ("" if action == "prune" else "v1")
+    actor = Actor("" if action == "prune" else "a", name, None, attributes)
+    event = make_event(type=type_, action=action, actor=actor)
+    assert describe_event(event) == sentence
+    shown = [
+        f"{name.lower()} {value}"
+        for name, value in Card(build_notification("r", event)).facts
+        if name not in ("Host", "Image")
+    ]
+    assert shown == facts
+
+
+def test_labels_are_no_changes() -> None:
+    """A container's attributes are its labels: none of them looks like an engine's fact."""
+    labels = {
+        "container": CONTAINER,
+        "reclaimed": "1",
+        "replicas.new": "0",
+        "state.new": "down",
+    }
+    event = web("update", actor=Actor("a", "web-1", None, labels))
+    assert describe_event(event) == "web-1 was updated"
+    assert [name for name, _ in Card(build_notification("r", event)).facts] == ["Host"]
+
+
+@pytest.mark.parametrize("reclaimed", ["", "-1", "1e9", "²", "9" * 19, "1" * 5000])
+def test_shows_only_what_is_a_size(reclaimed: str) -> None:
+    """Whatever the attribute holds, the sentence stays short and true."""
+    actor = Actor("", None, None, {"reclaimed": reclaimed})
+    event = make_event(type="volume", action="prune", actor=actor)
+    assert describe_event(event) == "a prune of unused volumes ran"
+
+
+@pytest.mark.parametrize(
+    ("reclaimed", "expected"),
+    [
+        ("1", "1 B"),
+        ("999", "999 B"),
+        ("1000", "1 kB"),
+        ("2048000000", "2.048 GB"),
+        ("5" * 18, "555,556 TB"),
+    ],
+)
+def test_shows_sizes_as_the_docker_command_does(reclaimed: str, expected: str) -> None:
+    """In powers of 1,000, with at most four digits."""
+    event = make_event(
+        type="image", action="prune", actor=Actor("", None, None, {"reclaimed": reclaimed})
+    )
+    assert find_reclaimed(event) == expected
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("registry.example.com/shop/web:1.2", "registry.example.com/shop/web:1.2"),
+        (f"shop/web:1@{DIGEST}", "shop/web:1 (sha256:992cb954fa76)"),
+        (f"shop/web@{DIGEST}", "shop/web (sha256:992cb954fa76)"),
+        (DIGEST, "992cb954fa76"),
+        ("", ""),
+    ],
+)
+def test_shows_the_digest_of_an_image_apart(image: str, expected: str) -> None:
+    """What stands before it can be copied; of the digest twelve digits are enough."""
+    assert describe_image(image) == expected
 
 
 @pytest.mark.parametrize(

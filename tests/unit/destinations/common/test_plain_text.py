@@ -52,7 +52,7 @@ def test_shows_the_facts() -> None:
         *(f"{name}: {value}" for name, value in FACTS.items()),
         "Time: 2026-11-23T07:29:49Z",
         "",
-        f"route crashed · {CRASH.id}",
+        f"route crashed · {CRASH.id[:16]}",
     ]
     assert len(lines(OOM)) == 5
 

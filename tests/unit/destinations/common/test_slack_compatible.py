@@ -117,7 +117,7 @@ def test_shows_the_facts() -> None:
 
 def test_shows_the_route_and_the_event() -> None:
     """The notes lead back to the configuration and to the event."""
-    assert details(NOTIFICATIONS[0]) == f"`route crashed` · `{CRASH.id}`"
+    assert details(NOTIFICATIONS[0]) == f"`route crashed` · `{CRASH.id[:16]}`"
 
 
 def test_says_if_it_is_not_live_and_what_is_missing() -> None:
