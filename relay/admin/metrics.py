@@ -36,7 +36,7 @@ OUTCOMES = (
 )
 """Every outcome that a delivery attempt can have, with its reason."""
 
-DROP_REASONS = (GapReason.BUFFER_FULL, GapReason.RECORD_TOO_LONG)
+DROP_REASONS = (GapReason.BUFFER_FULL, GapReason.RECORD_TOO_LONG, GapReason.RECORD_INVALID)
 """The reasons for dropping records of an engine's stream."""
 
 GAP_REASONS = tuple(

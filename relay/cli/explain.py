@@ -96,7 +96,7 @@ def _build_record(action: str, options: dict[str, Any]) -> bytes:
 
 def _parse_event(record: bytes, engine: str, cause: str | None) -> Event:
     event = _parse_relay_event(record) or parse_event(
-        record, engine=engine, host=engine, live_from_ns=0
+        record, engine=engine, host=engine, live_from_ns=0, may_be_relay=True
     )
     if isinstance(event, InvalidRecord):
         raise click.UsageError(

@@ -61,6 +61,8 @@ class GapReason(StrEnum):
     """``ingest.buffer`` was full."""
     RECORD_TOO_LONG = "record_too_long"
     """A record was longer than the limit for one record."""
+    RECORD_INVALID = "record_invalid"
+    """A record was not an event, and nothing of it could be kept."""
     STORE_FULL = "store_full"
     """Deliveries were given up to stay within ``store.max_size``."""
     STORE_BROKEN = "store_broken"

@@ -92,7 +92,7 @@ async def fetch_history(
             host=info.name,
             own_container=find_self_container(),
         )
-        items = list(Recording(simulator, records))
+        items = list(Recording(simulator, records, is_from_engine=True))
         if records and not items:
             raise EngineUnavailable("answers, but not with events")
         snapshots = await _inspect(client, simulator.containers_to_inspect(items), engine)
@@ -139,8 +139,12 @@ class InvalidLine:
 class Recording:
     """Iterates over the events of a recording, and counts them and the invalid lines."""
 
-    def __init__(self, simulator: Simulator, lines: Iterable[bytes]) -> None:
+    def __init__(
+        self, simulator: Simulator, lines: Iterable[bytes], *, is_from_engine: bool = False
+    ) -> None:
+        """With ``is_from_engine`` the lines come from an engine just now: none is relay's own."""
         self._simulator = simulator
+        self._may_be_relay = not is_from_engine
         self._lines = lines
         self.events = 0
         self.first_invalid: InvalidLine | None = None
@@ -149,7 +153,7 @@ class Recording:
 
     def __iter__(self) -> Iterator[ParsedRecord | Event]:
         for number, record in number_records(self._lines):
-            item = self._simulator.parse(InputEvent(record))
+            item = self._simulator.parse(InputEvent(record), may_be_relay=self._may_be_relay)
             if isinstance(item, InvalidRecord):
                 self.invalid += 1
                 self.first_invalid = self.first_invalid or InvalidLine(number, item.error)

@@ -103,13 +103,15 @@ class Simulator:
         pipeline.process([StreamOpened(self._connection)], 1)
         return pipeline
 
-    def parse(self, input_event: InputEvent) -> ParsedRecord | Event | InvalidRecord:
+    def parse(
+        self, input_event: InputEvent, *, may_be_relay: bool = True
+    ) -> ParsedRecord | Event | InvalidRecord:
         """Parse one record into what `run` takes.
 
         relay's own events, and deaths with a given cause, become an `Event`, which the pipeline
-        passes to the routes unchanged.
+        passes to the routes unchanged. A record that an engine sent is never an event of relay's.
         """
-        event = parse_record(input_event.record, self._connection)
+        event = parse_record(input_event.record, self._connection, may_be_relay=may_be_relay)
         if isinstance(event, InvalidRecord):
             return event
         if event.type == TYPE_RELAY:

@@ -3,13 +3,29 @@
 A session is one uninterrupted read of the engine with one specification. It ends on a reload or at
 shutdown, and only after it has committed everything that it read. The next session starts at that
 checkpoint, so a reload neither loses an event nor processes one twice.
+
+An unexpected error, as one caused by something that no other engine sends, ends the session and not
+relay: the other engines go on, and the next session of this one starts at the last checkpoint. A
+fault of the store, which all engines share, ends relay.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
 
+import structlog
+
+from relay.core.clock import loop_time_s
 from relay.core.counters import EngineCounters, EngineSnapshot
 from relay.core.status import EngineStatus, StreamStatus
 from relay.ingest.docker.session import EngineSession, EngineSpec, IngestContext, open_session
+from relay.store.faults import classify_error
+
+log = structlog.get_logger()
+
+RESTART_INITIAL_S, RESTART_MAX_S = 1.0, 60.0
+"""How long to wait for the next session after one that failed: doubling from the first to the
+second. A session that lived longer than the second counts as the first to fail."""
 
 _NOT_CONNECTED = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0))
 
@@ -27,6 +43,8 @@ class EngineRunner:
         """None while no session reads the engine."""
         self._last_status = _NOT_CONNECTED
         self._stopping = False
+        self._spec_changed = asyncio.Event()
+        """Set when the runner stops or has another specification: a wait ends."""
         self.is_closed = False
         """Whether the engine was removed from the configuration and its last event is committed."""
 
@@ -53,6 +71,7 @@ class EngineRunner:
         """
         if spec != self._spec:
             self._spec = spec
+            self._spec_changed.set()
             self._end_session()
 
     def on_store_replaced(self) -> None:
@@ -63,12 +82,27 @@ class EngineRunner:
     def stop(self) -> None:
         """Stop reading. `run` returns once everything that was read is committed."""
         self._stopping = True
+        self._spec_changed.set()
         self._end_session()
 
     async def run(self) -> None:
         """Run sessions until `stop` is called or the engine is no longer configured."""
+        delay_s = RESTART_INITIAL_S
         while not self._stopping and self._spec is not None:
-            await self._run_session(self._spec)
+            self._spec_changed.clear()
+            started_s = loop_time_s()
+            try:
+                await self._run_session(self._spec)
+            except Exception as error:
+                if _is_fault_of_store(error):
+                    raise
+                if loop_time_s() - started_s > RESTART_MAX_S:
+                    delay_s = RESTART_INITIAL_S
+                log.exception("engine.session_failed", engine=self.name, next_in_s=delay_s)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay_s):
+                        await self._spec_changed.wait()
+                delay_s = min(2 * delay_s, RESTART_MAX_S)
         self.is_closed = self._spec is None
 
     async def _run_session(self, spec: EngineSpec) -> None:
@@ -85,3 +119,16 @@ class EngineRunner:
     def _end_session(self) -> None:
         if self._session is not None:
             self._session.end()
+
+
+def _is_fault_of_store(error: Exception) -> bool:
+    return any(classify_error(each) is not None for each in _leaves(error))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors in a group, and in the groups within it."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error

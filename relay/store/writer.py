@@ -68,8 +68,9 @@ class Backend(Protocol):
 class StoreWriter:
     """Runs operations on a connection; each caller resumes when its operation is on disk.
 
-    If one operation of a transaction fails, none is committed and each caller gets the error. So
-    the state on disk is always one that was reported to some caller, or an older one.
+    If one operation of a transaction fails, each of them is run once more, in a transaction of its
+    own: only the callers whose operations fail get an error. So the state on disk is always one
+    that was reported to some caller, or an older one.
 
     Failures of the disk are not errors: the operations wait, in order, and are tried again. So an
     operation may run more than once; only its last run is committed.
@@ -190,9 +191,16 @@ class StoreWriter:
         return jobs
 
     def _process(self, jobs: list[_Job]) -> "list[_JobResult]":
-        """Return each job's result once all are on disk; if any fails, return its error for all."""
+        """Return each job's result, or its error, once all that work are on disk."""
         try:
             results = self._run_with_retry(partial(_transact, jobs)) if jobs else []
+        except _ClosedWhileFailing:
+            raise
+        except Exception as error:
+            if len(jobs) > 1 and classify_error(error) is None:  # the fault of one of them
+                return [result for job in jobs for result in self._process([job])]
+            return [(job.done, None, error) for job in jobs]
+        try:
             self._run_with_retry(self._verify)
         except _ClosedWhileFailing:
             raise

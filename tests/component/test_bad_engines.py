@@ -138,6 +138,17 @@ async def test_an_engine_that_withholds_its_name(
     assert result.relay_actions() == []
 
 
+@pytest.mark.parametrize("year", [1, 1970, 2262, 2263, 9999])
+async def test_an_engine_with_a_date_beyond_all_clocks(engine: ScriptedEngine, year: int) -> None:
+    """Its date is not believed, so that no time overflows the store."""
+    date = f"Sat, 01 Jan {year:04} 00:00:00 GMT"
+    engine.answers["_ping"] = Answer(b"OK", headers={"Api-Version": "1.45", "Date": date})
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.emit_deaths("a")
+        await result.wait_for_names("a")
+
+
 async def test_a_proxy_that_cuts_idle_streams(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

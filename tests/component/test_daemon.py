@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 import relay
 from relay.admin.client import connect_to_daemon
@@ -19,8 +20,8 @@ from relay.delivery.client import ConsoleOutput
 from relay.destinations.http import HttpDestination
 from relay.store.outbox import open_outbox
 from tests.component.daemon import SELF_EVENT_ROUTE, make_config, running_daemon
-from tests.component.ingest import QUICK
-from tests.component.scripted_engine import ScriptedEngine
+from tests.component.ingest import QUICK, wait_for_streams
+from tests.component.scripted_engine import Answer, ScriptedEngine
 from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
 
@@ -30,6 +31,34 @@ PACKAGE = Path(relay.__file__).parent
 async def count_pending(store: Path) -> dict[str, int]:
     async with open_outbox(store) as outbox:
         return await outbox.pending()
+
+
+async def test_an_engine_whose_events_cannot_be_stored_does_not_disturb_another(
+    tmp_path: Path,
+    engine: ScriptedEngine,
+    webhook: Webhook,
+    url: str,
+    store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its session ends and begins again; the other engine's commits succeed meanwhile."""
+    monkeypatch.setattr("relay.ingest.docker.engine.client.MAX_TIME_NS", 2**80)
+    monkeypatch.setattr("relay.ingest.runner.RESTART_INITIAL_S", 0.01)
+    poisoned = ScriptedEngine(tmp_path / "poisoned.sock")
+    headers = {"Api-Version": "1.45", "Date": "Mon, 01 Jan 2400 00:00:00 GMT"}
+    config = make_config(url, poisoned, engine)
+    poisoned.answers["_ping"] = Answer(b"OK", headers=headers)
+    with capture_logs() as logged:
+        async with engine.serve(), poisoned.serve(), running_daemon(config, store):
+            await wait_for_streams(engine)
+            await poisoned.changes.wait_for(lambda: poisoned.request_count("_ping") > 2)
+            engine.emit_deaths("a")
+            await webhook.wait_for(lambda summaries: summaries == ["a"])
+            del poisoned.answers["_ping"]
+            poisoned.emit_deaths("b")
+            await webhook.wait_for(lambda summaries: summaries == ["a", "b"])
+    failures = [line for line in logged if line["event"] == "engine.session_failed"]
+    assert {line["engine"] for line in failures} == {"engine-0"}
 
 
 async def test_an_engine_that_is_down_does_not_disturb_another(

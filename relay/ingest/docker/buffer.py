@@ -64,14 +64,17 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     content: bytes
 
 
-def parse_record(record: bytes, connection: Connection) -> Event | InvalidRecord:
-    """Parse a record of this connection."""
+def parse_record(
+    record: bytes, connection: Connection, *, may_be_relay: bool = False
+) -> Event | InvalidRecord:
+    """Parse a record of this connection; see `parse_event`."""
     return parse_event(
         record,
         engine=connection.engine,
         host=connection.host,
         live_from_ns=connection.opened_ns,
         podman=connection.podman,
+        may_be_relay=may_be_relay,
     )
 
 

@@ -37,6 +37,7 @@ _REASON_TEXT = {
     GapReason.CLOCK_SET_BACK: "the engine's clock was set back",
     GapReason.BUFFER_FULL: "ingest.buffer was full",
     GapReason.RECORD_TOO_LONG: "a record was too long to keep",
+    GapReason.RECORD_INVALID: "a record of the stream was not an event",
 }
 
 

@@ -40,6 +40,9 @@ from relay.store.records import IngestCommit
 
 log = structlog.get_logger()
 
+INVALID_RECORDS_REMEMBERED = 256
+"""As many as a Docker engine can repeat."""
+
 
 class EventPipeline:
     """Turns the items of one engine's stream into commits. Never waits, and does no I/O."""
@@ -77,6 +80,8 @@ class EventPipeline:
         """Parsed items that do not fit while others wait."""
         self._held = HeldItems()
         self._applied: list[StreamOpened | Snapshot] = []
+        self._invalid_digests: deque[int] = deque(maxlen=INVALID_RECORDS_REMEMBERED)
+        """The last records that were not events: an engine repeats them after a reconnect."""
         self.counters = counters or EngineCounters()
 
     @property
@@ -248,7 +253,7 @@ class EventPipeline:
         match item:
             case ParsedRecord():  # first, because nearly every item is one
                 if isinstance(item.event, InvalidRecord):
-                    self._count_invalid(item.event)
+                    self._on_invalid_record(item.event, item.connection, batch)
                 else:
                     self._on_event(item, item.event, batch)
             case Event():
@@ -370,6 +375,15 @@ class EventPipeline:
     def _open_cursor(self) -> Cursor:
         assert self._cursor is not None, "since_ns() creates it before a stream opens"
         return self._cursor
+
+    def _on_invalid_record(
+        self, record: InvalidRecord, connection: Connection, batch: Batch
+    ) -> None:
+        """Count a record that is not an event as a loss, but each only once: it may be repeated."""
+        self._count_invalid(record)
+        if record.digest not in self._invalid_digests:
+            self._invalid_digests.append(record.digest)
+            self._apply(RecordsDropped(connection, 1, GapReason.RECORD_INVALID), batch)
 
     def _count_invalid(self, record: InvalidRecord) -> None:
         """Count a record that is not an event, and log the first of each kind."""

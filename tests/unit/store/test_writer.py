@@ -152,8 +152,8 @@ async def test_a_call_returns_after_its_commit() -> None:
         assert database.statements[-1] == "COMMIT"
 
 
-async def test_one_failure_fails_its_whole_transaction() -> None:
-    """Each caller gets the error, nothing is committed, and the next call works."""
+async def test_one_failure_does_not_fail_the_others_of_its_transaction() -> None:
+    """Only its own caller gets the error, and the others are committed, in order."""
     database = FakeBackend()
 
     def fail(_: sqlite3.Connection) -> int:
@@ -166,10 +166,19 @@ async def test_one_failure_fails_its_whole_transaction() -> None:
             tasks.append(asyncio.create_task(committer.run(insert_number(9))))
             await asyncio.sleep(0)
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [str(result) for result in results] == ["broken"] * 4
-        assert await committer.run(numbers) == []
-        assert await committer.run(insert_number(1)) == 1
-        assert await committer.run(numbers) == [1]
+        assert [str(result) for result in results] == ["0", "1", "broken", "9"]
+        assert await committer.run(numbers) == [0, 1, 9]
+
+
+async def test_a_number_too_large_fails_alone() -> None:
+    """SQLite's integers have 64 bits."""
+    async with running_writer(FakeBackend()) as committer:
+        async with writer_blocked(committer):
+            poisoned = asyncio.create_task(committer.run(insert_number(2**63)))
+            tasks = await start_jobs(committer, 2)
+        with pytest.raises(OverflowError):
+            await poisoned
+        assert await asyncio.gather(*tasks) == [0, 1]
 
 
 async def test_a_cancelled_caller_does_not_affect_others() -> None:

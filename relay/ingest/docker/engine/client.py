@@ -26,6 +26,7 @@ from relay.ingest.docker.engine.container_details import parse_object
 from relay.ingest.docker.engine.container_list import ContainerListParser, InvalidContainerList
 from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles
 from relay.ingest.docker.engine.inspection import ContainerSnapshot, parse_inspection
+from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
 CONNECT_TIMEOUT_S = 10
 
@@ -44,6 +45,9 @@ LOG_MAX_BYTES = 4 * 1024 * 1024
 
 EQUAL_CLOCKS_NS = 2_000_000_000
 """Clocks that differ by at most this count as equal: HTTP dates have whole seconds."""
+
+NAME_MAX_CHARS = 256
+"""The longest name or id of an engine; a host's name has at most 255 bytes."""
 
 Now = Callable[[], int]
 """Returns the local time, in nanoseconds since 1970."""
@@ -233,14 +237,15 @@ async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
 def clock_ahead_ns(date: str | None, local_ns: int) -> int:
     """Return how far an HTTP ``Date`` (RFC 9110, section 5.6.7) is ahead of the local time.
 
-    0 within `EQUAL_CLOCKS_NS`, and for anything that is not a date.
+    0 within `EQUAL_CLOCKS_NS`, and for anything that is not a date on which events are accepted.
     """
     try:
-        engine_s = parsedate_to_datetime(date or "").replace(tzinfo=UTC).timestamp()
+        date_s = parsedate_to_datetime(date or "").replace(tzinfo=UTC).timestamp()
     except (ValueError, OverflowError):
         return 0
-    ahead_ns = int(engine_s) * 1_000_000_000 - local_ns
-    return ahead_ns if abs(ahead_ns) > EQUAL_CLOCKS_NS else 0
+    engine_ns = int(date_s) * 1_000_000_000
+    is_ahead = 0 < engine_ns < MAX_TIME_NS and abs(engine_ns - local_ns) > EQUAL_CLOCKS_NS
+    return engine_ns - local_ns if is_ahead else 0
 
 
 def _make_docker(endpoint: Endpoint) -> aiodocker.Docker:
@@ -323,8 +328,9 @@ async def _read_limited(content: aiohttp.StreamReader, limit: int) -> bytes:
 
 
 def _get_text(info: Mapping[str, object], key: str) -> str | None:
+    """Return a text of the engine's info; None if it is missing or longer than any real one."""
     value = info.get(key)
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and 0 < len(value) <= NAME_MAX_CHARS else None
 
 
 def _describe_refusal(path: str, status: int, body: bytes) -> str:

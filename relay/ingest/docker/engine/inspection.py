@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from relay.config.match_parser import parse_signal
+from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
 _HIDEABLE_ATTRIBUTES = frozenset({"exitCode", "signal"})
 
@@ -85,7 +86,7 @@ def parse_inspection(body: bytes, *, podman: bool = False) -> ContainerSnapshot 
         is_running=is_running,
         started_ns=_parse_time_ns(state.started_at),
         finished_ns=finished_ns,
-        exit_code=None if is_running or finished_ns is None else state.exit_code,
+        exit_code=None if is_running or finished_ns is None else _parse_exit_code(state.exit_code),
         oom_killed=state.oom_killed and not is_running,
         stop_signal=_parse_signal(inspected.config.stop_signal),
         hiding_labels=frozenset() if podman else _HIDEABLE_ATTRIBUTES.intersection(labels),
@@ -93,7 +94,10 @@ def parse_inspection(body: bytes, *, podman: bool = False) -> ContainerSnapshot 
 
 
 def _parse_time_ns(text: str) -> int | None:
-    """Parse RFC 3339 with up to nine digits; None for the year 1, which means never."""
+    """Parse RFC 3339 with up to nine digits; None for the year 1, which means never.
+
+    None also for times at which no event is accepted.
+    """
     whole, point, rest = text.partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     try:
@@ -101,9 +105,13 @@ def _parse_time_ns(text: str) -> int | None:
         seconds = int(moment.timestamp())
     except (ValueError, OverflowError):
         return None
-    if seconds <= 0:
-        return None
-    return seconds * 1_000_000_000 + int(digits[:9].ljust(9, "0"))
+    time_ns = seconds * 1_000_000_000 + int(digits[:9].ljust(9, "0"))
+    return time_ns if seconds > 0 and time_ns < MAX_TIME_NS else None
+
+
+def _parse_exit_code(code: int | None) -> int | None:
+    """Return an exit code; None for a number that no process ends with (Windows has 32 bits)."""
+    return code if code is not None and -(2**31) <= code < 2**32 else None
 
 
 def _parse_signal(value: str | int | None) -> int | None:

@@ -2,13 +2,18 @@
 
 import msgspec
 
-from relay.core.event import Actor, Event, Origin, ParseErrorKind, make_event_id
+from relay.core.event import TYPE_RELAY, Actor, Event, Origin, ParseErrorKind, make_event_id
+from relay.ingest.docker.engine.repair import repair_record
 
 HEAD_BYTES = 200
 """How much of an invalid record is kept for the log."""
 
-MAX_TIME_NS = 2**63
-"""The first time that an engine's signed 64 bits of nanoseconds cannot represent: the year 2262."""
+MAX_TIME_NS = 7_258_118_400 * 1_000_000_000
+"""Times from here on, the year 2200, are not accepted from an engine. The store's signed 64 bits of
+nanoseconds end in the year 2262, and relay adds spans to times."""
+
+TYPE_FORGED = "engine-relay"
+"""The type of an engine's event that claims to be of relay's own type."""
 
 _EXIT_CODE_KEYS = {
     "die": ("exitCode", "containerExitCode"),
@@ -29,6 +34,8 @@ class InvalidRecord(msgspec.Struct, frozen=True):
     error: ParseErrorKind
     head: bytes
     """Its first `HEAD_BYTES` bytes."""
+    digest: int = 0
+    """The same for the same record, as long as this process lives."""
 
 
 class _WireActor(msgspec.Struct, gc=False):
@@ -55,35 +62,47 @@ _decode = msgspec.json.Decoder(_WireEvent).decode
 
 
 def parse_event(
-    record: bytes, *, engine: str, host: str, live_from_ns: int, podman: bool = False
+    record: bytes,
+    *,
+    engine: str,
+    host: str,
+    live_from_ns: int,
+    podman: bool = False,
+    may_be_relay: bool = False,
 ) -> Event | InvalidRecord:
     """Return the event in a record, or what is wrong with the record.
 
-    Bytes that are not UTF-8 are replaced, not rejected. An event older than ``live_from_ns``, the
-    engine's time when the stream was opened, came from the engine's history. Podman does not say
-    which signal was sent: its ``signal`` attribute is a label.
+    What breaks the API's rules is replaced if an event remains (see `repair`). An event older than
+    ``live_from_ns``, the engine's time when the stream was opened, came from the engine's history.
+    Podman does not say which signal was sent: its ``signal`` attribute is a label. An event that
+    claims to be relay's own becomes one of `TYPE_FORGED`, unless it ``may_be_relay``.
     """
+    incomplete = ParseErrorKind.MISSING_FIELD
     try:
         wire = _decode(record)
-    except msgspec.ValidationError:
-        return InvalidRecord(ParseErrorKind.ODD_TYPE, record[:HEAD_BYTES])
-    except RecursionError:  # nested a thousand levels deep
-        return InvalidRecord(ParseErrorKind.NOT_JSON, record[:HEAD_BYTES])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        repaired = record.decode(errors="replace").encode()
-        if repaired != record:
-            return parse_event(
-                repaired, engine=engine, host=host, live_from_ns=live_from_ns, podman=podman
-            )
-        return InvalidRecord(ParseErrorKind.NOT_JSON, record[:HEAD_BYTES])
-    time_ns = wire.time_ns or wire.time_s * 1_000_000_000
-    if not (wire.type and wire.action and time_ns):
-        return InvalidRecord(ParseErrorKind.MISSING_FIELD, record[:HEAD_BYTES])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        is_json = isinstance(error, msgspec.ValidationError)
+        incomplete = ParseErrorKind.ODD_TYPE if is_json else ParseErrorKind.NOT_JSON
+        repaired = repair_record(record)
+        if repaired is None:
+            return _invalid(incomplete, record)
+        wire = _decode(repaired)
+    time_ns = wire.time_ns
     if not 0 < time_ns < MAX_TIME_NS:
-        return InvalidRecord(ParseErrorKind.ODD_TYPE, record[:HEAD_BYTES])
+        time_ns = wire.time_s * 1_000_000_000
+    if not (wire.type and wire.action and (time_ns or wire.time_ns)):
+        return _invalid(incomplete, record)
+    if not 0 < time_ns < MAX_TIME_NS:
+        return _invalid(ParseErrorKind.ODD_TYPE, record)
+    if wire.type == TYPE_RELAY and not may_be_relay:
+        wire.type = TYPE_FORGED
     origin = _REPLAYED if time_ns < live_from_ns else _LIVE
     event = _make_event(wire, time_ns, engine, host, origin)
     return msgspec.structs.replace(event, signal=None) if podman else event
+
+
+def _invalid(error: ParseErrorKind, record: bytes) -> InvalidRecord:
+    return InvalidRecord(error, record[:HEAD_BYTES], hash(record))
 
 
 def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: Origin) -> Event:

@@ -149,7 +149,9 @@ def test_a_record_is_parsed_with_its_connection() -> None:
     event = parse_record(kill % 10, podman)
     assert isinstance(event, Event)
     assert (event.origin, event.signal) == (Origin.REPLAYED, None)
-    assert parse_record(b"<html>", docker) == InvalidRecord(ParseErrorKind.NOT_JSON, b"<html>")
+    invalid = parse_record(b"<html>", docker)
+    assert isinstance(invalid, InvalidRecord)
+    assert (invalid.error, invalid.head) == (ParseErrorKind.NOT_JSON, b"<html>")
 
 
 def test_a_history_that_does_not_fit_is_left_out() -> None:

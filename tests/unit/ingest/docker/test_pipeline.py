@@ -14,6 +14,7 @@ from relay.core.notification import build_notification
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, RecordsDropped, StreamOpened, parse_record
 from relay.ingest.docker.cursor import LOOKBACK_NS, MARGIN_NS, resolve_start_ns
+from relay.ingest.docker.gaps import REPORT_INTERVAL_NS
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
 from tests.streams import ENGINES, read_records
@@ -110,13 +111,31 @@ def test_the_first_invalid_record_of_each_kind_is_logged() -> None:
     broken = [b"<html>\x1b[2J", b"<html>", b'{"Type":"container"}', b'{"Type":3}', b"[]"]
     with capture_logs() as logged:
         commit = process(pipeline, records([*broken, *read_records("docker26")]), NOW_NS)
-    assert [(line["event"], line["flaw"], line["head"]) for line in logged] == [
+    lines = [line for line in logged if line["event"] == "event.malformed"]
+    assert [(line["event"], line["flaw"], line["head"]) for line in lines] == [
         ("event.malformed", "not_json", "<html>\x1b[2J"),
         ("event.malformed", "missing_field", '{"Type":"container"}'),
         ("event.malformed", "odd_type", '{"Type":3}'),
     ]
     assert pipeline.counters.malformed == {"not_json": 2, "missing_field": 1, "odd_type": 2}
     assert commit.notifications
+
+
+def test_records_that_are_no_events_are_declared_once() -> None:
+    """A ``gap`` says how many; what the engine repeats after a reconnect is not declared again."""
+    pipeline = new_pipeline()
+    broken = [b"<html>", b"<p>", b"<html>"]
+    with capture_logs():
+        first = process(pipeline, records(broken), NOW_NS)
+        again = process(pipeline, records(broken), NOW_NS + REPORT_INTERVAL_NS)
+        later = process(pipeline, records([b"<b>"]), NOW_NS + 2 * REPORT_INTERVAL_NS)
+    commits = (first, again, later)
+    found = [each.events[0] for commit in commits for each, _ in commit.notifications]
+    assert [event.actor.attributes["why"] for event in found] == ["record_invalid"] * 2
+    assert [event.actor.attributes["count"] for event in found] == ["2", "1"]
+    assert not again.notifications
+    assert pipeline.counters.dropped == {"record_invalid": 3}
+    assert pipeline.may_have_missed_deaths
 
 
 def test_dropped_records_are_declared() -> None:

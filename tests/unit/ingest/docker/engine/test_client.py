@@ -39,7 +39,14 @@ def test_the_difference_of_the_clocks(local_ns: int, ahead_s: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "date", [None, "", "soon", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "\0"]
+    "date",
+    [
+        *(None, "", "soon", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "\0"),
+        "Sat, 01 Jan 2263 00:00:00 GMT",  # beyond 64 bits of nanoseconds
+        "Wed, 01 Jan 2200 00:00:00 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+    ],
 )
 def test_an_invalid_date_counts_as_no_difference(date: str | None) -> None:
     """With an invalid date, the clocks count as equal."""

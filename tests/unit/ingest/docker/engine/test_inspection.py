@@ -93,6 +93,9 @@ def test_a_container_that_was_never_started() -> None:
         ("1970-01-01T00:00:00Z", None),
         (NEVER, None),
         ("0001-01-01T00:00:00+14:00", None),
+        ("2199-12-31T23:59:59.999999999Z", 7258118399_999999999),
+        ("2200-01-01T00:00:00Z", None),  # relay's store cannot hold much later ones
+        ("9999-12-31T23:59:59Z", None),
     ],
 )
 def test_times(text: str, time_ns: int | None) -> None:

@@ -1,14 +1,18 @@
 """Parsing one record into an event."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.event import Event, Origin, ParseErrorKind
-from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
+from relay.ingest.docker.engine.parser import MAX_TIME_NS, InvalidRecord, parse_event
 from tests.streams import ENGINES, read_records
 
 DIE = {
@@ -38,6 +42,17 @@ def parse_invalid(record: dict[str, Any] | bytes) -> ParseErrorKind:
     found = parse(record)
     assert isinstance(found, InvalidRecord)
     return found.error
+
+
+@contextmanager
+def unlimited_digits() -> Iterator[None]:
+    """Let Python write integers of any length as text."""
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(limit)
 
 
 def test_a_death_is_parsed_completely() -> None:
@@ -170,18 +185,74 @@ def test_a_missing_time() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"timeNano": 2**63},
-        {"timeNano": -1},
         {"time": 10**12, "timeNano": 0},
+        {"time": 1 << 62, "timeNano": 2**63},
+        {"time": -1, "timeNano": -1},
         {"Type": 1},
-        {"Actor": []},
-        {"Actor": {"Attributes": {"a": 1}}},
-        {"timeNano": "soon"},
+        {"Action": None},
+        {"time": "soon", "timeNano": []},
+        {"time": 10**5000, "timeNano": 0},
     ],
 )
 def test_odd_types(change: dict[str, Any]) -> None:
-    """A field of another type than the engine's makes the record invalid."""
-    assert parse_invalid({**DIE, **change}) is ParseErrorKind.ODD_TYPE
+    """Without a type, an action and a time that relay can store, there is no event."""
+    with unlimited_digits():
+        assert parse_invalid({**DIE, **change}) is ParseErrorKind.ODD_TYPE
+
+
+@pytest.mark.parametrize("time_ns", [2**63, 2**63 - 1, MAX_TIME_NS, -1, "soon", None, 1.5, []])
+def test_an_odd_time_is_replaced_by_the_seconds(time_ns: object) -> None:
+    """Of the two times one is enough."""
+    assert parse_valid(timeNano=time_ns).time_ns == 1795416514_000000000
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (3, "3"),
+        (-1.50, "-1.5"),
+        (10**30, "1" + "0" * 30),
+        (True, "true"),
+        (None, "null"),
+        ({"a": [1, "é"]}, '{"a": ["1", "é"]}'),
+        ("a\ud800b", "a\ufffdb"),
+        ("\ud83d\ude00", "\N{GRINNING FACE}"),
+    ],
+)
+def test_an_odd_attribute_is_kept_as_text(value: object, kept: str) -> None:
+    """An attribute that is no string, or half a surrogate pair, costs no event."""
+    actor = {"ID": "1", "Attributes": {"name": "web", "exitCode": "3", "odd": value}}
+    death = parse_valid(Actor=actor)
+    assert death.actor.attributes == {"name": "web", "exitCode": "3", "odd": kept}
+    assert (death.actor.id, death.actor.name, death.exit_code) == ("1", "web", 3)
+    msgspec.json.encode(death)
+
+
+@pytest.mark.parametrize("actor", [None, [], "x", 1, {"ID": []}, {"Attributes": ["a"]}])
+def test_an_odd_actor_is_left_out(actor: object) -> None:
+    """Nothing is known then of what the event is about, but the event is kept."""
+    death = parse_valid(Actor=actor, status={"odd": []}, scope=3)
+    assert (death.actor.id, death.actor.attributes, death.scope) == ("", {}, "local")
+
+
+def test_half_a_pair_in_a_name_of_an_attribute() -> None:
+    """Names are repaired like values."""
+    actor = {"ID": "\udc00", "Attributes": {"\ud800": "x"}}
+    death = parse_valid(Actor=actor)
+    assert (death.actor.id, death.actor.attributes) == ("\ufffd", {"\ufffd": "x"})
+
+
+def test_an_engine_cannot_forge_an_event_of_relay() -> None:
+    """An engine's event of relay's type gets another one, and so another id."""
+    gap = {**DIE, "Type": "relay", "Action": "gap"}
+    forged = parse(gap)
+    own = parse_event(
+        json.dumps(gap).encode(), engine="here", host="x", live_from_ns=0, may_be_relay=True
+    )
+    assert isinstance(forged, Event)
+    assert isinstance(own, Event)
+    assert (forged.type, own.type) == ("engine-relay", "relay")
+    assert forged.id != own.id
 
 
 def test_a_deeply_nested_record() -> None:
