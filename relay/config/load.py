@@ -36,7 +36,9 @@ destinations:
   terminal: {type: console}
 routes:
   - {name: out-of-memory, match: {type: container, action: oom}, to: terminal}
-  - {name: crashed, match: {type: container, action: die, cause: crashed}, to: terminal}
+  - name: crashed
+    match: {type: container, action: die, cause: crashed, interactive: false}
+    to: terminal
   - {name: unhealthy, match: {type: container, health: unhealthy}, to: terminal}
 """
 

@@ -87,6 +87,9 @@ FIELDS: Mapping[str, str] = {
     "``crashed`` (non-zero, nobody asked), ``finished`` (zero, nobody asked), ``unknown`` (relay "
     "cannot tell: it may have missed a stop in a gap).",
     "health": "``healthy``, ``unhealthy``.",
+    "interactive": "``true`` if the container was started in the foreground with a terminal "
+    "(``docker run -it``), or is an intermediate container of a build: somebody sees how it ends. "
+    "``false`` if not, and if relay cannot find out.",
     "origin": "``live``, ``replayed`` (from the engine's history), ``inferred`` (found by "
     "inspecting containers, without an event).",
 }
@@ -100,6 +103,7 @@ NUMBER_FIELDS = ("exit_code", "signal")
 
 FIXED_VALUES: Mapping[str, tuple[str, ...]] = {
     "cause": tuple(cause.value for cause in Cause),
+    "interactive": ("true", "false"),
     "origin": tuple(origin.value for origin in Origin),
     "scope": ("local", "swarm"),
 }

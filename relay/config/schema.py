@@ -279,6 +279,9 @@ def _plain_pattern_schema(field: str) -> Schema:
             return _number_schema(r"[0-9]{1,10}(-[0-9]{1,10})?|(>=|<=|>|<) ?[0-9]{1,10}")
         case "signal":
             return _number_schema(r"[0-9]{1,10}|[A-Za-z]{3,9}[0-9]*|(SIG)?RTM(IN|AX)[+-][0-9]{1,2}")
+        case "interactive":
+            booleans = {"enum": [True, False, *FIXED_VALUES[field]]}  # YAML's, or in quotes
+            return {"anyOf": [booleans, _GLOB_TEXT, _ref("reference")]}
         case _ if field in FIXED_VALUES:
             return {"anyOf": [{"enum": list(FIXED_VALUES[field])}, _GLOB_TEXT, _ref("reference")]}
         case _ if field in KNOWN_VALUES:

@@ -39,6 +39,8 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The time of the last kill for memory that relay inferred."""
     stop_signal: int | None = None
     """The stop signal that it is configured with; None until relay had to inspect it."""
+    interactive: bool | None = None
+    """See `Event.interactive`; None until relay inspected it."""
 
     def is_described_as(self, other: "Container") -> bool:
         """Whether everything but the times is the same."""
@@ -49,6 +51,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             and self.exit_code_hidden == other.exit_code_hidden
             and self.signal_hidden == other.signal_hidden
             and self.stop_signal == other.stop_signal
+            and self.interactive == other.interactive
         )
 
     @property

@@ -104,6 +104,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     signal: int | None = None
     health: str | None = None
     origin: Origin = Origin.LIVE
+    interactive: bool = False
+    """Whether relay knows that the container was started in the foreground with a terminal, or is
+    an intermediate container of a build: somebody sees how it ends."""
 
 
 TYPE_RELAY = "relay"

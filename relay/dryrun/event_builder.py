@@ -9,6 +9,7 @@ reported and counts as empty, so that one run reports every problem in the file.
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -26,7 +27,7 @@ STEP_NS: Final = 1_000_000_000
 """The time between two events that have no times of their own."""
 KEYS: Final = (
     *("type", "action", "id", "name", "image", "label", "attribute"),
-    *("exit_code", "signal", "scope", "cause", "at"),
+    *("exit_code", "signal", "scope", "cause", "interactive", "at"),
 )
 _TEXTS: Final = ("type", "action", "id", "name", "image", "scope")
 
@@ -151,7 +152,8 @@ class EventBuilder:
             "scope": texts.get("scope") or "local",
             "timeNano": self._now_ns,
         }
-        return self._encode(wire, path, self._read_cause(data, path))
+        found = self._encode(wire, path, self._read_cause(data, path))
+        return found and replace(found, interactive=self._read_interactive(data, path))
 
     def _read_text(self, data: Mapping[str, object], key: str, path: KeyPath) -> str:
         return self._fields.read_text(data, key, path) or ""
@@ -209,6 +211,12 @@ class EventBuilder:
                 (*path, "cause"), f"is not a cause: write one of {known}", IssueScope.VALUE
             )
             return None
+
+    def _read_interactive(self, data: Mapping[str, object], path: KeyPath) -> bool:
+        value = scalar_to_text(data.get("interactive", False))
+        if value not in ("true", "false"):
+            self._fields.report((*path, "interactive"), "must be true or false")
+        return value == "true"
 
     def _encode(self, wire: object, path: KeyPath, cause: Cause | None) -> InputEvent | None:
         try:

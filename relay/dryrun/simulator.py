@@ -57,6 +57,8 @@ class InputEvent:
     record: bytes
     cause: Cause | None = None
     """The cause of the death; None if it follows from the events before it."""
+    interactive: bool = False
+    """See `Event.interactive`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Simulator:
         host = config.engines[name].host or host or name
         self._connection = Connection(name, host, opened_ns=0, since_ns=0, podman=podman)
         self._routed: list[RoutedEvent] = []
+        self._routes = config.routes
         router = Router(
             config.routes,
             lambda event, _: self._routed.append(RoutedEvent(event, router.explain(event))),
@@ -114,6 +117,7 @@ class Simulator:
         event = parse_record(input_event.record, self._connection, may_be_relay=may_be_relay)
         if isinstance(event, InvalidRecord):
             return event
+        event = replace(event, interactive=input_event.interactive)
         if event.type == TYPE_RELAY:
             return replace(event, engine=self._self_event_engine, host=self._self_event_engine)
         if input_event.cause is not None:
@@ -123,7 +127,7 @@ class Simulator:
     def containers_to_inspect(self, items: Sequence[ParsedRecord | Event]) -> set[str]:
         """Return the ids of all containers that the daemon would inspect for these records."""
         found: set[str] = set()
-        trial = self._open_pipeline(Router([]))
+        trial = self._open_pipeline(Router(self._routes))
         trial.process(items, 1)
         while questions := trial.questions:
             for question in questions:

@@ -85,6 +85,14 @@ def selects_relay_events(match: Match) -> bool:
     ) or any(selects_relay_events(inner) for inner in (*match.any, *match.all))
 
 
+def names_field(match: Match, name: str) -> bool:
+    """Whether a condition of the match tests this field of an event."""
+    nested = (*match.any, *match.all, *(() if match.not_ is None else (match.not_,)))
+    return any(field.name == name for field in match.fields) or any(
+        names_field(inner, name) for inner in nested
+    )
+
+
 def value_reader(name: str, key: str | None = None) -> Callable[[Event], Value]:
     """Return a function that reads a field of an event. It returns None if the event has no value.
 
@@ -99,6 +107,8 @@ def value_reader(name: str, key: str | None = None) -> Callable[[Event], Value]:
             return lambda event: event.actor.attributes.get(attribute)
         case "id" | "name" | "image":
             return attrgetter(f"actor.{name}")
+        case "interactive":  # what is not known counts as false
+            return lambda event: "true" if event.interactive else "false"
         case _:
             return attrgetter(name)
 

@@ -13,7 +13,7 @@ from relay.config import Route
 from relay.core.event import TYPE_RELAY, Event
 from relay.core.notification import Notification, build_notification
 from relay.routing.index import Index
-from relay.routing.matcher import Condition, Matcher
+from relay.routing.matcher import Condition, Matcher, names_field
 
 
 class Verdict(StrEnum):
@@ -67,10 +67,13 @@ class Router:
         self._rows = tuple((route, Matcher(route.match)) for route in routes)
         self._index = Index([route.match for route in routes])
         self._observer = observer
+        self.uses_interactive = any(names_field(route.match, "interactive") for route in routes)
+        """Whether a route distinguishes containers by it, so that they have to be inspected."""
 
     def replace_routes(self, other: "Router") -> None:
         """Use the other router's routes from now on."""
         self._rows, self._index = other._rows, other._index
+        self.uses_interactive = other.uses_interactive
 
     def explain(self, event: Event) -> list[RouteResult]:
         """Return the result of every route, from top to bottom.

@@ -126,6 +126,7 @@ def _event_values(event: Event, escape: Escape) -> TemplateValues:
         exit_code=event.exit_code,
         signal=event.signal,
         origin=event.origin.value,
+        interactive=event.interactive,
     )
 
 

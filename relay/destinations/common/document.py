@@ -119,6 +119,7 @@ def event_object(event: Event) -> dict[str, object]:
         "signal": event.signal,
         "health": event.health,
         "origin": event.origin,
+        "interactive": event.interactive,
     }
 
 

@@ -22,6 +22,7 @@ from relay.ingest.docker.batch import Batch, BatchItem, ParsedRecord, parse_item
 from relay.ingest.docker.buffer import Connection, Item, RecordsDropped, StreamOpened
 from relay.ingest.docker.containers.inference import BlindWindow, Snapshot
 from relay.ingest.docker.containers.questions import (
+    BEGINNING_ACTIONS,
     DOUBTFUL_ACTIONS,
     NOTHING_MISSING,
     Findings,
@@ -275,7 +276,10 @@ class EventPipeline:
         if self._gap_detector.expected_ids is not None:
             gap = self._gap_detector.on_event(event, cursor)
             self._add_gap(gap, record.connection, batch)
-        findings, is_doubtful = NOTHING_MISSING, event.action in DOUBTFUL_ACTIONS
+        findings = NOTHING_MISSING
+        is_doubtful = event.action in DOUBTFUL_ACTIONS or (
+            self._router.uses_interactive and event.action in BEGINNING_ACTIONS
+        )
         if (
             (is_doubtful or held.containers)
             and event.type == "container"
@@ -303,6 +307,8 @@ class EventPipeline:
         counters.count_event(event)
         if event.type != "container" or event.action not in FOLLOWED_ACTIONS:
             if not is_self_exec(event, self._own_container):  # accepted, but never routed
+                if self._router.uses_interactive:
+                    event = self._tracker.mark_interactive(event)
                 batch.events.append(event)
             return
         inspected = None

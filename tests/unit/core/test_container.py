@@ -40,6 +40,7 @@ def test_it_survives_the_store_unchanged() -> None:
         oom_ns=6,
         oom_inferred_ns=7,
         stop_signal=8,
+        interactive=True,
     )
     fields = Container.__struct_fields__
     assert all(getattr(container, name) != getattr(Container("x"), name) for name in fields)
@@ -50,6 +51,7 @@ def test_the_times_are_all_fields_that_events_change() -> None:
     """The others are told apart by `is_described_as`."""
     fields = set(Container.__struct_fields__)
     others = {"id", "name", "image", "labels", "exit_code_hidden", "signal_hidden", "stop_signal"}
+    others |= {"interactive"}
     assert fields == {*TIME_FIELDS} | others
     one = Container("c", labels={"a": "b"})
     assert one.is_described_as(replace(one, **dict.fromkeys(TIME_FIELDS, 1)))

@@ -138,7 +138,9 @@ def infer_oom(death: Event) -> Event:
     snapshot = Snapshot(death.engine, death.host, death.time_ns)
     actor = death.actor
     attributes = {key: text for key, text in actor.attributes.items() if key != "exitCode"}
-    container = Container(actor.id, actor.name, actor.image, attributes)
+    container = Container(
+        actor.id, actor.name, actor.image, attributes, interactive=death.interactive
+    )
     return _make_inferred_event("oom", container, snapshot, death.time_ns, death.time_ns)
 
 
@@ -170,4 +172,5 @@ def _make_inferred_event(
         cause=cause,
         exit_code=exit_code,
         origin=Origin.INFERRED,
+        interactive=bool(container.interactive),
     )

@@ -23,7 +23,11 @@ from relay.ingest.docker.containers.cause import (
 )
 
 DOUBTFUL_ACTIONS = frozenset({"kill", "die"})
-"""Only events with these actions may need an answer."""
+"""Only events with these actions may need an answer, and those of `BEGINNING_ACTIONS`."""
+
+BEGINNING_ACTIONS = frozenset({"create", "start"})
+"""Events with these actions need one if a route distinguishes containers by what only an inspection
+shows (``interactive``). It is asked early, because ``--rm`` leaves nothing to inspect."""
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -41,7 +45,7 @@ NOTHING_MISSING = Findings()
 """What `assess` returns if the event can be processed as it is."""
 
 REQUESTED = Findings(is_requested=True)
-_UNKNOWN_SIGNAL = Findings(needs_inspection=True)
+_NEEDS_INSPECTION = Findings(needs_inspection=True)
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -56,13 +60,16 @@ class Question(msgspec.Struct, frozen=True):
 def assess(
     event: Event, known: Container | None, later: Callable[[], Sequence[Event]], *, podman: bool
 ) -> Findings:
-    """Return what is known about a ``kill`` or a ``die``.
+    """Return what is known about an event with one of the actions above.
 
     ``known`` is the container's state before the event; ``later`` returns the events of the same
     container that arrived after it.
     """
+    if event.action in BEGINNING_ACTIONS:
+        is_known = known is not None and known.interactive is not None
+        return NOTHING_MISSING if is_known else _NEEDS_INSPECTION
     if event.action == "kill":
-        return _UNKNOWN_SIGNAL if _may_be_stop_signal(event, known) else NOTHING_MISSING
+        return _NEEDS_INSPECTION if _may_be_stop_signal(event, known) else NOTHING_MISSING
     # A label may replace the exit code. In Podman's events the real value wins.
     may_be_hidden = not podman if known is None else known.exit_code_hidden
     needs_inspection = may_be_hidden or (

@@ -97,6 +97,7 @@ class ContainerTracker:
         if event.type != "container" or action not in FOLLOWED_ACTIONS:
             return [event]
         if action in REMOVAL_ACTIONS:
+            event = self.mark_interactive(event)
             return [*self._on_removal(event), event]
         if action == "die" and self.registry.has_inferred_end(id_):
             return []
@@ -105,12 +106,21 @@ class ContainerTracker:
         container = self._state_with_names(event, inspected)
         if requested or (self.podman and action == "restart" and not container.is_dead):
             container = replace(container, requested_ns=event.time_ns)
+        if container.interactive:
+            event = replace(event, interactive=True)
         emitted = _emit(container, event, inspected, blind_window)
         container = apply_event(container, event)
         if len(emitted) > 1:
             container = replace(container, oom_inferred_ns=event.time_ns)
         self.registry.put(container)
         return emitted
+
+    def mark_interactive(self, event: Event) -> Event:
+        """Return the event of a container with what is known about its terminal."""
+        container = self.registry.get(event.actor.id) if event.type == "container" else None
+        if container is None or not container.interactive:
+            return event
+        return replace(event, interactive=True)
 
     def on_snapshot(self, snapshot: Snapshot, blind_window: BlindWindow | None) -> list[Event]:
         """Update the state from a snapshot and return the deaths inferred from it."""
@@ -292,6 +302,7 @@ def _apply_inspection(container: Container, inspected: ContainerSnapshot) -> Con
         signal_hidden="signal" in inspected.hiding_labels,
         # It cannot change, so that one inspection is enough.
         stop_signal=inspected.stop_signal or container.stop_signal or USUAL_STOP_SIGNAL,
+        interactive=inspected.interactive,
     )
 
 

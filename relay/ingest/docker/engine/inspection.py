@@ -36,6 +36,8 @@ class ContainerSnapshot(msgspec.Struct, frozen=True):
     """The stop signal that it is configured with; None for the usual one."""
     hiding_labels: frozenset[str] = frozenset()
     """The labels that replace real values in its events."""
+    interactive: bool = False
+    """See `relay.core.event.Event.interactive`. Podman does not show it."""
 
 
 class _State(msgspec.Struct, rename="pascal"):
@@ -51,6 +53,16 @@ class _Config(msgspec.Struct, rename="pascal"):
     image: str | None = None
     labels: dict[str, str] | None = None
     stop_signal: str | int | None = None
+    tty: bool = False
+    attach_stdin: bool = False
+
+
+class _LogConfig(msgspec.Struct, rename="pascal"):
+    type: str = ""
+
+
+class _HostConfig(msgspec.Struct, rename="pascal"):
+    log_config: _LogConfig | None = None
 
 
 class _Inspection(msgspec.Struct, rename="pascal"):
@@ -58,8 +70,11 @@ class _Inspection(msgspec.Struct, rename="pascal"):
 
     id: str
     name: str | None = None
+    image: str | None = None
+    """The id of its image; `_Config` has the name by which it was chosen."""
     state: _State = msgspec.field(default_factory=_State)
     config: _Config = msgspec.field(default_factory=_Config)
+    host_config: _HostConfig | None = None
 
 
 _decode = msgspec.json.Decoder(_Inspection).decode
@@ -90,7 +105,23 @@ def parse_inspection(body: bytes, *, podman: bool = False) -> ContainerSnapshot 
         oom_killed=state.oom_killed and not is_running,
         stop_signal=_parse_signal(inspected.config.stop_signal),
         hiding_labels=frozenset() if podman else _HIDEABLE_ATTRIBUTES.intersection(labels),
+        interactive=_is_interactive(inspected),
     )
+
+
+def _is_interactive(inspected: _Inspection) -> bool:
+    """Whether it runs in somebody's terminal, or is an intermediate container of a build.
+
+    ``docker run -it`` attaches the terminal; a service with a terminal (``-dit``, ``tty: true`` of
+    compose) has none attached. The classic builder chooses the image by its id and keeps no log
+    (moby, ``builder/dockerfile/internals.go``); BuildKit's containers are not the engine's.
+    """
+    config, host = inspected.config, inspected.host_config
+    if config.tty and config.attach_stdin:
+        return True
+    is_chosen_by_id = config.image is not None and config.image == inspected.image
+    log = None if host is None else host.log_config
+    return is_chosen_by_id and log is not None and log.type == "none"
 
 
 def _parse_time_ns(text: str) -> int | None:

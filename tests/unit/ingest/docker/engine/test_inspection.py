@@ -161,3 +161,29 @@ def test_no_answer_raises(body: bytes) -> None:
 def test_no_time_raises(text: str) -> None:
     """For any text in the place of a time there is a time or none, but no error."""
     inspect({"StartedAt": text})
+
+
+@pytest.mark.parametrize(
+    ("tty", "attached", "interactive"),
+    [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
+)
+def test_a_terminal(tty: bool, attached: bool, interactive: bool) -> None:
+    """It takes both: a service may have a terminal (``tty: true``), and a pipe may be attached."""
+    assert inspect(Tty=tty, AttachStdin=attached).interactive is interactive
+
+
+@pytest.mark.parametrize(
+    ("image", "log", "interactive"),
+    [
+        ("sha256:1", {"Type": "none", "Config": {}}, True),
+        ("sha256:1", {"Type": "json-file"}, False),
+        ("bb:1", {"Type": "none"}, False),
+        ("sha256:1", None, False),
+    ],
+)
+def test_a_build(image: str, log: dict[str, object] | None, interactive: bool) -> None:
+    """The containers of a build are made of an image's id and keep no log."""
+    body = {"Id": "1", "Image": "sha256:1", "Config": {"Image": image}}
+    found = parse_inspection(json.dumps({**body, "HostConfig": {"LogConfig": log}}).encode())
+    assert found is not None
+    assert found.interactive is interactive
