@@ -29,14 +29,16 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The time of the death that relay inferred, as long as the engine's own event may still
     arrive."""
     requested_ns: int | None = None
-    """When somebody last asked it to end."""
-    unknown_signal_ns: int | None = None
-    """When it was last sent a signal whose number relay cannot know: the engine does not name it,
-    or a label hides it."""
+    """When somebody last asked it to end in a way that it cannot ignore: by a stop or a kill."""
+    signal_ns: int | None = None
+    """When it was last sent a signal that may have asked it to end, and that it may ignore."""
     oom_ns: int | None = None
     """When the kernel last killed one of its processes for memory."""
     oom_inferred_ns: int | None = None
     """The time of the last kill for memory that relay inferred."""
+    signal: int | None = None
+    """The signal of `signal_ns`; None if relay cannot know its number: the engine does not name it,
+    or a label hides it."""
     stop_signal: int | None = None
     """The stop signal that it is configured with; None until relay had to inspect it."""
     interactive: bool | None = None
@@ -50,6 +52,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             and (self.labels is other.labels or self.labels == other.labels)
             and self.exit_code_hidden == other.exit_code_hidden
             and self.signal_hidden == other.signal_hidden
+            and self.signal == other.signal
             and self.stop_signal == other.stop_signal
             and self.interactive == other.interactive
         )
@@ -70,7 +73,7 @@ TIME_FIELDS = (
     "died_ns",
     "inferred_ns",
     "requested_ns",
-    "unknown_signal_ns",
+    "signal_ns",
     "oom_ns",
     "oom_inferred_ns",
 )

@@ -143,7 +143,7 @@ ALTER TABLE containers ADD COLUMN started_ns INTEGER;
 ALTER TABLE containers ADD COLUMN died_ns INTEGER;
 ALTER TABLE containers ADD COLUMN inferred_ns INTEGER;
 ALTER TABLE containers ADD COLUMN requested_ns INTEGER;
-ALTER TABLE containers ADD COLUMN unknown_signal_ns INTEGER;
+ALTER TABLE containers ADD COLUMN signal_ns INTEGER;
 ALTER TABLE containers ADD COLUMN oom_ns INTEGER;
 ALTER TABLE containers ADD COLUMN oom_inferred_ns INTEGER;
 UPDATE containers SET
@@ -151,7 +151,7 @@ UPDATE containers SET
     died_ns = json_extract(CAST(state AS TEXT), '$.died_ns'),
     inferred_ns = json_extract(CAST(state AS TEXT), '$.inferred_ns'),
     requested_ns = json_extract(CAST(state AS TEXT), '$.asked_ns'),
-    unknown_signal_ns = json_extract(CAST(state AS TEXT), '$.killed_ns'),
+    signal_ns = json_extract(CAST(state AS TEXT), '$.killed_ns'),
     oom_ns = json_extract(CAST(state AS TEXT), '$.oom_ns'),
     oom_inferred_ns = json_extract(CAST(state AS TEXT), '$.oom_inferred_ns')
 WHERE json_valid(CAST(state AS TEXT));

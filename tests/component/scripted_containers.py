@@ -23,6 +23,8 @@ class ScriptedContainer:
     running: bool = True
     exit_code: int = 0
     oom_killed: bool = False
+    stopped_by_user: bool = False
+    """Whether somebody stopped it; only Podman's own API shows that."""
 
     @property
     def id(self) -> str:
@@ -42,15 +44,17 @@ class ScriptedContainer:
         """The container's entry in ``GET /containers/json``."""
         return {"Id": self.id, "State": "running" if self.running else "exited"}
 
-    def inspect_body(self) -> bytes:
-        """The answer to ``GET /containers/ID/json``."""
-        state = {
+    def inspect_body(self, *, libpod: bool = False) -> bytes:
+        """The answer to ``GET /containers/ID/json``, or to the same of Podman's own API."""
+        state: dict[str, Any] = {
             "Running": self.running,
             "OOMKilled": self.oom_killed,
             "ExitCode": self.exit_code,
             "StartedAt": format_rfc3339(self.started_ns),
             "FinishedAt": format_rfc3339(self.finished_ns) if self.finished_ns else NEVER,
         }
+        if libpod and self.stopped_by_user:  # Podman leaves it out if it is false
+            state["StoppedByUser"] = True
         config: dict[str, Any] = {"Image": "bb:1", "Labels": self.labels}
         if self.stop_signal is not None:
             config["StopSignal"] = self.stop_signal

@@ -89,13 +89,14 @@ class ScriptedEngine:
         self.answers: dict[str, Answer | NoAnswer] = {}
         """Replacements for the usual answers, by ``_ping``, ``version``, ``info``, ``events`` (the
         stream), ``history`` (events up to a time), ``containers`` (the list), ``inspect`` or the
-        id of the inspected container."""
+        id of the inspected container, ``libpod`` (an inspection over Podman's own API)."""
         self.before_answer: dict[str, Callable[[], Awaitable[object]]] = {}
         """Awaited before the engine answers, by the same names."""
         self.identity: str | None = None
         """The engine's own id."""
         self.podman = False
         """Whether the engine identifies itself as Podman."""
+        self.podman_version = "4.3.1"
         self.containers: dict[str, ScriptedContainer] = {}
         """All containers, by name."""
         self.framing = Framing.CHUNKED
@@ -134,10 +135,13 @@ class ScriptedEngine:
         self.containers[name] = made
         return made
 
-    def die(self, name: str, exit_code: int = 0, *, oom: bool = False) -> ScriptedContainer:
+    def die(
+        self, name: str, exit_code: int = 0, *, oom: bool = False, stopped_by_user: bool = False
+    ) -> ScriptedContainer:
         """Let a container die without an event."""
         container = self.containers[name]
         container.die(self.now_ns(), exit_code, oom=oom)
+        container.stopped_by_user = stopped_by_user
         return container
 
     def clear_history(self) -> None:
@@ -258,8 +262,7 @@ class ScriptedEngine:
                 return self.answers[name]
         match _endpoint(target):
             case "_ping":
-                server = {"Server": "Libpod/4.3.1 (linux)"} if self.podman else {}
-                return Answer(b"OK", headers={"Api-Version": "1.45", **server})
+                return Answer(b"OK", headers={"Api-Version": "1.45", **self._server_headers()})
             case "version":
                 return Answer(b'{"ApiVersion": "1.41", "MinAPIVersion": "1.24"}')
             case "info":
@@ -270,16 +273,21 @@ class ScriptedEngine:
             case "containers":
                 return _json([each.list_entry() for each in self.containers.values()])
             case "inspect":
-                return self._inspect(_answer_names(target)[-1])
+                return self._inspect(_answer_names(target)[1], libpod="/libpod/" in target)
             case "events":
                 return None
             case _:
                 return Answer(b'{"message": "page not found"}', 404)
 
-    def _inspect(self, id_: str) -> Answer:
+    def _server_headers(self) -> dict[str, str]:
+        version = self.podman_version
+        server = {"Server": f"Libpod/{version} (linux)", "Libpod-Api-Version": version}
+        return server if self.podman else {}
+
+    def _inspect(self, id_: str, *, libpod: bool) -> Answer:
         for container in self.containers.values():
             if container.id == id_:
-                return Answer(container.inspect_body())
+                return Answer(container.inspect_body(libpod=libpod))
         return Answer(b'{"message": "No such container"}', 404)
 
     def _encode_answer(self, answer: Answer) -> bytes:
@@ -322,11 +330,12 @@ def _endpoint(target: str) -> str:
 
 
 def _answer_names(target: str) -> list[str]:
-    """The names of a request in `ScriptedEngine.answers`; an inspection has two."""
+    """The names of a request in `ScriptedEngine.answers`; an inspection has two or three."""
     url = urlsplit(target)
     *_, before, name = url.path.split("/")
     if name == "json":
-        return ["containers"] if before == "containers" else ["inspect", unquote(before)]
+        own = ["libpod"] if "libpod" in url.path.split("/") else []
+        return ["containers"] if before == "containers" else ["inspect", unquote(before), *own]
     past = name == "events" and {"until", "stream"} & parse_qs(url.query).keys()
     return ["history" if past else name]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.core.event import Cause, Origin
-from relay.ingest.docker import evidence
+from relay.ingest.docker.containers import later_evidence
 from relay.ingest.docker.engine import inspector
 from tests.component.ingest import IngestRun, run_ingest
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine
@@ -145,7 +145,7 @@ async def test_podman_shows_an_end_by_one_cleanup(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody requested it; that is known once no second cleanup comes."""
-    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 0.1)
+    monkeypatch.setattr(later_evidence, "PODMAN_WAIT_S", 0.1)
     engine.podman = True
     async with engine.serve(), run_ingest(engine) as result:
         await wait_for_streams(engine)
@@ -156,6 +156,74 @@ async def test_podman_shows_an_end_by_one_cleanup(
             engine.emit("web", action, containerExitCode="0")
         await result.wait_for(lambda: len(result.routed) == 3)
     assert summarize(result)[1] == ("die", 0, Cause.FINISHED)
+
+
+@pytest.mark.parametrize(("stopped", "cause"), [(True, Cause.REQUESTED), (False, Cause.CRASHED)])
+async def test_podman_says_whether_somebody_stopped_a_container(
+    engine: ScriptedEngine, stopped: bool, cause: Cause
+) -> None:
+    """One request over its own API, and no wait for evidence."""
+    engine.podman, engine.podman_version = True, "5.4.2"
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.run("web")
+        engine.emit("web", "start", containerExitCode="0")
+        engine.die("web", 3, stopped_by_user=stopped)
+        engine.emit("web", "die", exitCode="3")
+        await result.wait_for(lambda: len(result.routed) == 2)
+    assert summarize(result)[1] == ("die", 3, cause)
+    assert engine.requests[-1] == "/v5.4.2/libpod/containers/id-of-web/json"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_proxy_that_withholds_podmans_own_api(engine: ScriptedEngine, status: int) -> None:
+    """The container is inspected over Docker's, and evidence shows who stopped it."""
+    engine.podman, engine.podman_version = True, "5.4.2"
+    engine.answers["libpod"] = Answer(b"", status)
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.run("web")
+        engine.emit("web", "start", containerExitCode="0")
+        engine.die("web", 137, oom=True)
+        engine.emit("web", "die", exitCode="137")
+        await result.wait_for(lambda: len(result.routed) == 3)
+    assert summarize(result)[1:] == [("oom", None, None), ("die", 137, Cause.OOM)]
+    assert engine.request_count("inspect") == 2
+
+
+@pytest.mark.parametrize("version", ["4.3.1", "4.7.2", "5", "5.4.2/../..", "5.4.2-dev"])
+async def test_a_podman_that_does_not_say_it(engine: ScriptedEngine, version: str) -> None:
+    """It is asked over Docker's API."""
+    engine.podman, engine.podman_version = True, version
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.run("web")
+        engine.die("web", 3, stopped_by_user=True)
+        for action in ("die", "remove"):
+            engine.emit("web", action, exitCode="3")
+        await result.wait_for(lambda: len(result.routed) == 2)
+    assert summarize(result)[0] == ("die", 3, Cause.CRASHED)
+    assert not [target for target in engine.requests if "libpod" in target]
+
+
+async def test_an_oom_after_its_death(engine: ScriptedEngine) -> None:
+    """The engine noted neither when it sent the death: relay waits for the next event."""
+    async with engine.serve(), run_ingest(engine) as result:
+        await wait_for_streams(engine)
+        engine.run("web")
+        engine.emit("web", "start")
+        engine.die("web", 137)
+        engine.emit("web", "die", exitCode="137")
+        engine.emit_deaths("db")
+        await result.wait_for(lambda: len(result.routed) == 2)
+        engine.emit("web", "oom")
+        await result.wait_for(lambda: len(result.routed) == 4)
+    assert [(event.actor.name, event.action, event.cause) for event in result.routed] == [
+        ("web", "start", None),
+        ("db", "die", Cause.CRASHED),
+        ("web", "die", Cause.OOM),
+        ("web", "oom", None),
+    ]
 
 
 async def test_podmans_labels_hide_nothing(engine: ScriptedEngine) -> None:

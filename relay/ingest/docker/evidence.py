@@ -1,11 +1,12 @@
 """Gets the answers to a pipeline's questions, beside the stream.
 
 An inspection is one request to the engine, and may take `inspector.TIMEOUT_S` at most; evidence
-arrives with the stream, or does not. Meanwhile the worker processes the events of other containers.
+arrives with the stream, or does not; the question says how long to wait for it. Meanwhile the
+worker processes the events of other containers.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from relay.core.clock import loop_time_s
@@ -17,10 +18,6 @@ from relay.ingest.docker.pipeline import EventPipeline
 
 if TYPE_CHECKING:
     from relay.ingest.docker.engine.inspection import ContainerSnapshot
-
-EVIDENCE_WAIT_S = 3.0
-"""How long a death waits for evidence of why the container died. Podman reports a stop after the
-death: some 10 to 90 ms later on an idle machine, and more than a second later on a busy one."""
 
 
 class EvidenceCollector:
@@ -35,16 +32,23 @@ class EvidenceCollector:
         """Until when each event waits for evidence, by the loop's clock."""
         self._taking: asyncio.Task[list[Item]] | None = None
 
-    def collect(self, questions: Iterable[Question]) -> None:
-        """Begin to get the answers. ``questions`` are all that are open, new or not."""
+    def collect(self, questions: Sequence[Question]) -> None:
+        """Begin to get the answers. ``questions`` are all that are open, new or not.
+
+        An inspection that is no longer needed, because evidence has arrived, is cancelled.
+        """
         deadlines_s: dict[str, float] = {}
+        open_ids = {question.event_id for question in questions}
+        for id_ in self._inspections.keys() - open_ids:
+            self._inspections.pop(id_).cancel()
         for question in questions:
             id_ = question.event_id
             if question.needs_inspection and id_ not in self._inspections:
                 name = f"engine {self._pipeline.engine}: inspection"
                 self._inspections[id_] = spawn(self._inspector.inspect(question.container), name)
-            if question.awaits_evidence:
-                deadlines_s[id_] = self._deadlines_s.get(id_, loop_time_s() + EVIDENCE_WAIT_S)
+            if question.evidence_wait_s:
+                until_s = loop_time_s() + question.evidence_wait_s
+                deadlines_s[id_] = self._deadlines_s.get(id_, until_s)
         self._deadlines_s = deadlines_s
 
     @property

@@ -1,6 +1,6 @@
 """The items that wait for an answer, and those that have to wait behind them.
 
-A death may have to wait for an inspection, or for events that prove a request (see
+A death may have to wait for an inspection, or for events that show its cause (see
 `relay.ingest.docker.containers.questions`). Only events of the same container wait behind it; those
 of others pass. What says something about the whole stream (it was opened, records were dropped, the
 containers were inspected) waits for everything before it, and everything after it waits too.
@@ -67,10 +67,12 @@ class HeldItems:
     def ask(self, event: Event, findings: Findings) -> bool:
         """Add the question for what is missing, and return True; False if nothing is missing."""
         needs_inspection = findings.needs_inspection and event.id not in self._answers
-        awaits_evidence = findings.awaits_evidence and event.id not in self._undecided
-        if not (needs_inspection or awaits_evidence):
+        answer = self._answers.get(event.id)
+        is_decided = event.id in self._undecided or (answer is not None and answer.shows_cause)
+        wait_s = 0 if is_decided else findings.evidence_wait_s
+        if not (needs_inspection or wait_s):
             return False
-        self.questions.append(Question(event.id, event.actor.id, needs_inspection, awaits_evidence))
+        self.questions.append(Question(event.id, event.actor.id, needs_inspection, wait_s))
         return True
 
     def answer(self, event_id: str, snapshot: ContainerSnapshot | None) -> None:

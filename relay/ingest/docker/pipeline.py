@@ -241,7 +241,7 @@ class EventPipeline:
                     self._open_cursor.release()
             while backlog and not (held.items and held.is_full(self._open_cursor.passed_count)):
                 self._apply(backlog.popleft(), batch)
-            hopeless = [each.event_id for each in held.questions if each.awaits_evidence]
+            hopeless = [each.event_id for each in held.questions if each.evidence_wait_s]
             if not backlog or not hopeless:
                 break
             held.give_up_evidence(hopeless)  # no more is read until these deaths are decided
@@ -318,7 +318,7 @@ class EventPipeline:
             event,
             inspected,
             blind_window=self._gap_detector.blind_window,
-            requested=findings.is_requested,
+            later_cause=findings.later_cause,
         )
         if len(emitted) > 1:  # one that the engine did not send, before this one
             counters.count_inferred(emitted)

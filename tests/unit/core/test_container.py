@@ -36,10 +36,11 @@ def test_it_survives_the_store_unchanged() -> None:
         died_ns=2,
         inferred_ns=3,
         requested_ns=4,
-        unknown_signal_ns=5,
+        signal_ns=5,
         oom_ns=6,
         oom_inferred_ns=7,
-        stop_signal=8,
+        signal=8,
+        stop_signal=9,
         interactive=True,
     )
     fields = Container.__struct_fields__
@@ -50,8 +51,8 @@ def test_it_survives_the_store_unchanged() -> None:
 def test_the_times_are_all_fields_that_events_change() -> None:
     """The others are told apart by `is_described_as`."""
     fields = set(Container.__struct_fields__)
-    others = {"id", "name", "image", "labels", "exit_code_hidden", "signal_hidden", "stop_signal"}
-    others |= {"interactive"}
+    others = {"id", "name", "image", "labels", "exit_code_hidden", "signal_hidden"}
+    others |= {"signal", "stop_signal", "interactive"}
     assert fields == {*TIME_FIELDS} | others
     one = Container("c", labels={"a": "b"})
     assert one.is_described_as(replace(one, **dict.fromkeys(TIME_FIELDS, 1)))

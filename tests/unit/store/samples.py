@@ -48,9 +48,10 @@ CONTAINER = Container(
     died_ns=2,
     inferred_ns=3,
     requested_ns=4,
-    unknown_signal_ns=5,
+    signal_ns=5,
     oom_ns=6,
     oom_inferred_ns=7,
+    signal=15,
     stop_signal=3,
     interactive=True,
 )

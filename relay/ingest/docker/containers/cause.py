@@ -3,51 +3,50 @@
 The ``die`` event of an engine has an exit code and no reason. Whether somebody asked for the end,
 the kernel killed the container for memory, or it crashed follows from the events before it:
 ``kill``, ``stop`` and ``oom``. They are kept in the container's state until its death consumes
-them, or until `REQUEST_EXPIRY_NS` has passed. Everything here is pure: state and event in, state or
+them, or until they are too old to explain it. Everything here is pure: state and event in, state or
 cause out.
 
-Some engines report the request only after the ``die``. Docker before 26 sends ``stop`` after it,
-which matters if a label hides the signal. Podman (measured with 4.3) does not say which signal was
-sent, and does not send ``stop`` at every stop. But the command that stops a container also cleans
-it up, and so does the container's monitor: two ``cleanup`` follow the ``die`` within some 90 ms,
-and only one follows any other death. ``rm -f`` shows by a ``remove`` that comes sooner than
-anybody could have noticed the death. The wait for this evidence ends when the container starts
-again or is removed, or when it has lasted long enough (`relay.ingest.docker.evidence`).
-"""
+Not everything that precedes a death explains it. A process can ignore every signal but KILL, and
+for many of them QUIT is a request for a thread dump. A container can survive the kill of one of its
+processes for memory. So these explain only a death that follows soon, or with a fitting exit code.
 
-from collections.abc import Sequence
-from itertools import takewhile
+What an engine reports only after the ``die`` is the business of `later_evidence`.
+"""
 
 from msgspec.structs import replace
 
 from relay.core.container import Container
 from relay.core.event import Cause, Event
 
-TERMINATING_SIGNALS = frozenset({2, 3, 6, 9, 15})
+SIGKILL, SIGTERM = 9, 15
+
+TERMINATING_SIGNALS = frozenset({2, 3, 6, SIGKILL, SIGTERM})
 """Signals that ask a process to end. HUP, USR1, USR2, WINCH and the like do not, unless one of them
 is the container's own stop signal."""
 
 REQUEST_EXPIRY_NS = 10 * 60 * 1_000_000_000
-"""How long a request explains a death that follows it."""
+"""How long a request, or a kill for memory, explains a death that fits it."""
+
+SIGNAL_EXPIRY_NS = 10 * 1_000_000_000
+"""How long a signal explains a death with any exit code: as long as ``docker stop`` waits before it
+kills the container."""
+
+OOM_EXPIRY_NS = 1_000_000_000
+"""How long the kill of a process for memory explains that the container's main process ends with
+another exit code than that of SIGKILL. A process that ends because its child was killed does so
+within milliseconds."""
 
 REMOVAL_ACTIONS = frozenset({"destroy", "remove"})
 """The container is gone; ``remove`` is Podman's."""
 
-EXIT_CODE_SIGKILL = 128 + 9
+EXIT_CODE_SIGKILL = 128 + SIGKILL
 """The exit code after SIGKILL: a forced stop, or a kill for memory."""
 
-_KILLED_OR_TERMINATED = frozenset({EXIT_CODE_SIGKILL, 128 + 15})
-_START_ACTIONS = frozenset({"init", "start", "restart"})
-_FORCED_REMOVAL_NS = 100_000_000
-"""Podman's ``rm -f`` removes the container 25 to 83 ms after the death; somebody who waits for the
-death first takes 200 ms or more."""
+_SLOW_EXIT_CODES = frozenset({0, 128 + 2, 128 + SIGTERM})
+"""The exit codes of a process that takes its time to end on a signal. ABRT, KILL and QUIT end one
+at once or, if it handles them, with another exit code."""
 
-_STOP_DELAY_NS = 1_000_000_000
-"""Docker sends ``stop`` right after the death. If it comes later, somebody stopped a container that
-had crashed before and was waiting for its next restart."""
-
-
-_NO_REQUESTS = dict.fromkeys(("requested_ns", "unknown_signal_ns", "oom_ns"))
+_NO_REQUESTS = dict.fromkeys(("requested_ns", "signal_ns", "oom_ns"))
 
 
 def apply_event(container: Container, event: Event) -> Container:
@@ -70,9 +69,11 @@ def apply_event(container: Container, event: Event) -> Container:
             died_ns = max(time_ns, container.died_ns or 0, container.started_ns or 0)
             return replace(container, died_ns=died_ns, inferred_ns=inferred_ns, **_NO_REQUESTS)
         case "kill" if container.signal_hidden or event.signal is None:
-            return replace(container, unknown_signal_ns=time_ns)
-        case "kill" if is_terminating(event.signal, container):
+            return replace(container, signal_ns=time_ns, signal=None)
+        case "kill" if _is_like_stop(event.signal, container):
             return replace(container, requested_ns=time_ns)
+        case "kill" if is_terminating(event.signal, container):
+            return replace(container, signal_ns=time_ns, signal=event.signal)
         case "stop" if not container.is_dead:
             return replace(container, requested_ns=time_ns)
         case "oom":
@@ -86,6 +87,14 @@ def is_terminating(signal: int | None, container: Container) -> bool:
     return signal in TERMINATING_SIGNALS or signal == container.stop_signal is not None
 
 
+def _is_like_stop(signal: int | None, container: Container) -> bool:
+    """Whether the signal asks for the end of the container as clearly as a stop does.
+
+    KILL does, and a stop signal that somebody chose for this container.
+    """
+    return signal == SIGKILL or (signal == container.stop_signal not in (None, SIGTERM))
+
+
 def find_cause(
     container: Container,
     time_ns: int,
@@ -96,33 +105,77 @@ def find_cause(
 ) -> Cause:
     """Return why the container died at ``time_ns``, given its state before that.
 
-    Of a request and a kill for memory the later one counts: a container can survive the kill of one
-    of its processes, and be stopped long after that. If a request may have been missed, an exit
-    code with which a requested stop can end (0, or a terminating signal) proves nothing.
+    Of a request and a kill for memory the later one counts. The time of a kill for memory that only
+    ``inspection_shows_oom`` is unknown. If a request may have been missed, an exit code with which
+    a requested stop can end (0, or a terminating signal) proves nothing.
     """
-    requested_ns = _unless_expired(container.requested_ns, time_ns)
-    oom_ns = _unless_expired(container.oom_ns, time_ns)
-    if exit_code != 0 and (oom_ns or 0) > (requested_ns or 0):
+    requested_ns = _request_ns(container, time_ns, exit_code)
+    oom_ns = _oom_ns(container, time_ns, exit_code)
+    if (oom_ns or 0) > (requested_ns or 0):
         return Cause.OOM
     if requested_ns is not None:
         return Cause.REQUESTED
-    if inspection_shows_oom and exit_code != 0:
+    if inspection_shows_oom and exit_code in (None, EXIT_CODE_SIGKILL):
         return Cause.OOM
     if exit_code is None:
         return Cause.UNKNOWN
-    may_be_requested = exit_code == 0 or is_terminating(exit_code - 128, container)
-    if _unless_expired(container.unknown_signal_ns, time_ns) is not None and may_be_requested:
+    if _may_be_signalled(container, time_ns, exit_code):
         return Cause.REQUESTED
-    if may_have_missed_request and may_be_requested:
+    if may_have_missed_request and (exit_code == 0 or is_terminating(exit_code - 128, container)):
         return Cause.UNKNOWN
     return Cause.CRASHED if exit_code else Cause.FINISHED
 
 
-def is_explained(container: Container | None, time_ns: int) -> bool:
-    """Whether a request or a kill for memory explains a death at this time."""
+def is_explained(container: Container | None, time_ns: int, exit_code: int | None) -> bool:
+    """Whether a request or a kill for memory explains a death at this time.
+
+    ``exit_code`` is None if it is not known.
+    """
     return container is not None and (
-        _unless_expired(container.requested_ns, time_ns) is not None
-        or _unless_expired(container.oom_ns, time_ns) is not None
+        _request_ns(container, time_ns, exit_code) is not None
+        or _oom_ns(container, time_ns, exit_code) is not None
+        or _may_be_signalled(container, time_ns, exit_code)
+    )
+
+
+def _request_ns(container: Container, time_ns: int, exit_code: int | None) -> int | None:
+    """Return the time of the last request that explains a death; None if none does."""
+    requested_ns = _unless_older(container.requested_ns, time_ns, REQUEST_EXPIRY_NS)
+    signal_ns = None
+    if container.signal is not None:
+        is_fitting = exit_code in (0, 128 + container.signal)
+        expiry_ns = REQUEST_EXPIRY_NS if is_fitting else SIGNAL_EXPIRY_NS
+        signal_ns = _unless_older(container.signal_ns, time_ns, expiry_ns)
+    return max(requested_ns or 0, signal_ns or 0) or None
+
+
+def _oom_ns(container: Container, time_ns: int, exit_code: int | None) -> int | None:
+    """Return the time of the kill for memory that explains a death; None if it does not."""
+    if exit_code == 0:
+        return None
+    expiry_ns = REQUEST_EXPIRY_NS if exit_code == EXIT_CODE_SIGKILL else OOM_EXPIRY_NS
+    return _unless_older(container.oom_ns, time_ns, expiry_ns)
+
+
+def _may_be_signalled(container: Container, time_ns: int, exit_code: int | None) -> bool:
+    """Whether the container died as it would of a signal whose number is not known."""
+    if container.signal is not None or exit_code is None:
+        return False
+    is_own = exit_code - 128 == container.stop_signal is not None
+    if exit_code in _SLOW_EXIT_CODES or is_own:
+        expiry_ns = REQUEST_EXPIRY_NS
+    elif exit_code - 128 in TERMINATING_SIGNALS:
+        expiry_ns = SIGNAL_EXPIRY_NS
+    else:
+        return False
+    return _unless_older(container.signal_ns, time_ns, expiry_ns) is not None
+
+
+def has_signal(container: Container | None, time_ns: int) -> bool:
+    """Whether a signal that may have asked for the end is not too old to explain a death."""
+    return (
+        container is not None
+        and _unless_older(container.signal_ns, time_ns, REQUEST_EXPIRY_NS) is not None
     )
 
 
@@ -134,55 +187,14 @@ def clear_requests(container: Container) -> Container:
 def split_requests(container: Container, start_ns: int) -> tuple[Container, Container]:
     """Return the state with the requests before a start, and the state with those since it."""
     times = {
-        name: time_ns
-        for name in ("requested_ns", "unknown_signal_ns", "oom_ns")
-        if (time_ns := getattr(container, name)) is not None
+        name: time_ns for name in _NO_REQUESTS if (time_ns := getattr(container, name)) is not None
     }
     clear_since = dict.fromkeys(name for name, time_ns in times.items() if time_ns >= start_ns)
     clear_before = dict.fromkeys(times.keys() - clear_since.keys())
     return replace(container, **clear_since), replace(container, **clear_before)
 
 
-def proves_requested(death: Event, later: Sequence[Event], *, podman: bool) -> bool:
-    """Whether the container's events after its ``die`` prove that somebody asked for it."""
-    same_life = list(takewhile(lambda event: event.action not in _START_ACTIONS, later))
-    if any(
-        event.action == "stop" and event.time_ns - death.time_ns <= _STOP_DELAY_NS
-        for event in same_life
-    ):
-        return True
-    if not podman:
-        return False
-    removed = any(
-        event.action == "remove" and event.time_ns - death.time_ns <= _FORCED_REMOVAL_NS
-        for event in same_life
-    )
-    cleanups = sum(event.action == "cleanup" for event in same_life)
-    return cleanups > 1 or (removed and death.exit_code in _KILLED_OR_TERMINATED)
-
-
-def may_prove_requested(
-    death: Event, later: Sequence[Event], known: Container | None, *, podman: bool
-) -> bool:
-    """Whether further events may still prove that somebody asked for a ``die``.
-
-    ``known`` is the container's state before its death.
-    """
-    if podman:
-        undecided = known is None or known.requested_ns is None
-    else:
-        undecided = (
-            known is not None and known.unknown_signal_ns is not None and known.requested_ns is None
-        )
-    if not undecided:
-        return False
-    is_over = any(
-        event.action in _START_ACTIONS or event.action in REMOVAL_ACTIONS for event in later
-    )
-    return not (is_over or proves_requested(death, later, podman=podman))
-
-
-def _unless_expired(happened_ns: int | None, time_ns: int) -> int | None:
-    if happened_ns is None or time_ns - happened_ns > REQUEST_EXPIRY_NS:
+def _unless_older(happened_ns: int | None, time_ns: int, expiry_ns: int) -> int | None:
+    if happened_ns is None or time_ns - happened_ns > expiry_ns:
         return None
     return happened_ns

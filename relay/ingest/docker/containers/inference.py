@@ -104,7 +104,13 @@ def infer_death(
     # The state of a container does not keep long labels; the inspection has them.
     container = replace(container, labels=inspected.labels or container.labels)
     died_ns = inspected.finished_ns
-    may_have_missed = blind_window is not None and blind_window.may_hide_request(container, died_ns)
+    if inspected.proves_stop(container):
+        container = replace(container, requested_ns=died_ns)
+    may_have_missed = (
+        blind_window is not None
+        and blind_window.may_hide_request(container, died_ns)
+        and inspected.stopped_by_user is not False
+    )
     exit_code = None if inspected.exit_code == UNKNOWN_EXIT_CODE else inspected.exit_code
     cause = find_cause(
         container,

@@ -1,11 +1,12 @@
 """Finds out what has to be known before an event can be processed.
 
-Most events need nothing else. Three need an inspection of their container: a signal that may be the
-container's own stop signal, a death whose exit code a label may hide, and a death with 137 that
-nothing explains: Podman sends no ``oom``, and an engine can omit one. And the events after a death
-may prove that somebody asked for it (see `relay.ingest.docker.containers.cause`). Everything here
-is pure: the pipeline holds such an event, and those of its container after it, until the answer has
-arrived.
+Most events need nothing else. Some need an inspection of their container: a signal that may be the
+container's own stop signal, a death whose exit code a label may hide, a death with 137 that nothing
+explains (an engine can omit an ``oom``, and Podman sends none), and every death in Podman that
+nothing explains, because only an inspection says that somebody stopped the container. And the
+events after a death may show its cause (see `relay.ingest.docker.containers.later_evidence`).
+Everything here is pure: the pipeline holds such an event, and those of its container after it,
+until the answer has arrived.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,14 +14,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from relay.core.container import Container
-from relay.core.event import Event
+from relay.core.event import Cause, Event
 from relay.ingest.docker.containers.cause import (
     EXIT_CODE_SIGKILL,
-    TERMINATING_SIGNALS,
+    SIGKILL,
+    SIGTERM,
     is_explained,
-    may_prove_requested,
-    proves_requested,
 )
+from relay.ingest.docker.containers.later_evidence import evidence_wait_s, find_later_cause
 
 DOUBTFUL_ACTIONS = frozenset({"kill", "die"})
 """Only events with these actions may need an answer, and those of `BEGINNING_ACTIONS`."""
@@ -35,16 +36,15 @@ class Findings(msgspec.Struct, frozen=True):
 
     needs_inspection: bool = False
     """Whether an inspection of the container can change what the event means."""
-    awaits_evidence: bool = False
-    """Whether events that are about to arrive can change it."""
-    is_requested: bool = False
-    """Whether later events prove that somebody asked for this death."""
+    evidence_wait_s: float = 0
+    """For how long events that are about to arrive can change it."""
+    later_cause: Cause | None = None
+    """The cause of this death that later events show."""
 
 
 NOTHING_MISSING = Findings()
 """What `assess` returns if the event can be processed as it is."""
 
-REQUESTED = Findings(is_requested=True)
 _NEEDS_INSPECTION = Findings(needs_inspection=True)
 
 
@@ -54,7 +54,8 @@ class Question(msgspec.Struct, frozen=True):
     event_id: str
     container: str
     needs_inspection: bool
-    awaits_evidence: bool
+    evidence_wait_s: float
+    """For how long the event waits for evidence; 0 if it does not."""
 
 
 def assess(
@@ -72,22 +73,19 @@ def assess(
         return _NEEDS_INSPECTION if _may_be_stop_signal(event, known) else NOTHING_MISSING
     # A label may replace the exit code. In Podman's events the real value wins.
     may_be_hidden = not podman if known is None else known.exit_code_hidden
-    needs_inspection = may_be_hidden or (
-        event.exit_code == EXIT_CODE_SIGKILL and not is_explained(known, event.time_ns)
-    )
-    if known is not None and known.requested_ns is not None:
-        return Findings(needs_inspection) if needs_inspection else NOTHING_MISSING
+    exit_code = None if may_be_hidden else event.exit_code
+    if is_explained(known, event.time_ns, exit_code):
+        return Findings(needs_inspection=True) if may_be_hidden else NOTHING_MISSING
     after = later()
-    if after and proves_requested(event, after, podman=podman):
-        return Findings(needs_inspection, is_requested=True) if needs_inspection else REQUESTED
-    awaits_evidence = may_prove_requested(event, after, known, podman=podman)
-    if needs_inspection or awaits_evidence:
-        return Findings(needs_inspection, awaits_evidence)
-    return NOTHING_MISSING
+    if cause := find_later_cause(event, after, podman=podman):
+        return Findings(may_be_hidden, later_cause=cause)
+    needs_inspection = may_be_hidden or podman or event.exit_code == EXIT_CODE_SIGKILL
+    wait_s = evidence_wait_s(event, after, known, exit_code, podman=podman)
+    return Findings(needs_inspection, wait_s) if needs_inspection or wait_s else NOTHING_MISSING
 
 
 def _may_be_stop_signal(kill: Event, known: Container | None) -> bool:
     """Whether the signal may be the container's own stop signal, which is not known yet."""
-    if kill.signal is None or kill.signal in TERMINATING_SIGNALS:
+    if kill.signal in (None, SIGKILL, SIGTERM):  # these mean the same in every container
         return False
     return known is None or (known.stop_signal is None and not known.signal_hidden)

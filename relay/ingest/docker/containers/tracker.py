@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from msgspec.structs import replace
 
 from relay.core.container import Container
-from relay.core.event import Event
+from relay.core.event import Cause, Event
 from relay.ingest.docker.containers.cause import (
     REMOVAL_ACTIONS,
     apply_event,
@@ -82,12 +82,12 @@ class ContainerTracker:
         inspected: ContainerSnapshot | None = None,
         *,
         blind_window: BlindWindow | None = None,
-        requested: bool = False,
+        later_cause: Cause | None = None,
     ) -> list[Event]:
         """Process one event and return the events to report. Call it once, in stream order.
 
         A ``die`` gets its cause and its true exit code. ``inspected`` is the container as the
-        engine shows it now; ``requested`` says that a later event proves a request;
+        engine shows it now; ``later_cause`` is the cause that the events after it show;
         ``blind_window`` is the period in which a request may have been missed. An event that
         reports an inferred death is suppressed. If the inspection shows an ``oom`` that the engine
         did not send, it precedes the ``die``. If the ``die`` did not come, it is inferred when the
@@ -104,8 +104,11 @@ class ContainerTracker:
         if not id_:  # the container is unknown
             return _emit(self._new_container(event), event, None, blind_window)
         container = self._state_with_names(event, inspected)
-        if requested or (self.podman and action == "restart" and not container.is_dead):
+        is_restart = self.podman and action == "restart" and not container.is_dead
+        if later_cause is Cause.REQUESTED or is_restart:
             container = replace(container, requested_ns=event.time_ns)
+        elif later_cause is Cause.OOM:
+            container = replace(container, oom_ns=event.time_ns)
         if container.interactive:
             event = replace(event, interactive=True)
         emitted = _emit(container, event, inspected, blind_window)
@@ -267,13 +270,17 @@ def _with_cause(
     if container.exit_code_hidden:
         exit_code = shown.exit_code if shown else None
     shows_oom = shown is not None and shown.oom_killed
+    if shown is not None and shown.proves_stop(container):
+        container = replace(container, requested_ns=event.time_ns)
     cause = find_cause(
         container,
         event.time_ns,
         exit_code,
         inspection_shows_oom=shows_oom,
         may_have_missed_request=(
-            blind_window is not None and blind_window.may_hide_request(container, event.time_ns)
+            blind_window is not None
+            and blind_window.may_hide_request(container, event.time_ns)
+            and (shown is None or shown.stopped_by_user is not False)
         ),
     )
     death = replace(event, exit_code=exit_code, cause=cause)

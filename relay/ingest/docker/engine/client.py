@@ -49,6 +49,10 @@ EQUAL_CLOCKS_NS = 2_000_000_000
 NAME_MAX_CHARS = 256
 """The longest name or id of an engine; a host's name has at most 255 bytes."""
 
+SAYS_STOPPED_SINCE = (4, 8)
+"""From this version of Podman on an inspection over its own API has ``State.StoppedByUser``
+(https://github.com/containers/podman/pull/19889); it leaves the field out if it is false."""
+
 Now = Callable[[], int]
 """Returns the local time, in nanoseconds since 1970."""
 
@@ -102,6 +106,8 @@ class EngineClient:
         self._docker = docker
         self._now = now
         self._podman = False
+        self._libpod_prefix: str | None = None
+        """Where Podman's own API begins; None if its inspections say no more than Docker's do."""
 
     async def handshake(self) -> EngineInfo:
         """Negotiate the API version; learn the host's name and the engine's clock."""
@@ -115,6 +121,7 @@ class EngineClient:
         self._docker.api_version = f"v{version}"
         ahead_ns = clock_ahead_ns(headers.get("Date"), self._now())
         self._podman = headers.get("Server", "").startswith("Libpod/")
+        self._libpod_prefix = _libpod_prefix(headers.get("Libpod-Api-Version", ""))
         info = await self._info()
         return EngineInfo(
             api_version=self._docker.api_version,
@@ -166,6 +173,11 @@ class EngineClient:
 
     async def snapshot(self, container: str) -> ContainerSnapshot | None:
         """Return the current state of a container; None if it does not exist."""
+        if self._libpod_prefix is not None:
+            path = f"{self._libpod_prefix}containers/{quote(container, safe='')}/json"
+            with suppress(EngineRefused):  # a proxy may let only Docker's API through
+                _, answer = await self._get(path, versioned=False)
+                return parse_inspection(answer, podman=True, says_stopped=True)
         body = await self.inspect(container)
         return None if body is None else parse_inspection(body, podman=self._podman)
 
@@ -232,6 +244,14 @@ async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await docker.close()
                 await docker.connector.close()
+
+
+def _libpod_prefix(version: str) -> str | None:
+    """Return the path of Podman's own API; None before `SAYS_STOPPED_SINCE`, or without one."""
+    found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})\.\d{1,4}", version)
+    if found is None or (int(found[1]), int(found[2])) < SAYS_STOPPED_SINCE:
+        return None
+    return f"v{version}/libpod/"
 
 
 def clock_ahead_ns(date: str | None, local_ns: int) -> int:

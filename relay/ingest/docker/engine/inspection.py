@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from relay.config.match_parser import parse_signal
+from relay.core.container import Container
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
 _HIDEABLE_ATTRIBUTES = frozenset({"exitCode", "signal"})
@@ -38,6 +39,21 @@ class ContainerSnapshot(msgspec.Struct, frozen=True):
     """The labels that replace real values in its events."""
     interactive: bool = False
     """See `relay.core.event.Event.interactive`. Podman does not show it."""
+    stopped_by_user: bool | None = None
+    """Whether somebody stopped it, or sent it any signal at all, before its last death; None if the
+    engine does not say, or if it runs again."""
+
+    @property
+    def shows_cause(self) -> bool:
+        """Whether it says by itself why the container died last."""
+        return self.oom_killed or self.stopped_by_user is not None
+
+    def proves_stop(self, known: Container) -> bool:
+        """Whether somebody stopped the container, given its state before its last death.
+
+        Podman notes a signal of any kind like a stop: if one was sent, it proves nothing.
+        """
+        return self.stopped_by_user is True and known.signal_ns is None
 
 
 class _State(msgspec.Struct, rename="pascal"):
@@ -47,6 +63,7 @@ class _State(msgspec.Struct, rename="pascal"):
     exit_code: int | None = None
     started_at: str = ""
     finished_at: str = ""
+    stopped_by_user: bool = False  # Podman's, which leaves it out if it is false
 
 
 class _Config(msgspec.Struct, rename="pascal"):
@@ -80,10 +97,13 @@ class _Inspection(msgspec.Struct, rename="pascal"):
 _decode = msgspec.json.Decoder(_Inspection).decode
 
 
-def parse_inspection(body: bytes, *, podman: bool = False) -> ContainerSnapshot | None:
+def parse_inspection(
+    body: bytes, *, podman: bool = False, says_stopped: bool = False
+) -> ContainerSnapshot | None:
     """Return the snapshot that an engine's answer contains; None if it is not an inspection.
 
     In Docker's events a label hides a real value of the same name; in Podman's it does not.
+    ``says_stopped`` is whether it would say that somebody stopped the container.
     """
     try:
         inspected = _decode(body)
@@ -93,6 +113,7 @@ def parse_inspection(body: bytes, *, podman: bool = False) -> ContainerSnapshot 
     is_running = state.running and not state.restarting
     finished_ns = _parse_time_ns(state.finished_at)
     labels = inspected.config.labels or {}
+    has_ended = not is_running and finished_ns is not None
     return ContainerSnapshot(
         id=inspected.id,
         name=(inspected.name or "").removeprefix("/") or None,
@@ -101,11 +122,12 @@ def parse_inspection(body: bytes, *, podman: bool = False) -> ContainerSnapshot 
         is_running=is_running,
         started_ns=_parse_time_ns(state.started_at),
         finished_ns=finished_ns,
-        exit_code=None if is_running or finished_ns is None else _parse_exit_code(state.exit_code),
+        exit_code=_parse_exit_code(state.exit_code) if has_ended else None,
         oom_killed=state.oom_killed and not is_running,
         stop_signal=_parse_signal(inspected.config.stop_signal),
         hiding_labels=frozenset() if podman else _HIDEABLE_ATTRIBUTES.intersection(labels),
         interactive=_is_interactive(inspected),
+        stopped_by_user=state.stopped_by_user if has_ended and says_stopped else None,
     )
 
 

@@ -16,6 +16,7 @@ from relay.core.event import Cause, Event, format_rfc3339
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, Item, StreamOpened, parse_record
 from relay.ingest.docker.containers.inference import Snapshot
+from relay.ingest.docker.containers.later_evidence import OOM_WAIT_S, PODMAN_WAIT_S
 from relay.ingest.docker.containers.questions import Question
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
@@ -107,7 +108,7 @@ def test_only_the_container_of_the_death_waits() -> None:
     commit = pipeline.process(records([*batch, die(2, "d", 3)]), NOW_NS)
     assert routed_actions(commit) == ["start c", "start d", "die d"]
     (question,) = pipeline.questions
-    assert question == Question(parse(die(1)).id, "c", needs_inspection=True, awaits_evidence=False)
+    assert question == Question(parse(die(1)).id, "c", needs_inspection=True, evidence_wait_s=0)
     more = pipeline.process(records([line("pause", 3), line("start", 3, "d")]), NOW_NS)
     assert routed_actions(more) == ["start d"]
     pipeline.answer(question.event_id, killed_for_memory("c", 0.9))
@@ -123,6 +124,8 @@ def test_a_question_without_an_answer() -> None:
     pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
     (question,) = pipeline.questions
     pipeline.answer(question.event_id, None)
+    assert not pipeline.process([], NOW_NS).notifications  # an ``oom`` may still follow
+    pipeline.give_up_evidence([question.event_id])
     (notification, _), *_ = pipeline.process([], NOW_NS).notifications
     assert notification.events[0].cause is Cause.CRASHED
 
@@ -180,8 +183,8 @@ def test_evidence_ends_the_wait() -> None:
         "start c",
         "start d",
     ]
-    assert [(each.needs_inspection, each.awaits_evidence) for each in pipeline.questions] == [
-        (False, True)
+    assert [(each.needs_inspection, each.evidence_wait_s) for each in pipeline.questions] == [
+        (True, PODMAN_WAIT_S)
     ]
     repeated = records([line("cleanup", 1.01)], PODMAN)
     assert routed_actions(pipeline.process(repeated, NOW_NS)) == []  # this is no second one
@@ -204,9 +207,70 @@ def test_evidence_that_does_not_come() -> None:
     pipeline = new_pipeline()
     pipeline.process([StreamOpened(PODMAN)], NOW_NS)
     pipeline.process(records([line("start", 0), die(1, code=1)], PODMAN), NOW_NS)
-    pipeline.give_up_evidence([question.event_id for question in pipeline.questions])
+    answer_all(pipeline)
     (notification, _), *_ = pipeline.process([], NOW_NS).notifications
     assert notification.events[0].cause is Cause.CRASHED
+
+
+def test_an_oom_after_its_death_ends_the_wait() -> None:
+    """The death has the cause, whether or not it was inspected; others do not wait for it."""
+    pipeline = new_pipeline()
+    batch = [line("start", 0), die(1), line("start", 1, "d")]
+    assert routed_actions(pipeline.process(records(batch), NOW_NS)) == ["start c", "start d"]
+    commit = pipeline.process(records([line("oom", 1.002)]), NOW_NS)
+    assert routed_actions(commit) == ["die c", "oom c"]
+    death = commit.notifications[0][0].events[0]
+    assert (death.cause, death.exit_code) == (Cause.OOM, 137)
+    assert not pipeline.questions
+    pipeline.process(records([line("start", 2), line("oom", 3)]), NOW_NS)
+    commit = pipeline.process(records([die(3.1, code=1)]), NOW_NS)
+    assert commit.notifications[0][0].events[0].cause is Cause.OOM
+
+
+def test_an_inspection_that_shows_an_oom_ends_the_wait() -> None:
+    """The engine's own event is not told again."""
+    pipeline = new_pipeline()
+    pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
+    pipeline.answer(pipeline.questions[0].event_id, killed_for_memory("c", 0.9))
+    assert routed_actions(pipeline.process([], NOW_NS)) == ["oom c", "die c"]
+    assert routed_actions(pipeline.process(records([line("oom", 1.002)]), NOW_NS)) == []
+
+
+@pytest.mark.parametrize(
+    ("stopped", "code", "cause"),
+    [
+        (True, 1, Cause.REQUESTED),
+        (True, 137, Cause.REQUESTED),
+        (False, 1, Cause.CRASHED),
+        (False, 137, Cause.CRASHED),
+        (False, 0, Cause.FINISHED),
+    ],
+)
+def test_podman_says_whether_somebody_stopped_the_container(
+    stopped: bool, code: int, cause: Cause
+) -> None:
+    """Then no other evidence is waited for."""
+    pipeline = new_pipeline()
+    pipeline.process([StreamOpened(PODMAN)], NOW_NS)
+    pipeline.process(records([line("start", 0), die(1, code=code)], PODMAN), NOW_NS)
+    shown = replace(killed_for_memory("c", 0.9), oom_killed=False, stopped_by_user=stopped)
+    pipeline.answer(pipeline.questions[0].event_id, shown)
+    commit = pipeline.process([], NOW_NS)
+    assert commit.notifications[0][0].events[0].cause is cause
+
+
+@pytest.mark.parametrize(("code", "cause"), [(5, Cause.CRASHED), (143, Cause.REQUESTED)])
+def test_podman_takes_any_signal_for_a_stop(code: int, cause: Cause) -> None:
+    """After a ``kill``, which may have been a HUP, only a fitting exit code shows a request."""
+    pipeline = new_pipeline()
+    pipeline.process([StreamOpened(PODMAN)], NOW_NS)
+    begin = [line("start", 0), line("kill", 0.5), die(1, code=code)]
+    commit = pipeline.process(records(begin, PODMAN), NOW_NS)
+    for question in pipeline.questions:
+        shown = replace(killed_for_memory("c", 0.9), oom_killed=False, stopped_by_user=True)
+        pipeline.answer(question.event_id, shown)
+        commit = pipeline.process([], NOW_NS)
+    assert commit.notifications[-1][0].events[0].cause is cause
 
 
 def test_the_end_of_a_session_decides_what_waits() -> None:
@@ -247,11 +311,13 @@ def test_evidence_that_cannot_arrive_is_not_awaited() -> None:
     pipeline.process([StreamOpened(PODMAN)], NOW_NS)
     others = [line("pause", 2 + number / 1000, "d") for number in range(HELD_EVENTS_MAX)]
     deaths = [die(1, code=1), die(1, "e")]
-    commit = pipeline.process(records([*deaths, *others], PODMAN), NOW_NS)
+    pipeline.process(records(deaths, PODMAN), NOW_NS)
+    pipeline.answer(pipeline.questions[0].event_id, None)
+    commit = pipeline.process(records(others, PODMAN), NOW_NS)
     assert routed_actions(commit)[-1] != "die e"
     assert "die c" in routed_actions(commit)
     (question,) = pipeline.questions
-    assert (question.container, question.awaits_evidence) == ("e", False)
+    assert (question.container, question.evidence_wait_s) == ("e", 0)
 
 
 def test_the_cursor_stays_where_the_first_death_waits() -> None:
@@ -425,5 +491,5 @@ def test_a_question_is_a_value() -> None:
     pipeline = new_pipeline()
     pipeline.process(records([die(1)]), NOW_NS)
     assert list(pipeline.questions) == [
-        Question(parse(die(1)).id, "c", needs_inspection=True, awaits_evidence=False)
+        Question(parse(die(1)).id, "c", needs_inspection=True, evidence_wait_s=OOM_WAIT_S)
     ]

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from relay.core.event import GapReason
 from relay.destinations.catalog import parse_config
-from relay.ingest.docker import evidence
 from relay.ingest.docker.buffer import Connection, EventBuffer, RecordsDropped, StreamOpened
+from relay.ingest.docker.containers import later_evidence
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.engine import inspector as engine_inspector
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
@@ -214,8 +214,8 @@ async def test_an_inspection_holds_up_no_other_container() -> None:
     """The events of others are committed while it is under way; then those that waited."""
     client = HangingClient()
     async with running(client) as run:
-        run.buffer.put_records(HERE, [line("start"), line("die", 1, 137), line("oom", 2)])
-        run.buffer.put_records(HERE, [line("oom", 3, id_="d")])
+        run.buffer.put_records(HERE, [line("start"), line("die", 1, 137), line("start", 1.5)])
+        run.buffer.put_records(HERE, [line("oom", 2), line("oom", 3, id_="d")])
         await run.wait_for("oom d")
         run.buffer.put_records(HERE, [line("oom", 4, id_="d")])
         await run.wait_for("oom d", "oom d")
@@ -230,6 +230,7 @@ async def test_one_inspection_that_hangs_holds_up_no_other(
 ) -> None:
     """Each has its own time. Without an answer the death is decided without one."""
     monkeypatch.setattr(engine_inspector, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(later_evidence, "OOM_WAIT_S", 0)
     client = HangingClient(never="c")
     client.may_answer.set()
     async with running(client) as run:
@@ -268,7 +269,7 @@ async def test_a_death_waits_for_evidence() -> None:
 
 async def test_the_wait_for_evidence_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """After that the cause of a death is decided without it."""
-    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 0.1)
+    monkeypatch.setattr(later_evidence, "PODMAN_WAIT_S", 0.1)
     async with running() as run:
         run.buffer.put(StreamOpened(PODMAN))
         run.buffer.put_records(PODMAN, [line("start"), DIED, CLEANED])
@@ -279,7 +280,7 @@ async def test_the_wait_for_evidence_is_bounded(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_death_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not wait if a restart follows the death: then no evidence can come."""
-    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 1e6)
+    monkeypatch.setattr(later_evidence, "PODMAN_WAIT_S", 1e6)
     async with running() as run:
         run.buffer.put(StreamOpened(PODMAN))
         run.buffer.put_records(PODMAN, [line("start"), DIED, line("restart", 1.01)])
@@ -288,11 +289,30 @@ async def test_a_death_without_doubt_does_not_wait(monkeypatch: pytest.MonkeyPat
 
 async def test_the_end_of_a_session_waits_for_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     """None can arrive any more."""
-    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 1e6)
+    monkeypatch.setattr(later_evidence, "PODMAN_WAIT_S", 1e6)
     async with running() as run:
         run.buffer.put(StreamOpened(PODMAN))
         run.buffer.put_records(PODMAN, [line("start"), DIED])
     assert run.routed == ["die c"]
+
+
+async def test_evidence_ends_an_inspection_that_is_no_longer_needed() -> None:
+    """The cause is known before the engine has answered; the answer is not kept."""
+    client = HangingClient()
+    async with running(client) as run:
+        run.buffer.put_records(HERE, [line("start"), line("die", 1, 137)])
+        await run.wait_until(lambda: bool(run.worker.pipeline.questions))
+        run.buffer.put_records(HERE, [line("oom", 1.002)])
+        await run.wait_for("oom c")
+    assert [task for task in asyncio.all_tasks() if "inspection" in task.get_name()] == []
+
+
+async def test_the_wait_for_an_oom_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine shows a container that was not killed for memory, and no ``oom`` follows."""
+    monkeypatch.setattr(later_evidence, "OOM_WAIT_S", 0.1)
+    async with running() as run:
+        run.buffer.put_records(HERE, [line("start"), line("die", 1, 137)])
+        await run.wait_for("die c")
 
 
 async def test_a_flood_while_a_death_waits() -> None:
@@ -311,7 +331,7 @@ async def test_a_flood_while_a_death_waits() -> None:
 
 async def test_the_end_of_a_session_is_idle_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if the time for evidence is over while an inspection is under way."""
-    monkeypatch.setattr(evidence, "EVIDENCE_WAIT_S", 0)
+    monkeypatch.setattr(later_evidence, "PODMAN_WAIT_S", 0)
     client = HangingClient()
     waits: list[float | None] = []
     wait = asyncio.wait

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from relay.core.container import Container
 from relay.core.event import Cause, Event, Origin
@@ -105,6 +106,16 @@ def test_a_request_that_may_have_been_missed_leaves_the_cause_unknown(
 ) -> None:
     """Only a blind window that overlaps the life can hide a request for its death."""
     (death,) = infer(blind_window=blind_window, exit_code=137)
+    assert death.cause is cause
+
+
+@pytest.mark.parametrize(("stopped", "cause"), [(True, Cause.REQUESTED), (False, Cause.CRASHED)])
+def test_an_engine_that_says_whether_somebody_stopped_the_container(
+    stopped: bool, cause: Cause
+) -> None:
+    """No request can have been missed then."""
+    shown = replace(DEAD, exit_code=137, stopped_by_user=stopped)
+    (death,) = infer_death(WEB, shown, make_snapshot(), BlindWindow(at(1), at(2)))
     assert death.cause is cause
 
 

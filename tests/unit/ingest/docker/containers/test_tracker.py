@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from relay.core.event import Cause, Event, Origin
-from relay.ingest.docker.containers.cause import proves_requested
 from relay.ingest.docker.containers.inference import BlindWindow
+from relay.ingest.docker.containers.later_evidence import find_later_cause
 from relay.ingest.docker.containers.questions import NOTHING_MISSING
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
@@ -35,8 +35,10 @@ def process_batch(
     reported = []
     for place, event in enumerate(events):
         later = [each for each in events[place + 1 :] if each.actor.id == event.actor.id]
-        requested = event.action == "die" and proves_requested(event, later, podman=tracker.podman)
-        reported += tracker.on_event(event, inspected, requested=requested)
+        cause = None
+        if event.action == "die":
+            cause = find_later_cause(event, later, podman=tracker.podman)
+        reported += tracker.on_event(event, inspected, later_cause=cause)
     return reported
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.core.container import Container
 from relay.ingest.docker.engine.inspection import ContainerSnapshot, parse_inspection
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -24,7 +25,11 @@ FINISHED_NS = 1795416515_100000000
 
 
 def inspect(
-    state: dict[str, Any] | None = None, *, podman: bool = False, **config: Any
+    state: dict[str, Any] | None = None,
+    *,
+    podman: bool = False,
+    says_stopped: bool = False,
+    **config: Any,
 ) -> ContainerSnapshot:
     """Return the snapshot of a container with this state and configuration."""
     body = {
@@ -34,7 +39,8 @@ def inspect(
         "State": {**STATE, **(state or {})},
         "Config": {"Image": "bb:1", "Labels": {"tier": "web"}, **config},
     }
-    found = parse_inspection(json.dumps(body).encode(), podman=podman)
+    content = json.dumps(body).encode()
+    found = parse_inspection(content, podman=podman, says_stopped=says_stopped)
     assert found is not None
     return found
 
@@ -121,6 +127,34 @@ def test_times(text: str, time_ns: int | None) -> None:
 def test_stop_signals(written: str | int | None, signal: int | None) -> None:
     """Docker writes a name or a number as text, Podman a number."""
     assert inspect(StopSignal=written).stop_signal == signal
+
+
+@pytest.mark.parametrize(
+    ("state", "says_stopped", "stopped"),
+    [
+        ({"StoppedByUser": True}, True, True),
+        ({}, True, False),
+        ({}, False, None),
+        ({"StoppedByUser": True}, False, None),
+        ({"StoppedByUser": True, "Running": True}, True, None),
+        ({"StoppedByUser": True, "FinishedAt": NEVER}, True, None),
+    ],
+)
+def test_whether_somebody_stopped_it(
+    state: dict[str, Any], says_stopped: bool, stopped: bool | None
+) -> None:
+    """Only Podman says so, and only of the last life, once that is over."""
+    found = inspect(state, podman=True, says_stopped=says_stopped)
+    assert found.stopped_by_user is stopped
+    assert found.shows_cause is (stopped is not None)
+
+
+def test_a_stop_is_proved_unless_there_was_a_signal() -> None:
+    """Podman notes any signal as a stop."""
+    stopped = inspect({"StoppedByUser": True}, podman=True, says_stopped=True)
+    assert stopped.proves_stop(Container("c"))
+    assert not stopped.proves_stop(Container("c", signal_ns=1))
+    assert not inspect(says_stopped=True).proves_stop(Container("c"))
 
 
 def test_labels_that_hide_real_values() -> None:
