@@ -6,8 +6,9 @@ is (``FS_IOC_SHUTDOWN`` without flushing its journal): from then on nothing reac
 whatever was written but neither synced nor written back by the kernel is gone. In half of the
 rounds the kernel has written back random parts of the files a moment before, without syncing them.
 relay is killed, the disk is mounted again, and relay starts on what is there. The engine has
-forgotten all events up to the last one that had reached the receiver, so these can come only from
-the store. The disk's own cache is not simulated: what was handed to the disk stays on it.
+forgotten all events that had to be in the store because they, or later ones of their container, had
+reached the receiver. So these can come only from the store. The disk's own cache is not simulated:
+what was handed to the disk stays on it.
 
 Prints a line of JSON for each round, and a summary. The exit code is 1 if anything was lost,
 arrived under two ids, out of order within a container, or twice although no power cut was in
@@ -30,7 +31,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -46,9 +46,11 @@ DISK_BYTES = 64 * 2**20
 REFUSED = 0.3
 """The part of the first attempts that the receiver answers with 500."""
 MAX_AHEAD = 150
-"""At most this many events are sent that have not arrived yet; the engine remembers 256."""
+"""At most this many events are sent that may not be committed yet; the engine remembers 256."""
 MAX_ARRIVALS = 400
 """The power fails after at most this many arrivals."""
+STALL_S = 60.0
+"""relay is stuck if nothing is accepted within this time, its start included."""
 START_S = 1.2
 """When the power fails during a start, it does so within this time."""
 
@@ -113,8 +115,15 @@ class Disk:
             os.close(folder)
 
     def restore_power(self) -> None:
-        """Mount what is on the disk. No process may use it."""
+        """Mount what is on the disk. No process may use it.
+
+        It is a copy of the disk that is mounted: a process with mount points of its own, such as a
+        container that was started meanwhile, may hold the file system that was shut down.
+        """
         _run("umount", str(self.path))
+        copy = self._image.with_suffix(".copy")
+        _run("cp", "--sparse=always", str(self._image), str(copy))
+        copy.replace(self._image)
         self._mount()
 
     def _mount(self) -> None:
@@ -136,8 +145,9 @@ class Arrivals:
     last: dict[int, int] = field(default_factory=dict)
     """The event of each container that was accepted last since relay started."""
     accepted_since_start: set[int] = field(default_factory=set)
-    highest: int = -1
-    """The last event that arrived, accepted or not: it and all before it were committed."""
+    arrived: dict[int, int] = field(default_factory=dict)
+    """The last event of each container that arrived, accepted or not: it and all before it of this
+    container were committed."""
     repeated: int = 0
     """How many events were accepted again since relay started."""
     doubled: int = 0
@@ -153,8 +163,8 @@ class Arrivals:
     def record(self, number: int, id_: str, *, is_accepted: bool) -> None:
         """Record that an event arrived."""
         self.ids[number].add(id_)
-        self.highest = max(self.highest, number)
         container = number % CONTAINERS
+        self.arrived[container] = max(self.arrived.get(container, -1), number)
         self.out_of_order += number < self.last.get(container, -1)
         if not is_accepted:
             return
@@ -170,9 +180,18 @@ class Arrivals:
         """Return how many of the events that were sent were never accepted."""
         return sent - len(self.accepted)
 
+    def committed(self) -> int:
+        """Return so many events, counted from the first, that were all committed.
+
+        Those of another container may be: relay lets them pass one about which it asks the engine.
+        """
+        # the first event of each container that may not be committed
+        return min(self.arrived.get(it, it - CONTAINERS) + CONTAINERS for it in range(CONTAINERS))
+
     def waiting(self) -> int:
         """Return how many events can come only from the store."""
-        return self.highest + 1 - sum(number <= self.highest for number in self.accepted)
+        committed = self.committed()
+        return committed - sum(number < committed for number in self.accepted)
 
 
 class Receiver:
@@ -240,7 +259,7 @@ class PowerCuts:
                 await asyncio.sleep(self._rng.uniform(0, START_S))
             else:
                 count = self._rng.randint(1, MAX_ARRIVALS)
-                await self._changes.wait_for(partial(self._has_accepted, count))
+                await self._wait_for_accepted(count)
             self._receiver.has_power = False
             if is_written_back:
                 self._disk.write_back_some(self._rng)
@@ -250,8 +269,8 @@ class PowerCuts:
             load.cancel()
             await asyncio.wait([load])
         self._disk.restore_power()
-        if self.arrivals.highest >= 0:
-            self._engine.forget(self._times_ns[self.arrivals.highest])
+        if committed := self.arrivals.committed():
+            self._engine.forget(self._times_ns[committed - 1])
         return {
             "cut": "in the start" if in_start else "under load",
             "written back": is_written_back,
@@ -264,16 +283,18 @@ class PowerCuts:
         async with run_relay(config):
             with suppress(TimeoutError):
                 while self.arrivals.lost(self.sent):
-                    known = len(self.arrivals.accepted_since_start)
-                    await self._changes.wait_for(partial(self._has_accepted, known + 1))
+                    await self._wait_for_accepted(len(self.arrivals.accepted_since_start) + 1)
         return self._figures()
 
     def _switch_on(self) -> None:
         self.arrivals.start()
         self._receiver.has_power = True
 
-    def _has_accepted(self, count: int) -> bool:
-        return len(self.arrivals.accepted_since_start) >= count
+    async def _wait_for_accepted(self, count: int) -> None:
+        """Raises TimeoutError if nothing is accepted for `STALL_S`."""
+        accepted = self.arrivals.accepted_since_start
+        while (known := len(accepted)) < count:
+            await self._changes.wait_for(lambda: len(accepted) > known, STALL_S)
 
     def _figures(self) -> dict[str, object]:
         return {
@@ -282,9 +303,9 @@ class PowerCuts:
         }
 
     async def _send_events(self) -> None:
-        """Let containers die in bursts, at most `MAX_AHEAD` events ahead of what has arrived."""
+        """Let containers die in bursts, at most `MAX_AHEAD` events ahead of what was committed."""
         while True:
-            room = MAX_AHEAD + self.arrivals.highest + 1 - self.sent
+            room = MAX_AHEAD + self.arrivals.committed() - self.sent
             for _ in range(min(room, self._rng.randint(1, 50))):
                 attributes = {"exitCode": "3", "number": str(self.sent)}
                 name = f"web-{self.sent % CONTAINERS}"

@@ -41,9 +41,11 @@ def test_what_comes_again_without_a_power_cut_is_a_fault() -> None:
 
 
 def test_events_that_are_only_in_the_store() -> None:
-    """Those before the last one that arrived, unless they were accepted."""
+    """Those before one of their container that arrived, unless they were accepted."""
     arrivals = Arrivals()
-    arrivals.record(1, "ntf_1", is_accepted=True)
-    arrivals.record(4, "ntf_4", is_accepted=False)
-    assert arrivals.waiting() == 4
-    assert arrivals.lost(6) == 5
+    for number in range(CONTAINERS - 1):
+        arrivals.record(number, f"ntf_{number}", is_accepted=number != 0)
+    assert (arrivals.committed(), arrivals.waiting()) == (CONTAINERS - 1, 1)
+    arrivals.record(2 * CONTAINERS - 1, "ntf_later", is_accepted=False)
+    assert (arrivals.committed(), arrivals.waiting()) == (CONTAINERS, 2)
+    assert arrivals.lost(CONTAINERS + 3) == 5

@@ -25,8 +25,8 @@ class ChangeSignal:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Return once ``condition`` holds. Raises TimeoutError after `TIMEOUT_S`."""
-        async with asyncio.timeout(TIMEOUT_S):
+    async def wait_for(self, condition: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
+        """Return once ``condition`` holds. Raises TimeoutError after this time."""
+        async with asyncio.timeout(timeout_s):
             while not condition():
                 await self._changed.wait()
