@@ -35,9 +35,11 @@ _DEFAULT = """
 destinations:
   terminal: {type: console}
 routes:
-  - {name: out-of-memory, match: {type: container, action: oom}, to: terminal}
-  - name: crashed
-    match: {type: container, action: die, cause: crashed, interactive: false}
+  - name: died
+    match:
+      type: container
+      any: [{action: die, cause: [crashed, oom]}, {action: oom}]
+      interactive: false
     to: terminal
   - {name: unhealthy, match: {type: container, health: unhealthy}, to: terminal}
 """

@@ -128,7 +128,7 @@ def test_which_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert second_route(file, other, None) == "other"
     assert second_route(file, None, other) == "crashed"
     assert second_route(bare, None, other) == "other"
-    assert len(load_suite(bare, None, None, {}).config.routes) == 3
+    assert len(load_suite(bare, None, None, {}).config.routes) == 2
 
 
 def test_problems_of_the_configuration(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ async def test_a_store_of_version_3_is_migrated(file: Path, count: int) -> None:
             assert checkpoint.sealed_count == len(checkpoint.sealed) == count // CHUNK_EVENTS
             assert {len(chunk) for chunk in checkpoint.sealed} <= {CHUNK_BYTES}
         described = msgspec.structs.replace(
-            CONTAINER, labels={"a": "b\0"}, signal_hidden=False, signal=None
+            CONTAINER, labels={"a": "b\0"}, signal_hidden=False, signal=None, interactive=None
         )
         assert await outbox.containers("here") == [described, Container("c2")]
 
