@@ -16,7 +16,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     name: str | None = None
     image: str | None = None
     labels: Mapping[str, str] = {}
-    """Its labels, unless they are too long: see `relay.ingest.docker.containers.registry`."""
+    """Its labels, as far as there is memory: see `relay.ingest.docker.containers.registry`."""
     exit_code_hidden: bool = False
     """Whether a label named ``exitCode`` replaces the real exit code in its events."""
     signal_hidden: bool = False

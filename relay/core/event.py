@@ -63,6 +63,8 @@ class GapReason(StrEnum):
     """A record was longer than the limit for one record."""
     RECORD_INVALID = "record_invalid"
     """A record was not an event, and nothing of it could be kept."""
+    CONTAINERS_FULL = "containers_full"
+    """What is known of the containers took too much memory, and some of it was given up."""
     STORE_FULL = "store_full"
     """Deliveries were given up to stay within ``store.max_size``."""
     STORE_BROKEN = "store_broken"

@@ -1,6 +1,7 @@
 """What is stored of each engine: its cursor, and its containers' states."""
 
 import sqlite3
+from collections.abc import Iterator
 from operator import attrgetter
 
 import msgspec
@@ -41,10 +42,10 @@ def load_checkpoint(engine: str, connection: sqlite3.Connection) -> Checkpoint |
     )
 
 
-def load_containers(engine: str, connection: sqlite3.Connection) -> list[Container]:
-    """Return the stored states of the engine's containers."""
-    rows = connection.execute(SQL["containers"], {"engine": engine})
-    return [_restore_times(decode_container(state), *row) for state, *row in rows]
+def load_containers(engine: str, connection: sqlite3.Connection) -> Iterator[Container]:
+    """Yield the stored states of the engine's containers."""
+    for state, *row in connection.execute(SQL["containers"], {"engine": engine}):
+        yield _restore_times(decode_container(state), *row)
 
 
 def save(batch: IngestCommit, connection: sqlite3.Connection) -> None:

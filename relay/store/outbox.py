@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -85,9 +85,15 @@ class Outbox:
         """Return where an engine's cursor stood at its last commit; None without any commit."""
         return await self._read(partial(checkpoints.load_checkpoint, engine))
 
-    async def containers(self, engine: str) -> list[Container]:
-        """Return the states of an engine's containers at the last commit."""
-        return await self._read(partial(checkpoints.load_containers, engine))
+    async def containers(self, engine: str, collect: Callable[[Iterable[Container]], T]) -> T:
+        """Return what ``collect`` makes of the states of an engine's containers.
+
+        They are those at the last commit. ``collect`` gets them one by one, in the store's thread,
+        since all of them may take much memory.
+        """
+        return await self._read(
+            lambda connection: collect(checkpoints.load_containers(engine, connection))
+        )
 
     async def commit(self, batch: IngestCommit, now_ns: int) -> CommitResult:
         """Commit a batch: its deliveries, and the cursor that moves past it.

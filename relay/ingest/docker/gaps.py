@@ -38,6 +38,10 @@ _REASON_TEXT = {
     GapReason.BUFFER_FULL: "ingest.buffer was full",
     GapReason.RECORD_TOO_LONG: "a record was too long to keep",
     GapReason.RECORD_INVALID: "a record of the stream was not an event",
+    GapReason.CONTAINERS_FULL: (
+        "there are too many containers or labels to remember all: if no event reports the death of "
+        "one of them, it is reported without labels, or not at all"
+    ),
 }
 
 

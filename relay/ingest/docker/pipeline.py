@@ -365,6 +365,9 @@ class EventPipeline:
 
     def _report_drops(self, batch: Batch, *, is_final: bool = False) -> None:
         """Add the gap events for dropped records that are due now; if ``is_final``, all."""
+        if given_up := self._tracker.registry.take_given_up():
+            at_ns = self.position_ns
+            self._drop_reporter.add(Gap(GapReason.CONTAINERS_FULL, at_ns, at_ns, given_up))
         if self._connection is None or not self._drop_reporter.unreported:
             return  # before the first connection the engine's host name is not known
         for gap in self._drop_reporter.take_due(batch.now_ns, is_final=is_final):

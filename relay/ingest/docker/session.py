@@ -143,8 +143,9 @@ async def open_session(
     """Build the session of one engine from the checkpoint and the containers of the last commit."""
     outbox = context.outbox
     checkpoint = await outbox.checkpoint(name)
-    registry = ContainerRegistry(
-        await outbox.containers(name), checkpoint.reported_until_ns if checkpoint else 0
+    reported_until_ns = checkpoint.reported_until_ns if checkpoint else 0
+    registry = await outbox.containers(
+        name, partial(ContainerRegistry, reported_until_ns=reported_until_ns)
     )
     pipeline = EventPipeline(
         name,

@@ -89,6 +89,7 @@ def test_every_series_exists_from_the_start() -> None:
             "relay_gaps_total here buffer_full",
             "relay_gaps_total here record_too_long",
             "relay_gaps_total here record_invalid",
+            "relay_gaps_total here containers_full",
             "relay_gaps_total here unproven",
             "relay_events_inferred_total die here",
             "relay_events_inferred_total oom here",

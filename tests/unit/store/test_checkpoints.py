@@ -94,7 +94,7 @@ async def test_only_the_times_of_a_container_are_stored(file: Path, together: bo
         await outbox.commit(IngestCommit("here", None, [], [CONTAINER]), 10)
         for changed in [[later, lost]] if together else [[later], [lost]]:
             await outbox.commit(IngestCommit("here", None, [], container_times=changed), 10)
-        assert await outbox.containers("here") == [
+        assert await outbox.containers("here", list) == [
             msgspec.structs.replace(CONTAINER, died_ns=9, requested_ns=None)
         ]
 
@@ -119,4 +119,4 @@ async def test_a_container_is_stored_completely(file: Path) -> None:
     async with open_outbox(file) as outbox:
         await outbox.commit(IngestCommit("here", None, [], [CONTAINER]), 10)
     async with open_outbox(file) as outbox:
-        assert await outbox.containers("here") == [CONTAINER]
+        assert await outbox.containers("here", list) == [CONTAINER]

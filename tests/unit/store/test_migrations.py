@@ -49,7 +49,7 @@ async def test_a_store_of_version_1_is_migrated(file: Path) -> None:
             reported_until_ns=7,
             identity=None,
         )
-        assert await outbox.containers("here") == []
+        assert await outbox.containers("here", list) == []
     assert read_rows(file, "PRAGMA user_version") == [(4,)]
 
 
@@ -126,7 +126,7 @@ async def test_a_store_of_version_3_is_migrated(file: Path, count: int) -> None:
         described = msgspec.structs.replace(
             CONTAINER, labels={"a": "b\0"}, signal_hidden=False, signal=None, interactive=None
         )
-        assert await outbox.containers("here") == [described, Container("c2")]
+        assert await outbox.containers("here", list) == [described, Container("c2")]
 
 
 @pytest.mark.parametrize("state", [b"{", b"\xff", b'{"id":"c1","died_ns":"x"}'])
@@ -137,5 +137,5 @@ async def test_a_container_of_version_3_that_is_corrupt(file: Path, state: bytes
         connection.execute("INSERT INTO containers VALUES ('here', 'c1', ?)", (state,))
         connection.commit()
     async with open_outbox(file) as outbox:
-        assert await outbox.containers("here") == []
+        assert await outbox.containers("here", list) == []
     assert list(file.parent.glob("relay.db.broken-*"))

@@ -242,8 +242,8 @@ async def test_stores_container_states(outbox: Outbox) -> None:
         ([Container("c1", name="shop")], ["c2", "c3"]),
     ):
         await outbox.commit(IngestCommit("here", None, [], containers, gone), 10)
-    assert await outbox.containers("here") == [Container("c1", name="shop")]
-    assert await outbox.containers("there") == []
+    assert await outbox.containers("here", list) == [Container("c1", name="shop")]
+    assert await outbox.containers("there", list) == []
 
 
 async def test_a_clock_that_was_set_back_delays_nothing(outbox: Outbox) -> None:

@@ -122,7 +122,7 @@ async def test_dead_letters_are_evicted_before_deliveries() -> None:
         await fill_until_evicting(outbox)
         assert await outbox._writer.run(count_dead_letters) == 0
         assert await outbox.checkpoint("here") == checkpoint
-        assert await outbox.containers("here") == [container]
+        assert await outbox.containers("here", list) == [container]
 
 
 async def test_drop_new_evicts_the_batch_itself() -> None:

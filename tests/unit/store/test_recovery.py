@@ -109,7 +109,7 @@ async def test_readable_rows_are_recovered(file: Path, losses: list[StoreLoss]) 
             (loss,) = losses
             left = await deliver_all(outbox)
             assert await outbox.checkpoint("here") == CHECKPOINT
-            assert await outbox.containers("here") == [CONTAINER]
+            assert await outbox.containers("here", list) == [CONTAINER]
     lost = sorted(set(ALL) - set(left))
     assert 0 < len(lost) < 20
     assert lost == list(range(lost[0], lost[-1] + 1))
@@ -371,7 +371,7 @@ async def _refused_or_usable(file: Path) -> None:
     try:
         async with open_outbox(file) as outbox:
             await outbox.checkpoint("here")
-            await outbox.containers("here")
+            await outbox.containers("here", list)
             await outbox.commit(make_commit(make_notification(MANY + 1), checkpoint=CHECKPOINT), 20)
             assert MANY + 1 in await deliver_all(outbox)
             assert outbox.status.reason is None

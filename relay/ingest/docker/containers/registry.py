@@ -1,10 +1,18 @@
-"""The known containers of one engine, and which of them changed since the last commit."""
+"""The known containers of one engine, and which of them changed since the last commit.
+
+Names and labels are chosen by whoever starts containers, so all that is kept of them is bounded, in
+bytes of memory with the cost of each entry: many short labels cost more than a long one. What does
+not fit is given up and counted. It would be needed only to report a death that no event reports: as
+long as a container exists, the engine sends its labels again.
+"""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from sys import getsizeof
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.core.container import Container
 
@@ -14,13 +22,23 @@ CONTAINERS_MAX = 10_000
 DESTROYED_MAX = 4_096
 """How many ids of destroyed containers are remembered."""
 
-LABELS_MAX_CHARS = 4_096
-"""A container's labels are kept if their names and values have at most this many characters; else
-none of them are. They are needed only to report the death of a container that is gone: while it
-exists, the engine sends them again."""
+TEXTS_MAX_BYTES = 32 * 2**20
+"""The memory that the labels, names and images of all containers may take together; a container
+whose labels do not fit is kept without labels. Ten thousand containers with ten usual labels each
+take about 20 MiB."""
 
-LABEL_CACHE_SIZE = 1_024
-"""How many label texts, the most recently used, containers share: at most 4 MiB."""
+LABELS_MAX_BYTES = 128 * 2**10
+"""The memory that the labels of one container may take: a thousand short ones do."""
+
+ID_MAX_CHARS = 256
+"""A container with a longer id is not kept: an engine's has 64 characters."""
+
+NAME_MAX_CHARS = 512
+"""Names and images are cut there. A registry's longest are shorter: 255 characters of a name, 128
+of a tag (https://github.com/distribution/reference)."""
+
+LABEL_CACHE_SIZE, LABEL_CACHE_MAX_CHARS = 1_024, 256
+"""How many label texts, the most recently used, containers share, and the longest of these."""
 
 
 class ContainerChanges(msgspec.Struct, frozen=True):
@@ -44,35 +62,84 @@ class ContainerRegistry:
     """
 
     def __init__(self, containers: Iterable[Container] = (), reported_until_ns: int = 0) -> None:
-        self._containers = OrderedDict((container.id, container) for container in containers)
+        self._containers: OrderedDict[str, Container] = OrderedDict()
         self.get = self._containers.get
         """Returns the state of a container by its id; None if it is not known."""
         self.reported_until_ns = reported_until_ns
         """Deaths of unknown containers up to this time count as reported."""
-        self._stored = set(self._containers)
+        self._stored: set[str] = set()
         """The ids of the containers that the store holds, or will after the next commit."""
         self._changed: dict[str, bool] = {}
         """The ids of those that changed since then, and whether more than their times changed."""
         self._destroyed: OrderedDict[str, bool] = OrderedDict()
+        self._text_bytes = 0
+        """How much memory the labels, names and images of all containers take."""
+        self._given_up = 0
+        for container in containers:
+            self._stored.add(container.id)
+            self._restore(container)
+
+    def _restore(self, container: Container) -> None:
+        """Add a container from the store. One stored by an older relay may have to be limited."""
+        limited = self._limit(container, None)
+        self._containers[container.id] = limited
+        self._text_bytes += _text_bytes(limited)
+        if limited != container:
+            self._changed[container.id] = True
 
     def put(self, container: Container) -> None:
-        """Store the new state of a container."""
+        """Store the new state of a container, as far as there is memory for it."""
         id_ = container.id
         known = self._containers.get(id_)
-        if known == container:
+        if known == container or len(id_) > ID_MAX_CHARS:
             return
+        is_described = known is None or not container.is_described_as(known)
+        if is_described:
+            container = self._limit(container, known)
+            if known == container:  # the same as before does not fit
+                return
+            self._text_bytes += _text_bytes(container) - (_text_bytes(known) if known else 0)
+        elif known is not None and container.labels is not known.labels:
+            container = replace(container, labels=known.labels)  # equal, and their texts are shared
         self._containers[id_] = container
         self._containers.move_to_end(id_)
-        if known is None or not container.is_described_as(known):
+        if is_described:
             self._changed[id_] = True
         else:
             self._changed.setdefault(id_, False)
         if len(self._containers) > CONTAINERS_MAX:
             self._forget_oldest()
 
+    def _limit(self, container: Container, known: Container | None) -> Container:
+        """Return the container as it can be kept: without its labels if they do not fit."""
+        labels = container.labels
+        if labels and (known is None or labels is not known.labels):
+            others_bytes = self._text_bytes - (_text_bytes(known) if known else 0)
+            own_bytes = _text_bytes(container)
+            if own_bytes > min(LABELS_MAX_BYTES, TEXTS_MAX_BYTES - others_bytes):
+                self._given_up += known is None or bool(known.labels)
+                labels = {}
+            else:
+                # The containers of a project have most label texts in common.
+                labels = {_share(key): _share(value) for key, value in labels.items()}
+        name, image = container.name, container.image
+        return replace(
+            container,
+            name=name and name[:NAME_MAX_CHARS],
+            image=image and image[:NAME_MAX_CHARS],
+            labels=labels,
+        )
+
+    def take_given_up(self) -> int:
+        """Return of how many containers something was given up since the last call."""
+        count, self._given_up = self._given_up, 0
+        return count
+
     def _forget_oldest(self) -> None:
         """Forget one container, so that its deaths are not reported again."""
         id_, container = self._containers.popitem(last=False)
+        self._text_bytes -= _text_bytes(container)
+        self._given_up += 1
         self.reported_until_ns = max(self.reported_until_ns, container.died_ns or 0)
         self._changed[id_] = True
 
@@ -81,8 +148,12 @@ class ContainerRegistry:
 
         ``end_inferred`` says whether its death was inferred at that moment.
         """
-        if self._containers.pop(id_, None) is not None:
+        container = self._containers.pop(id_, None)
+        if container is not None:
+            self._text_bytes -= _text_bytes(container)
             self._changed[id_] = True
+        if len(id_) > ID_MAX_CHARS:
+            return
         self._destroyed[id_] = end_inferred
         if len(self._destroyed) > DESTROYED_MAX:
             self._destroyed.popitem(last=False)
@@ -99,6 +170,7 @@ class ContainerRegistry:
         """Forget all containers; deaths up to ``reported_until_ns`` count as reported."""
         self._changed.update(dict.fromkeys(self._containers, True))
         self._containers.clear()
+        self._text_bytes = 0
         self.reported_until_ns = reported_until_ns
 
     def mark_all_changed(self) -> None:
@@ -133,17 +205,19 @@ class ContainerRegistry:
         return ContainerChanges(described, timed, removed)
 
 
-def limit_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the labels if they are short enough to be kept, else none."""
-    size = sum(map(len, labels)) + sum(map(len, labels.values()))
-    if size > LABELS_MAX_CHARS:
-        return {}
-    # The containers of a project have most label texts in common.
-    return {_share_text(key): _share_text(value) for key, value in labels.items()}
+def _text_bytes(container: Container) -> int:
+    """Return how much memory the labels, the name and the image of a container take."""
+    labels = container.labels
+    texts = (container.name, container.image, *labels, *labels.values())
+    return getsizeof(labels) + sum(map(getsizeof, texts))
+
+
+def _share(text: str) -> str:
+    return text if len(text) > LABEL_CACHE_MAX_CHARS else _share_short(text)
 
 
 @lru_cache(maxsize=LABEL_CACHE_SIZE)
-def _share_text(text: str) -> str:
+def _share_short(text: str) -> str:
     """Return an equal text that was kept before, or the text itself.
 
     Not `sys.intern`: Python 3.12 never frees interned strings.

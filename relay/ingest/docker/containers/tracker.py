@@ -30,7 +30,7 @@ from relay.ingest.docker.containers.inference import (
     matches_inferred_oom,
 )
 from relay.ingest.docker.containers.questions import NOTHING_MISSING, Findings, assess
-from relay.ingest.docker.containers.registry import ContainerRegistry, limit_labels
+from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
@@ -188,7 +188,7 @@ class ContainerTracker:
         labels = {k: v for k, v in attributes.items() if k not in _NON_LABEL_ATTRIBUTES}
         return Container(
             id=event.actor.id,
-            labels=limit_labels(labels),
+            labels=labels,
             exit_code_hidden=only_labels and "exitCode" in attributes,
             signal_hidden=only_labels and "signal" in attributes,
         )
@@ -304,7 +304,7 @@ def _apply_inspection(container: Container, inspected: ContainerSnapshot) -> Con
         container,
         name=inspected.name or container.name,
         image=inspected.image or container.image,
-        labels=limit_labels(inspected.labels),
+        labels=inspected.labels,
         exit_code_hidden="exitCode" in inspected.hiding_labels,
         signal_hidden="signal" in inspected.hiding_labels,
         # It cannot change, so that one inspection is enough.

@@ -13,6 +13,7 @@ from relay.core.event import Cause, Event, GapReason, Origin, format_rfc3339, ma
 from relay.core.notification import build_notification
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import Connection, RecordsDropped, StreamOpened, parse_record
+from relay.ingest.docker.containers import registry as registry_module
 from relay.ingest.docker.cursor import LOOKBACK_NS, MARGIN_NS, resolve_start_ns
 from relay.ingest.docker.gaps import REPORT_INTERVAL_NS
 from relay.ingest.docker.pipeline import EventPipeline
@@ -136,6 +137,33 @@ def test_records_that_are_no_events_are_declared_once() -> None:
     assert not again.notifications
     assert pipeline.counters.dropped == {"record_invalid": 3}
     assert pipeline.may_have_missed_deaths
+
+
+def test_what_is_given_up_of_containers_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ``gap`` says of how many containers, once a minute at most."""
+    monkeypatch.setattr(registry_module, "LABELS_MAX_BYTES", 1_000)
+    pipeline, labels = new_pipeline(), {f"label-{number}": "" for number in range(100)}
+    starts = [
+        json.dumps(
+            {
+                **{"Type": "container", "Action": "start", "timeNano": NOW_NS + number},
+                "Actor": {"ID": str(number), "Attributes": labels},
+            }
+        ).encode()
+        for number in range(3)
+    ]
+    with capture_logs():
+        first = process(pipeline, [StreamOpened(HERE), *records(starts[:2])], NOW_NS)
+        second = process(pipeline, records(starts[2:]), NOW_NS + 1)
+        third = process(pipeline, [], NOW_NS + REPORT_INTERVAL_NS)
+    gaps = [[each.events[0] for each, _ in it.notifications] for it in (first, second, third)]
+    assert [[event.actor.attributes["count"] for event in each] for each in gaps] == [
+        ["2"],
+        [],
+        ["1"],
+    ]
+    assert gaps[0][0].actor.attributes["why"] == "containers_full"
+    assert not pipeline.gap_count
 
 
 def test_dropped_records_are_declared() -> None:

@@ -1,15 +1,14 @@
 """The known containers, and which of them changed."""
 
 import pytest
+from msgspec.structs import replace
 
 from relay.core.container import Container
 from relay.ingest.docker.containers import registry as registry_module
 from relay.ingest.docker.containers.registry import (
-    LABELS_MAX_CHARS,
     NO_CHANGES,
     ContainerChanges,
     ContainerRegistry,
-    limit_labels,
 )
 
 A, B, C = Container("a"), Container("b", died_ns=7), Container("c", died_ns=3)
@@ -147,16 +146,102 @@ def test_a_container_that_comes_back_is_described_again() -> None:
     assert registry.take_changes() == ContainerChanges([A], [], [])
 
 
-def test_short_labels_are_kept() -> None:
-    """A container's labels are kept if they are short enough; otherwise none of them are."""
-    short = {"k": "v" * (LABELS_MAX_CHARS - 1)}
-    assert limit_labels(short) == short
-    assert limit_labels(short | {"x": ""}) == {}
+def texts(count: int) -> dict[str, str]:
+    """Labels of 10 characters each; in memory each takes 100 bytes and more."""
+    return {f"k{number:04}": f"v{number:04}" for number in range(count)}
+
+
+def test_labels_that_fit_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's labels are kept as a whole or not at all, by the memory that they take."""
+    monkeypatch.setattr(registry_module, "LABELS_MAX_BYTES", 20_000)
+    registry = ContainerRegistry()
+    registry.put(small := Container("a", labels=texts(100)))
+    registry.put(Container("b", labels=texts(200)))  # 2,000 characters
+    registry.put(long := Container("c", labels={"k": "v" * 19_000}))
+    assert [registry.get(id_) for id_ in "abc"] == [small, Container("b"), long]
+    assert (registry.take_given_up(), registry.take_given_up()) == (1, 0)
+
+
+@pytest.mark.parametrize("from_store", [False, True])
+def test_all_containers_together_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, from_store: bool
+) -> None:
+    """Those that are known first keep their labels, and those that find no room are counted."""
+    monkeypatch.setattr(registry_module, "TEXTS_MAX_BYTES", 100_000)
+    containers = [Container(f"c{number}", labels=texts(100)) for number in range(50)]
+    registry = ContainerRegistry(containers if from_store else ())
+    for container in containers:
+        registry.put(container)
+    kept = [known for known in registry.list_all() if known.labels]
+    assert kept == containers[: len(kept)]
+    assert 5 < len(kept) < 10
+    assert registry.take_given_up() == 50 - len(kept)
+    stored = registry.take_changes().described
+    assert sum(not each.labels for each in stored) == 50 - len(kept)
+
+
+def test_removed_containers_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However containers go, others find the room that they took."""
+    monkeypatch.setattr(registry_module, "TEXTS_MAX_BYTES", 20_000)
+    monkeypatch.setattr(registry_module, "CONTAINERS_MAX", 2)
+    registry = ContainerRegistry()
+    for number in range(9):
+        labels = texts(100)
+        registry.put(Container("x", labels=labels))
+        registry.put(Container("x", labels={}))
+        registry.put(Container("x", name="y", labels=labels))
+        assert registry.get("x") == Container("x", name="y", labels=labels)
+        match number % 3:
+            case 0:
+                registry.remove("x")
+            case 1:
+                registry.reset(0)
+            case _:
+                registry.put(Container("y"))
+                registry.put(Container("z"))  # "x" is forgotten, because there are too many
+                registry.remove("y")
+                registry.remove("z")
+
+
+def test_an_inspection_of_a_container_without_room_is_no_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is given up once, and not stored again at each inspection."""
+    monkeypatch.setattr(registry_module, "LABELS_MAX_BYTES", 1_000)
+    registry = ContainerRegistry()
+    registry.put(Container("a", labels=texts(100)))
+    assert (registry.take_given_up(), len(registry.take_changes().described)) == (1, 1)
+    registry.put(Container("a", labels=texts(100)))
+    assert (registry.take_given_up(), registry.take_changes()) == (0, NO_CHANGES)
+    registry.put(died := Container("a", labels=texts(100), died_ns=5))
+    assert registry.get("a") == replace(died, labels={})
+    assert registry.take_given_up() == 0
+
+
+def test_forgotten_containers_are_counted(small_registry: ContainerRegistry) -> None:
+    """What was known of them is given up."""
+    for container in (A, B, C):
+        small_registry.put(container)
+    assert small_registry.take_given_up() == 1
+
+
+def test_long_ids_and_names(small_registry: ContainerRegistry) -> None:
+    """No engine has such ids; a name or an image is cut."""
+    small_registry.put(Container("x" * 257))
+    small_registry.remove("x" * 257)
+    assert small_registry.take_changes() == NO_CHANGES
+    assert not small_registry.is_destroyed("x" * 257)
+    small_registry.put(Container("a", name="n" * 600, image="i" * 600))
+    assert small_registry.get("a") == Container("a", name="n" * 512, image="i" * 512)
 
 
 def test_equal_label_texts_are_shared() -> None:
-    """Equal label texts of different containers are one object."""
-    one, other = ({"".join(["a", "pp"]): "".join(["sh", "op"])} for _ in range(2))
-    (key, value), (same_key, same_value) = *limit_labels(one).items(), *limit_labels(other).items()
-    assert key is same_key
-    assert value is same_value
+    """Equal label texts of different containers are one object, also after an inspection."""
+    registry = ContainerRegistry()
+    for id_, started_ns in (("a", 1), ("b", 1), ("b", 2)):
+        labels = {"".join(["a", "pp"]): "".join(["sh", "op"])}
+        registry.put(Container(id_, labels=labels, started_ns=started_ns))
+    one, other = registry.list_all()
+    assert [id(text) for text in (*one.labels, *one.labels.values())] == [
+        id(text) for text in (*other.labels, *other.labels.values())
+    ]

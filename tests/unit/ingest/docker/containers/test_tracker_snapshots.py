@@ -5,7 +5,7 @@ import pytest
 from relay.core.event import Cause, Origin
 from relay.ingest.docker.containers import registry as registry_module
 from relay.ingest.docker.containers.inference import BlindWindow, Snapshot
-from relay.ingest.docker.containers.registry import LABELS_MAX_CHARS, ContainerRegistry
+from relay.ingest.docker.containers.registry import LABELS_MAX_BYTES, ContainerRegistry
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from tests.unit.ingest.docker.samples import (
@@ -300,7 +300,7 @@ def test_deaths_of_forgotten_containers_are_never_reported_again(
 
 def test_long_labels_are_reported_but_not_kept() -> None:
     """The engine sends them again for a container that exists."""
-    labels = {"k": "v" * LABELS_MAX_CHARS}
+    labels = {"k": "v" * LABELS_MAX_BYTES}
     tracker = new_tracker()
     (death,) = tracker.on_snapshot(
         make_snapshot(make_container_snapshot(started=0, finished=5, exit_code=3, labels=labels)),
