@@ -17,6 +17,10 @@ MAX_BITS = 4_096
 """The largest whole number that an operation may create, in bits."""
 _CHARS_PER_STEP = 64
 """An operation on this many characters is one step."""
+_SCANNED_PER_STEP = 16
+"""A text with something to escape is read character by character, so many for one step."""
+_ADDED_PER_STEP = 4
+"""An escape takes about as long as a step; it makes the text one to nine characters longer."""
 _CHARS_PER_ITEM = 4
 """An item of a list counts as this many characters."""
 _MAX_MESSAGE = 200
@@ -111,3 +115,9 @@ def count_steps(steps: int) -> None:
     """Count steps of the current render, if there is one."""
     if (budget := current_budget.get()) is not None:
         budget.count_steps(steps)
+
+
+def count_escapes(length: int, escaped_length: int) -> None:
+    """Count that a text of this length was escaped, and how long that made it."""
+    added = max(0, escaped_length - length)
+    count_steps(length // _SCANNED_PER_STEP + added // _ADDED_PER_STEP)

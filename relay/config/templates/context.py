@@ -3,7 +3,7 @@
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from itertools import islice
 
-from relay.config.templates.budget import MAX_CHARS, count_work
+from relay.config.templates.budget import MAX_CHARS, count_escapes, count_work
 from relay.core.event import Actor, Cause, Event, format_rfc3339
 from relay.core.notification import (
     Included,
@@ -98,7 +98,10 @@ class Labels(dict[str, str]):
     def _to_value(self, text: str) -> str:
         text = text[:MAX_VALUE_CHARS]
         count_work(text)
-        return self._escape(text)
+        escaped = self._escape(text)
+        if escaped != text:
+            count_escapes(len(text), len(escaped))
+        return escaped
 
 
 def _event_values(event: Event, escape: Escape) -> TemplateValues:

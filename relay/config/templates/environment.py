@@ -230,6 +230,18 @@ class _Environment(ImmutableSandboxedEnvironment):
         return attr in methods and super().is_safe_attribute(obj, attr, value)
 
 
+class _NameFinder(meta.TrackingCodeGenerator):
+    """Finds the names that a template takes from its context, and evaluates nothing.
+
+    Jinja's own `meta.find_undeclared_variables` evaluates all constants, in branches that are never
+    rendered too.
+    """
+
+    def __init__(self, environment: jinja2.Environment) -> None:
+        super().__init__(environment)
+        self.optimizer = None
+
+
 _environment = _Environment()
 
 
@@ -239,8 +251,10 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
     Raises `TemplateError` if it is invalid, or uses a name that does not exist.
     """
     try:
-        unknown = meta.find_undeclared_variables(_environment.parse(source))
-        template = _environment.from_string(source)
+        tree = _environment.parse(source)
+        finder = _NameFinder(_environment)
+        finder.visit(tree)
+        template = _environment.from_string(tree)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
             TemplateErrorKind.SYNTAX, f"line {error.lineno}: {error.message}"
@@ -250,7 +264,7 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
     except Exception as error:  # Python's compiler refuses it: nested too deep
         message = f"it cannot be compiled ({type(error).__name__})"
         raise TemplateError(TemplateErrorKind.SYNTAX, message) from None
-    for name in sorted(unknown - {*NAMES, *GLOBALS}):
+    for name in sorted(finder.undeclared_identifiers - {*NAMES, *GLOBALS}):
         message = f"there is no {name!r}{did_you_mean(name, NAMES)}"
         raise TemplateError(TemplateErrorKind.NAME, message)
 

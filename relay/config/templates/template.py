@@ -7,7 +7,8 @@ are counted (see `budget`), without a clock. A template cannot build other data 
 lists and mappings come from the context, or are lists of constants.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from relay.config.templates.budget import Budget, TemplateError, TemplateErrorKind, current_budget
 
@@ -18,6 +19,17 @@ MAX_SOURCE_CHARS = 16_384
 def is_template(text: str) -> bool:
     """Whether a text contains Jinja syntax."""
     return any(mark in text for mark in ("{{", "{%", "{#"))
+
+
+@contextmanager
+def _spend(budget: Budget, source: str) -> Iterator[None]:
+    """Count what is done with a template against this budget."""
+    budget.source = source
+    token = current_budget.set(budget)
+    try:
+        yield
+    finally:
+        current_budget.reset(token)
 
 
 class Template:
@@ -33,19 +45,15 @@ class Template:
         from relay.config.templates.environment import compile_template  # noqa: PLC0415
 
         self._source = source
-        self._render = compile_template(source)
+        with _spend(Budget(), source):
+            self._render = compile_template(source)
 
     def render(self, context: Mapping[str, object], budget: Budget | None = None) -> str:
         """Render the template for a context, with a new budget unless one is given.
 
         Raises `TemplateError`.
         """
-        budget = Budget() if budget is None else budget
-        budget.source = self._source
-        token = current_budget.set(budget)
-        try:
+        with _spend(Budget() if budget is None else budget, self._source):
             text = self._render(context)
-        finally:
-            current_budget.reset(token)
         # join surrogate pairs such as "\ud83d\ude00", and replace unpaired surrogates
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

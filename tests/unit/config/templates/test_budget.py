@@ -4,9 +4,11 @@ import multiprocessing
 import resource
 import time
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 import msgspec
 import pytest
+from jinja2.optimizer import Optimizer
 
 from relay.config.templates.budget import (
     MAX_CHARS,
@@ -182,6 +184,68 @@ def test_unused_values_cost_nothing(source: str) -> None:
     assert kind is None
     assert taken_s < 5
     assert taken_mb < 60
+
+
+def _nest_replace(depth: int) -> str:
+    """Return an expression that would make a text eight times as long, again and again."""
+    expression = "'x'"
+    for _ in range(depth):
+        expression = f"({expression} | replace('x', 'xxxxxxxx'))"
+    return expression
+
+
+def test_a_branch_that_is_never_rendered_costs_nothing() -> None:
+    """Its constants are evaluated neither when the template is compiled nor when it is rendered."""
+    taken_s, taken_mb, kind = measure(f"{{% if false %}}{{{{ {_nest_replace(9)} }}}}{{% endif %}}")
+    assert kind is None
+    assert taken_s < 5
+    assert taken_mb < 60
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% if false %}{{ 'x' | upper }}{% endif %}",
+        "{{ " + "event" + ".x" * 150 + " }}",
+        "{% set a = 1 + 2 %}{{ a is odd }}",
+    ],
+)
+def test_compiling_evaluates_nothing(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jinja's optimizer would evaluate constants, and visit a chain once for each of its links."""
+
+    def fail(*_: object) -> NoReturn:
+        raise AssertionError("the optimizer was used")
+
+    monkeypatch.setattr(Optimizer, "generic_visit", fail)
+    Template(source)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\n", "\u202e", "\U000e0001"])
+@pytest.mark.parametrize("length", [15, 640, 65_536])
+def test_characters_that_do_not_print_count_for_more(character: str, length: int) -> None:
+    """Escaping one takes about as long as a step, so a render escapes no more than some 100,000."""
+    escaped = 0
+
+    def escape(text: str) -> str:
+        nonlocal escaped
+        escaped += 0 if text.isprintable() else len(text)
+        return escape_unprintable(text)
+
+    labels = {f"k{number}": character * length for number in range(30)}
+    huge = build_notification("r", with_fields(CRASH, actor=Actor("a", "b", "c", labels)))
+    context = template_context(huge, escape)
+    with pytest.raises(TemplateError, match="takes too many steps"):
+        Template(LOOP.format("{% if event.labels.values() %}{% endif %}")).render(context)
+    assert escaped < 5 * MAX_STEPS + length
+
+
+def test_a_long_text_on_many_lines_can_be_used() -> None:
+    """A label may hold a configuration of many lines."""
+    labels = {"x": "some=thing\n" * 1_500}
+    few = build_notification("r", with_fields(CRASH, actor=Actor("a", "b", "c", labels)))
+    context = template_context(few, escape_unprintable)
+    source = "{{ event.labels.x | length }} {{ event.labels.x[:4] }}{{ event.labels.x }}"
+    assert Template(source).render(context).startswith("18000 somesome=thing")
 
 
 def test_each_render_has_its_own_budget() -> None:
