@@ -183,7 +183,8 @@ class IncludeConfig(Section):
     """What is sent about the container in addition to the event."""
 
     logs: Annotated[WholeNumber, Field(ge=0, le=200)] = 0
-    """How many of its last log lines; at most the last 4 KiB of them."""
+    """How many of its last log lines; at most the last 4 KiB of them. With ``die``, ``oom`` and
+    ``stop`` the last before that, even if the container has started again."""
     health: bool = False
     """The output of its last health check; at most the last 4 KiB of it."""
     inspect: Annotated[tuple[InspectField, ...], BeforeValidator(as_list)] = ()

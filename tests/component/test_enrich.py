@@ -48,7 +48,7 @@ async def test_everything_is_included(engine: ScriptedEngine) -> None:
     assert await enrich(engine) == Included(logs=("one", "two"), inspect={"RestartCount": 3})
     assert [request for request in engine.requests if "containers" in request] == [
         "/v1.45/containers/c%2F1/json",
-        "/v1.45/containers/c%2F1/logs?stdout=1&stderr=1&tail=5",
+        "/v1.45/containers/c%2F1/logs?stdout=1&stderr=1&timestamps=1&tail=5",
     ]
 
 

@@ -136,6 +136,14 @@ class SandboxedEngine(EngineApi, ABC):
             check=True,
         ).stdout.decode(errors="replace")
 
+    def wait_for_log_line(self, name: str, line: str) -> None:
+        """Wait until the container's log contains this line; raises `EngineError`."""
+        deadline = time.monotonic() + COMMAND_TIMEOUT_S
+        while line not in self.logs(name).splitlines():
+            if time.monotonic() > deadline:
+                raise EngineError(f"{name} does not write {line!r}; its log:\n{self.logs(name)}")
+            time.sleep(0.05)
+
     def wait(self, name: str) -> int:
         """Wait until the container ends; return its exit code."""
         return int(self.docker("wait", name))

@@ -7,7 +7,7 @@ as it is. An enricher runs for as long as its session; jobs that remain then are
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -15,12 +15,18 @@ import msgspec
 
 from relay.core.clock import loop_time_s
 from relay.core.counters import EngineCounters
-from relay.core.event import Event
+from relay.core.event import Event, Origin
 from relay.core.notification import Include, Included, Notification
 from relay.core.tasks import spawn
 from relay.ingest.docker.buffer import event_bytes
-from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineRefused, describe_error
+from relay.ingest.docker.engine.client import (
+    ENGINE_ERRORS,
+    AnswerTooLong,
+    EngineRefused,
+    describe_error,
+)
 from relay.ingest.docker.engine.container_details import (
+    LogEnd,
     get_path,
     inspect_field,
     last_health_output,
@@ -46,6 +52,18 @@ QUEUE_BYTES = 16 * 2**20
 LONG_LOG_BYTES = 64 * 1024
 """A longer log is parsed in a thread."""
 
+END_ACTIONS = frozenset({"die", "oom", "stop"})
+"""The lines that are included with these end with the container's life, or with the process that
+was killed for memory."""
+
+PERIODS_S = (300.0, 10.0, 1.0, 0.1)
+"""How long before the end of its life a container's lines are looked for. If that is too much to
+read, because it writes so much, the next shorter period is tried."""
+
+READING_NS = 50_000_000
+"""How long an engine may take to read the last output of a process that ended. It starts the
+container again 100 ms after its death, or later (moby, ``restartmanager/restartmanager.go``)."""
+
 CONTAINER_GONE = "the container is gone"
 
 
@@ -57,7 +75,11 @@ class Engine(Protocol):
         ...
 
     async def logs(self, container: str, lines: int) -> bytes:
-        """Return the body of ``GET /containers/{id}/logs``."""
+        """Return the last lines of ``GET /containers/{id}/logs``, each with its time."""
+        ...
+
+    async def logs_between(self, container: str, since_ns: int, until_ns: int) -> bytes:
+        """Return the lines of a period; raises `AnswerTooLong` if there are too many."""
         ...
 
 
@@ -137,12 +159,12 @@ class Enricher:
         engine = self._client()
         if engine is None:
             return Included(missing="the engine is not connected")
-        return await self._query(engine, event.actor.id, include, deadline_s)
+        return await self._query(engine, event, include, deadline_s)
 
     async def _query(
-        self, engine: Engine, container: str, include: Include, deadline_s: float
+        self, engine: Engine, event: Event, include: Include, deadline_s: float
     ) -> Included:
-        found = Included()
+        container, found = event.actor.id, Included()
         try:
             async with asyncio.timeout_at(deadline_s):
                 body = await engine.inspect(container)
@@ -154,9 +176,8 @@ class Enricher:
                 found = _from_inspection(inspected, include)
                 if include.logs:
                     framed = get_path(inspected, "Config.Tty") is not True
-                    log = await engine.logs(container, include.logs)
-                    lines = await _parse_log(log, framed=framed, max_lines=include.logs)
-                    found = msgspec.structs.replace(found, logs=lines)
+                    async for lines in _last_lines(engine, event, include.logs, framed=framed):
+                        found = msgspec.structs.replace(found, logs=lines)
         except ENGINE_ERRORS as error:
             return msgspec.structs.replace(found, missing=self._describe_failure(error))
         return found
@@ -176,12 +197,62 @@ class Enricher:
                 return f"the engine could not be asked: {describe_error(error)}"
 
 
-async def _parse_log(body: bytes, *, framed: bool, max_lines: int) -> tuple[str, ...]:
+async def _last_lines(
+    engine: Engine, event: Event, max_lines: int, *, framed: bool
+) -> AsyncIterator[tuple[str, ...]]:
+    """Yield a container's last log lines; then better ones, if there are any.
+
+    If the container ended, they are the last before that. By the time they are asked for, it may
+    have started again, and the first lines of its next life be the last of its log. If these leave
+    too few of the lines before, those of a short period before the end are asked for.
+    """
+    until_ns = _end_of_life_ns(event)
+    parse = partial(_parse_log, framed=framed, max_lines=max_lines, until_ns=until_ns)
+    end = await parse(await engine.logs(event.actor.id, max_lines))
+    yield end.lines
+    if until_ns is None or not end.is_cut:
+        return
+    for period_s in PERIODS_S:
+        try:
+            since_ns = until_ns - int(period_s * 1e9)
+            body = await engine.logs_between(event.actor.id, since_ns, until_ns)
+        except AnswerTooLong:
+            continue
+        yield (await parse(body, keep_same_second=True)).lines
+        return
+
+
+def _end_of_life_ns(event: Event) -> int | None:
+    """Return until when the container wrote its lines; None if the event is not about its end.
+
+    Engines send the event of a death when they have read the output (moby, ``daemon/monitor.go``).
+    The time of an inferred death is that of the process's end, before that.
+    """
+    if event.action not in END_ACTIONS:
+        return None
+    return event.time_ns + (READING_NS if event.origin is Origin.INFERRED else 0)
+
+
+async def _parse_log(
+    body: bytes,
+    *,
+    framed: bool,
+    max_lines: int,
+    until_ns: int | None,
+    keep_same_second: bool = False,
+) -> LogEnd:
     """Return what `parse_log` does, but parse a long log in a thread.
 
     If each frame has one byte, which the container decides, that takes a second.
     """
-    parse = partial(parse_log, body, framed=framed, max_lines=max_lines)
+    parse = partial(
+        parse_log,
+        body,
+        framed=framed,
+        max_lines=max_lines,
+        until_ns=until_ns,
+        keep_same_second=keep_same_second,
+    )
     return parse() if len(body) <= LONG_LOG_BYTES else await asyncio.to_thread(parse)
 
 

@@ -43,6 +43,9 @@ LOG_MAX_BYTES = 4 * 1024 * 1024
 """The most that is read of a log: 200 lines of the 16 KiB at which Docker splits them (moby's
 ``daemon/logger/copier.go``) are 3.2 MB."""
 
+LOG_PERIOD_MAX_BYTES = 1024 * 1024
+"""The most that is read of the log of a period."""
+
 EQUAL_CLOCKS_NS = 2_000_000_000
 """Clocks that differ by at most this count as equal: HTTP dates have whole seconds."""
 
@@ -61,6 +64,10 @@ UNKNOWN_HOST = "no ~/.ssh/known_hosts: add the host's key with ssh-keyscan, and 
 
 class EngineUnavailable(Exception):
     """The engine cannot be reached, or does not answer as an engine. The message is one line."""
+
+
+class AnswerTooLong(EngineUnavailable):
+    """The engine's answer is longer than what is read of it."""
 
 
 class EngineRefused(EngineUnavailable):
@@ -188,14 +195,26 @@ class EngineClient:
             yield response.content.iter_any()
 
     async def logs(self, container: str, lines: int) -> bytes:
-        """Return the container's last lines as the API frames them: see `container_details`.
+        """Return the container's last lines with their times: see `container_details`.
 
         Raises `EngineRefused` with 404 if the container does not exist, and with 501 if its log
         driver keeps no logs.
         """
-        params = {"stdout": "1", "stderr": "1", "tail": str(lines)}
+        return await self._logs(container, LOG_MAX_BYTES, {"tail": str(lines)})
+
+    async def logs_between(self, container: str, since_ns: int, until_ns: int) -> bytes:
+        """Return the container's lines of a period with their times.
+
+        Not the last of them: Docker counts the last lines first, and takes the period of those.
+        Raises as `logs` does, and `AnswerTooLong` if there is more than `LOG_PERIOD_MAX_BYTES`.
+        """
+        period = {"since": format_engine_time(since_ns), "until": format_engine_time(until_ns)}
+        return await self._logs(container, LOG_PERIOD_MAX_BYTES, period)
+
+    async def _logs(self, container: str, max_bytes: int, selected: Mapping[str, str]) -> bytes:
+        params = {"stdout": "1", "stderr": "1", "timestamps": "1", **selected}
         async with self._open(f"containers/{quote(container, safe='')}/logs", params) as response:
-            return await _read_limited(response.content, LOG_MAX_BYTES)
+            return await _read_limited(response.content, max_bytes)
 
     async def _info(self) -> Mapping[str, object]:
         """Return the engine's info; empty if a socket proxy withholds it, or it takes too long."""
@@ -343,7 +362,7 @@ async def _read_limited(content: aiohttp.StreamReader, limit: int) -> bytes:
     async for chunk in content.iter_any():
         body += chunk
         if len(body) > limit:
-            raise EngineUnavailable(f"an answer of more than {limit} bytes")
+            raise AnswerTooLong(f"an answer of more than {limit} bytes")
     return bytes(body)
 
 

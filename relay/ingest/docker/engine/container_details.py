@@ -8,10 +8,12 @@ import re
 import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import accumulate, takewhile
 
 import msgspec
 
+from relay.core.event import format_rfc3339
 from relay.core.text import ELLIPSIS
 
 TEXT_MAX_BYTES = 4096
@@ -26,6 +28,15 @@ VALUE_MAX_BYTES = 1024
 _FRAME_HEADER = struct.Struct(">BxxxI")
 """The header of a log frame: its stream and its size. See "Stream format" under "Attach to a
 container" in the Docker Engine API."""
+
+_STAMP = re.compile(
+    rb"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?"
+    rb"(Z|[+-][0-9]{2}:[0-9]{2}) "
+)
+"""The time before each line of a log, in RFC 3339: Docker's has nine digits and is in UTC, Podman's
+has whole seconds in its host's time zone (measured with 4.3)."""
+
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
 _TAB_WIDTH = 4
 
@@ -47,16 +58,62 @@ def parse_object(body: bytes) -> dict[str, object] | None:
         return None
 
 
-def parse_log(body: bytes, *, framed: bool, max_lines: int) -> tuple[str, ...]:
-    """Return the last lines of a log as a terminal would show them.
+class LogEnd(msgspec.Struct, frozen=True):
+    """The last lines of a log, or the last before some time."""
+
+    lines: tuple[str, ...]
+    """As a terminal would show them. If text was cut, the first starts with `ELLIPSIS`."""
+    is_cut: bool = False
+    """Whether lines were left out because they are, or may be, later."""
+
+
+def parse_log(
+    body: bytes,
+    *,
+    framed: bool,
+    max_lines: int,
+    until_ns: int | None = None,
+    keep_same_second: bool = False,
+) -> LogEnd:
+    """Return the last lines of a log with times, or those until ``until_ns``.
 
     At most ``max_lines`` lines and `TEXT_MAX_BYTES`. The log of a container without a terminal is
     ``framed``: its standard output and error come in frames, which cut lines and characters in two,
-    and the frames of the two streams alternate. If text is cut, the first line starts with
-    `ELLIPSIS`.
+    and the frames of the two streams alternate. Podman's times are whole seconds;
+    ``keep_same_second`` says what becomes of its lines of the very second of ``until_ns``.
     """
-    frames = _split_frames(body) if framed else iter([(1, body)])
-    return _keep_end(_join_lines(frames, max_lines))
+    frames = _split_frames(body) if framed else ((1, line[0]) for line in _LINE.finditer(body))
+    until = None if until_ns is None else format_rfc3339(until_ns).encode()
+    is_cut = False
+
+    def select() -> Iterator[tuple[int, bytes]]:
+        nonlocal is_cut
+        for stream, content in frames:
+            stamp = _STAMP.match(content)
+            if stamp is None:
+                yield stream, content
+            elif until is None or _is_before(stamp, until, keep_same_second=keep_same_second):
+                yield stream, content[stamp.end() :]
+            else:
+                is_cut = True
+
+    lines = _keep_end(_join_lines(select(), max_lines))
+    return LogEnd(lines, is_cut)
+
+
+def _is_before(stamp: re.Match[bytes], until: bytes, *, keep_same_second: bool) -> bool:
+    """Whether the time of a line is at most ``until``, an RFC 3339 time with nine digits."""
+    time, fraction, zone = stamp.groups()
+    if zone != b"Z":
+        try:
+            local = datetime.fromisoformat((time + zone).decode())
+            time = f"{local.astimezone(UTC):%Y-%m-%dT%H:%M:%S}".encode()
+        except (ValueError, OverflowError):
+            return True  # no time that there is
+    if fraction:
+        return time + fraction.ljust(10, b"0") + b"Z" <= until
+    same = until[: len(time)]
+    return time <= same if keep_same_second else time < same
 
 
 def last_health_output(inspected: Mapping[str, object]) -> str | None:

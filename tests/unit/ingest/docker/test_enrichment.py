@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from relay.core.counters import EngineCounters
-from relay.core.event import Actor, Event, make_self_event
+from relay.core.event import Actor, Event, Origin, format_rfc3339, make_self_event
 from relay.core.notification import Include, Included, Notification, build_notification
-from relay.ingest.docker.engine.client import EngineRefused, EngineUnavailable
+from relay.ingest.docker.engine.client import AnswerTooLong, EngineRefused, EngineUnavailable
 from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_BYTES, QUEUE_SIZE, Engine, Enricher
 from relay.store.records import CommitResult, EnrichResult, IngestCommit
 
@@ -42,6 +42,8 @@ class FakeEngine:
         self.requests: list[str] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.periods: list[bytes | Exception] = []
+        """The answers to `logs_between`."""
 
     async def inspect(self, container: str) -> bytes | None:
         self.requests.append(f"inspect {container}")
@@ -49,6 +51,13 @@ class FakeEngine:
         if isinstance(self._inspect, Exception):
             raise self._inspect
         return None if self._inspect is None else json.dumps(self._inspect).encode()
+
+    async def logs_between(self, container: str, since_ns: int, until_ns: int) -> bytes:
+        self.requests.append(f"logs {container} {until_ns - since_ns}")
+        answer = self.periods.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def logs(self, container: str, lines: int) -> bytes:
         self.requests.append(f"logs {container} {lines}")
@@ -131,6 +140,62 @@ async def test_a_notification_is_completed() -> None:
         inspect={"RestartCount": 3, "State.Nothing": None},
     )
     assert engine.requests == ["inspect c1", "logs c1 2"], "once for both deliveries"
+
+
+def stamped(time_ns: int, text: str) -> bytes:
+    """A line of a log, as the engine frames it."""
+    content = f"{format_rfc3339(time_ns)} {text}\n".encode()
+    return b"\x01\0\0\0" + len(content).to_bytes(4, "big") + content
+
+
+LAST_WORDS = [stamped(NOW_NS - 2, "a"), stamped(NOW_NS - 1, "b"), stamped(NOW_NS, "c")]
+NEXT_LIFE = [stamped(NOW_NS + n, f"boot {n}") for n in (100_000_000, 100_000_001)]
+TWO_LINES = Include(logs=2)
+
+
+async def test_lines_of_the_next_life_are_left_out() -> None:
+    """Those before the death are enough: nothing else is requested."""
+    engine = FakeEngine(logs=b"".join(LAST_WORDS))
+    death = msgspec.structs.replace(crash(), time_ns=NOW_NS)
+    assert await enrich(engine, TWO_LINES, death) == Included(logs=("b", "c"))
+    assert engine.requests == ["inspect c1", "logs c1 2"]
+
+
+async def test_lines_that_the_next_life_crowds_out() -> None:
+    """They are looked for in the five minutes before the death, or in less if that is too much."""
+    engine = FakeEngine(logs=b"".join(NEXT_LIFE))
+    death = msgspec.structs.replace(crash(), time_ns=NOW_NS)
+    engine.periods = [AnswerTooLong("too long"), b"".join(LAST_WORDS)]
+    assert await enrich(engine, TWO_LINES, death) == Included(logs=("b", "c"))
+    periods = [f"logs c1 {seconds * 10**9}" for seconds in (300, 10)]
+    assert engine.requests == ["inspect c1", "logs c1 2", *periods]
+
+
+async def test_the_lines_that_there_are_stay() -> None:
+    """If the period before the death cannot be read, the lines known so far are included."""
+    engine = FakeEngine(logs=b"".join([LAST_WORDS[2], *NEXT_LIFE]))
+    death = msgspec.structs.replace(crash(), time_ns=NOW_NS)
+    engine.periods = [AnswerTooLong("too long")] * 4
+    assert await enrich(engine, TWO_LINES, death) == Included(logs=("c",))
+    engine.periods = [EngineUnavailable("is gone")]
+    included = await enrich(engine, TWO_LINES, death)
+    assert included == Included(logs=("c",), missing="the engine could not be asked: is gone")
+
+
+async def test_an_inferred_death_is_a_little_before_the_last_output() -> None:
+    """Its time is that of the process's end, and the engine reads the rest of its output then."""
+    engine = FakeEngine(logs=LAST_WORDS[2] + stamped(NOW_NS + 1_000_000, "read late"))
+    death = msgspec.structs.replace(crash(), time_ns=NOW_NS, origin=Origin.INFERRED)
+    assert await enrich(engine, TWO_LINES, death) == Included(logs=("c", "read late"))
+
+
+async def test_other_events_include_the_newest_lines() -> None:
+    """An unhealthy container still runs."""
+    engine = FakeEngine(logs=b"".join(NEXT_LIFE))
+    event = msgspec.structs.replace(crash(), time_ns=NOW_NS, action="health_status")
+    assert await enrich(engine, TWO_LINES, event) == Included(
+        logs=("boot 100000000", "boot 100000001")
+    )
 
 
 async def test_only_what_is_included_is_requested() -> None:

@@ -14,6 +14,7 @@ from relay.core.text import ELLIPSIS
 from relay.ingest.docker.engine.container_details import (
     TEXT_MAX_BYTES,
     VALUE_MAX_BYTES,
+    LogEnd,
     get_path,
     inspect_field,
     last_health_output,
@@ -28,9 +29,14 @@ def frame(stream: int, content: bytes) -> bytes:
     return struct.pack(">BxxxI", stream, len(content)) + content
 
 
+def last_lines(body: bytes, *, framed: bool, max_lines: int) -> tuple[str, ...]:
+    """Return the last lines of a log that is not cut at some time."""
+    return parse_log(body, framed=framed, max_lines=max_lines).lines
+
+
 def parse_lines(*lines: bytes, most: int = 200) -> tuple[str, ...]:
     """Return the lines that are kept of the log of a container with a terminal."""
-    return parse_log(b"".join(line + b"\r\n" for line in lines), framed=False, max_lines=most)
+    return last_lines(b"".join(line + b"\r\n" for line in lines), framed=False, max_lines=most)
 
 
 def with_health_output(output: object) -> Any:
@@ -41,30 +47,30 @@ def with_health_output(output: object) -> Any:
 def test_frames_as_an_engine_sent_them() -> None:
     """Engine 20.10's answer for a container that printed in red, and then an error."""
     body = b"\x01\0\0\0\0\0\0\r\x1b[31mred\x1b[0m\n\x02\0\0\0\0\0\0\x04err\n"
-    assert parse_log(body, framed=True, max_lines=5) == ("red", "err")
+    assert last_lines(body, framed=True, max_lines=5) == ("red", "err")
 
 
 def test_a_terminals_log_has_no_frames() -> None:
     """The log of a terminal is one stream without frames, and its lines end with CRLF."""
-    assert parse_log(b"a\r\nb\r\n", framed=False, max_lines=5) == ("a", "b")
+    assert last_lines(b"a\r\nb\r\n", framed=False, max_lines=5) == ("a", "b")
 
 
 def test_the_last_lines_are_kept() -> None:
     """Lines that the engine sends beyond the requested number are dropped."""
     body = frame(OUT, b"".join(b"%d\n" % n for n in range(30)))
-    assert parse_log(body, framed=True, max_lines=3) == ("27", "28", "29")
+    assert last_lines(body, framed=True, max_lines=3) == ("27", "28", "29")
 
 
 def test_frames_cut_lines_and_characters() -> None:
     """The output of each stream is joined again, whatever the other one sends in between."""
     body = frame(OUT, "gr\xfc".encode()[:3]) + frame(ERR, b"error\nhal") + frame(OUT, b"\xbcn\n")
-    assert parse_log(body, framed=True, max_lines=5) == ("error", "grün", "hal")
+    assert last_lines(body, framed=True, max_lines=5) == ("error", "grün", "hal")
 
 
 @pytest.mark.parametrize("end", range(9, 13))
 def test_an_incomplete_last_frame(end: int) -> None:
     """The part of an incomplete frame that arrived is kept."""
-    assert parse_log(frame(OUT, b"12345\n")[:end], framed=True, max_lines=5) == (
+    assert last_lines(frame(OUT, b"12345\n")[:end], framed=True, max_lines=5) == (
         "12345"[: end - 8],
     )
 
@@ -72,7 +78,7 @@ def test_an_incomplete_last_frame(end: int) -> None:
 @pytest.mark.parametrize("body", [b"", b"\x01", frame(OUT, b"")])
 def test_an_empty_log_has_no_lines(body: bytes) -> None:
     """A container that printed nothing has no log lines."""
-    assert parse_log(body, framed=True, max_lines=5) == ()
+    assert last_lines(body, framed=True, max_lines=5) == ()
 
 
 def test_blank_lines_are_kept() -> None:
@@ -128,9 +134,20 @@ def test_no_character_is_cut_in_two() -> None:
     assert set(line) == {ELLIPSIS, "日"}
 
 
-_PIECES = st.sampled_from(
-    [b"\x1b[", b"\x1b]", b"\xc2\x9b", b"\x1bP", b"\x07", b"31m", b"\n", b"\r", b"\t", b"\xe6\x97"]
-)
+_STAMPS = [b"2026-11-30T16:46:08Z ", b"2026-99-30T16:46:08+99:00 "]
+_CONTROLS = [
+    b"\x1b[",
+    b"\x1b]",
+    b"\xc2\x9b",
+    b"\x1bP",
+    b"\x07",
+    b"31m",
+    b"\n",
+    b"\r",
+    b"\t",
+    b"\xe6\x97",
+]
+_PIECES = st.sampled_from([*_CONTROLS, *_STAMPS])
 _junk = st.lists(_PIECES | st.binary(), max_size=50).map(b"".join)
 _bodies = _junk | st.lists(st.builds(frame, st.integers(0, 255), _junk)).map(b"".join)
 
@@ -140,7 +157,7 @@ _bodies = _junk | st.lists(st.builds(frame, st.integers(0, 255), _junk)).map(b""
 @example(b"\xff" * 5000, False, 1)
 def test_any_log(body: bytes, framed: bool, most: int) -> None:
     """Any bytes give no more lines or text than allowed, and no control character."""
-    lines = parse_log(body, framed=framed, max_lines=most)
+    lines = parse_log(body, framed=framed, max_lines=most, until_ns=1).lines
     assert len(lines) <= most
     assert len("\n".join(lines).encode()) <= TEXT_MAX_BYTES
     assert not any(unicodedata.category(character) == "Cc" for character in "".join(lines))
@@ -157,8 +174,50 @@ def test_the_frame_boundaries_make_no_difference(
         line = f"{stream}{text}\n".encode()
         at = data.draw(st.integers(0, len(line)))
         cut += [frame(stream, line[:at]), frame(stream, line[at:])]
-    once = parse_log(b"".join(whole), framed=True, max_lines=200)
-    assert parse_log(b"".join(cut), framed=True, max_lines=200) == once
+    once = last_lines(b"".join(whole), framed=True, max_lines=200)
+    assert last_lines(b"".join(cut), framed=True, max_lines=200) == once
+
+
+DEATH_NS = 1_796_057_168_272_896_159
+"""2026-11-30T16:46:08.272896159Z"""
+DOCKER_LOG = [
+    (OUT, b"2026-11-30T16:46:08.236206056Z last words\n"),
+    (ERR, b"2026-11-30T16:46:08.272896159Z 2026-11-30T16:46:09.0Z not a time\n"),
+    (OUT, b"2026-11-30T16:46:08.741542668Z boot 1\n"),
+    (ERR, b"2026-11-30T16:46:08.741610219Z boot 2\n"),
+]
+PODMAN_LOG = [
+    (OUT, b"2026-11-30T17:46:07+01:00 before\n"),
+    (OUT, b"2026-11-30T17:46:08+01:00 last words\n"),
+    (OUT, b"2026-11-30T17:46:08+01:00 boot 1\n"),
+    (OUT, b"2026-11-30T17:46:09+01:00 boot 2\n"),
+]
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_a_log_is_cut_at_a_time(framed: bool) -> None:
+    """Lines until that very nanosecond are kept, without their times; a container's own stay."""
+    body = b"".join(frame(*it) if framed else it[1] for it in DOCKER_LOG)
+    end = parse_log(body, framed=framed, max_lines=5, until_ns=DEATH_NS)
+    assert end == LogEnd(("last words", "2026-11-30T16:46:09.0Z not a time"), is_cut=True)
+    assert len(parse_log(body, framed=framed, max_lines=5).lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("keep", "lines"), [(False, ("before",)), (True, ("before", "last words", "boot 1"))]
+)
+def test_whole_seconds_of_another_time_zone(keep: bool, lines: tuple[str, ...]) -> None:
+    """Podman's times do not tell what came first within a second."""
+    body = b"".join(frame(*it) for it in PODMAN_LOG)
+    end = parse_log(body, framed=True, max_lines=5, until_ns=DEATH_NS, keep_same_second=keep)
+    assert end == LogEnd(lines, is_cut=True)
+
+
+def test_a_line_in_two_pieces_has_two_times() -> None:
+    """Docker splits lines at 16 KiB; the pieces become one line again."""
+    stamp = b"2026-11-30T16:46:08.236206056Z "
+    body = frame(OUT, stamp + b"a" * 9) + frame(OUT, stamp + b"b\n")
+    assert last_lines(body, framed=True, max_lines=5) == ("aaaaaaaaab",)
 
 
 def test_the_output_of_the_last_health_check() -> None:
@@ -265,7 +324,7 @@ def test_an_inspection_is_an_object() -> None:
 
 def test_the_end_of_a_very_long_line() -> None:
     """Only the end of the line is looked at, so that a log of one line costs no time."""
-    (line,) = parse_log(b"\x1b[0m" * 10**6 + b"the end", framed=False, max_lines=5)
+    (line,) = last_lines(b"\x1b[0m" * 10**6 + b"the end", framed=False, max_lines=5)
     assert line.endswith("the end")
 
 
@@ -274,5 +333,5 @@ def test_only_the_last_of_very_many_lines_are_looked_at() -> None:
     frames = b"".join(
         struct.pack(">BxxxI", 1, len(part)) + part for part in (b"begins", b"\n" * 10**6 + b"end")
     )
-    assert parse_log(frames, framed=True, max_lines=3) == ("", "", "end")
-    assert parse_log(frames, framed=True, max_lines=2 * 10**6)[-1] == "end"
+    assert last_lines(frames, framed=True, max_lines=3) == ("", "", "end")
+    assert last_lines(frames, framed=True, max_lines=2 * 10**6)[-1] == "end"
