@@ -200,6 +200,10 @@ def _choices(node: Node) -> Iterator[Node]:
             yield each
 
 
+def _plural(type_: str) -> str:
+    return type_.replace("number", "numbers", 1) if "number" in type_ else f"{type_}s"
+
+
 def _type_names(node: Node) -> Iterable[str]:
     match node:
         case {"enum": choices}:
@@ -209,9 +213,9 @@ def _type_names(node: Node) -> Iterable[str]:
         case {"$ref": str(name)}:
             return [f"`{each}`" for each in Severity] if name.endswith("/Severity") else ["section"]
         case {"type": "array", "items": items}:
-            return [f"list of {_type(items, '')}s"]
+            return [f"list of {_plural(_type(items, ''))}"]
         case {"type": "object", "additionalProperties": inner}:
-            return [f"mapping of names to {_type(inner, '')}s"]
+            return [f"mapping of names to {_plural(_type(inner, ''))}"]
         case {"type": "integer" | "number" as kind}:
             return [("whole number" if kind == "integer" else "number") + _range(node)]
         case {"type": "boolean"}:

@@ -27,6 +27,7 @@ OUTCOMES = (
     ("retry", Reason.CONNECTION),
     ("retry", Reason.RATE_LIMITED),
     ("retry", Reason.UNAVAILABLE),
+    ("retry", Reason.UNEXPECTED),
     ("retry", Reason.GONE),
     ("dead", Reason.REDIRECT),
     ("dead", Reason.REFUSED),

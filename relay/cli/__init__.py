@@ -90,9 +90,22 @@ def relay() -> None:
     """
 
 
+def _choose_tls_key_log() -> None:
+    """Write the keys of TLS connections to no file, unless relay itself is asked for it.
+
+    Python obeys ``SSLKEYLOGFILE``, with which whoever reads the file can decrypt everything. It may
+    be left over from debugging another program, and some libraries read it when they are imported.
+    """
+    os.environ.pop("SSLKEYLOGFILE", None)
+    if file := os.environ.get("RELAY_SSLKEYLOGFILE"):
+        os.environ["SSLKEYLOGFILE"] = file
+        click.echo(f"relay: RELAY_SSLKEYLOGFILE is set: TLS keys are written to {file}", err=True)
+
+
 def main() -> None:
     """Run the command line. Exits with 0, with 1 if the command failed, with 2 for bad usage."""
     open_missing_streams()
+    _choose_tls_key_log()
     try:
         relay()
     except RelayError as error:

@@ -13,7 +13,7 @@ from relay.config import Config, DestinationConfig
 from relay.core.event import HEARTBEAT
 from relay.core.notification import Include
 from relay.daemon.self_events import self_event
-from relay.delivery.http.pool import create_ssl_context
+from relay.delivery.http.tls import create_ssl_context
 from relay.ingest.docker.engine.endpoint import resolve_endpoints
 from relay.routing.router import Router
 from relay.store.database import resolve_store_path

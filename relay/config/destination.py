@@ -147,6 +147,9 @@ class DestinationConfig(Section):
 
     limit_headers: ClassVar[tuple[str, ...]] = ()
     """The response headers that `parse_response` reads, in lower case."""
+    max_response_bytes: ClassVar[int] = 4096
+    """How much of the body of a response is read. More than the default is for services that repeat
+    the notification in it, beside what `parse_response` looks for."""
 
     if TYPE_CHECKING:
         # Each subclass declares it as a literal of one string. A field here would come first in the
@@ -211,6 +214,13 @@ class DestinationConfig(Section):
         terminal. If a template fails, ``on_template_error`` is called, and the notification is
         rendered without it.
         """
+
+    def read_response(self, response: Response) -> ResponseHint:
+        """Return what body and headers of a response mean for this destination.
+
+        Its body has up to `max_response_bytes`.
+        """
+        return self.parse_response(response)
 
     @staticmethod
     def parse_response(_: Response) -> ResponseHint:

@@ -104,8 +104,9 @@ class DestinationCounters(msgspec.Struct):
     """From the event to the response that accepted it."""
 
     def count_attempt(self, outcome: Outcome) -> None:
-        """Count an attempt."""
-        self.attempts[outcome_kind(outcome), outcome.reason] += 1
+        """Count an attempt, unless relay could not even make one."""
+        if outcome.reason is not Reason.EXHAUSTED:
+            self.attempts[outcome_kind(outcome), outcome.reason] += 1
 
     @property
     def dead_letters(self) -> int:

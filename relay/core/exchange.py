@@ -1,6 +1,6 @@
 """What relay sends to a destination, what the destination answers, and what the answer means."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -20,6 +20,22 @@ class Request(msgspec.Struct, frozen=True):
         return f"Request(method={self.method!r})"
 
 
+class ResponseHint(msgspec.Struct, frozen=True):
+    """What a response says in its body or its headers, beside its status."""
+
+    status: int | None = None
+    """The status that the response should have; None if it has the right one."""
+    is_rejected: bool = False
+    """Whether it says that the notification will never be accepted."""
+    retry_after_s: float | None = None
+    """How long to wait, if the body or a header other than ``Retry-After`` says so."""
+    unexpected: str | None = None
+    """Why a 2xx is no success: what it lacks; None unless it is one that is no success."""
+
+
+NO_HINT = ResponseHint()
+
+
 class Response(msgspec.Struct, frozen=True):
     """The result of sending a request: an answer with a status, or the reason why none came."""
 
@@ -31,6 +47,8 @@ class Response(msgspec.Struct, frozen=True):
     """Why no answer came; None if one did."""
     error: str | None = None
     """A description of the failure for the log; it contains no secret."""
+    hint: ResponseHint = NO_HINT
+    """What the destination's type reads in it; of a longer part of the body than ``body`` holds."""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """The answer's headers about rate limits, with lower-case names."""
 
@@ -38,21 +56,6 @@ class Response(msgspec.Struct, frozen=True):
     def answer(self) -> "Answer":
         """The part of the response that is stored."""
         return Answer(self.status, self.body.decode(errors="replace"), self.error)
-
-
-class ResponseHint(msgspec.Struct, frozen=True):
-    """What a response says in its body or its headers, beside its status."""
-
-    status: int | None = None
-    """The status that the response should have; None if it has the right one."""
-    is_rejected: bool = False
-    """Whether it says that the notification will never be accepted."""
-    retry_after_s: float | None = None
-    """How long to wait, if the body or a header other than ``Retry-After`` says so."""
-
-
-NO_HINT = ResponseHint()
-ResponseParser = Callable[[Response], ResponseHint]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -87,8 +90,14 @@ class Reason(StrEnum):
     """The destination redirects (3xx), which relay does not follow."""
     REFUSED = "refused"
     """The destination rejected this request (4xx other than 408, 410, 425, 429)."""
+    UNEXPECTED = "unexpected"
+    """The status is 2xx, but the body is not what the destination answers if it has accepted the
+    request: something else has answered, such as a login page."""
     REJECTED = "rejected"
     """The status is 2xx, but the body says that the request was rejected."""
+    EXHAUSTED = "exhausted"
+    """relay itself has no file descriptor or no memory for a connection: this is no attempt, and no
+    failure of the destination."""
     EXPIRED = "expired"
     """It was retried for as long as ``retry.max_age`` allows."""
     ATTEMPTS = "attempts"
@@ -112,6 +121,11 @@ class Retry(msgspec.Struct, frozen=True):
     reason: Reason
     pause_s: float = 0.0
     """How long nothing at all may be sent to the destination, in seconds."""
+
+    @property
+    def is_attempt(self) -> bool:
+        """Whether it counts as an attempt."""
+        return self.reason is not Reason.EXHAUSTED
 
 
 class Dead(msgspec.Struct, frozen=True):

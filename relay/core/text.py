@@ -1,5 +1,6 @@
 """Makes text from others fit to be shown: printable, on one line, and within a length limit."""
 
+import codecs
 import json
 from collections.abc import Callable, Mapping
 
@@ -10,6 +11,8 @@ BLANK = "(blank)"
 ZERO_WIDTH_SPACE = "\u200b"
 """Separates two characters that must not be read together. Only relay inserts it: in the text of
 others it is escaped."""
+
+codecs.lookup("utf-16-le")  # its module is read now: later there may be no file descriptor left
 
 Truncator = Callable[[str, int, Callable[[str], str]], str]
 """`truncate`, `truncate_lines` or `truncate_start`."""

@@ -86,7 +86,7 @@ class CircuitBreaker:
             case Delivered():
                 self._failures, self._probe_count, self._next_probe_s = 0, 0, None
                 return HealthChange.RECOVERED if was_failing else None
-            case _ if reason is Reason.RATE_LIMITED:
+            case _ if reason in (Reason.RATE_LIMITED, Reason.EXHAUSTED):
                 return None
         if self._failures == 0:
             self._failing_since_s = now_s

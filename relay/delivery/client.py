@@ -78,8 +78,7 @@ class DestinationClient(msgspec.Struct, frozen=True):
 
     def classify(self, response: Response, attempt: Attempt) -> Outcome:
         """Return what a response of this destination means."""
-        parse_response = self.destination.parse_response
-        return classify(response, attempt, self.destination.retry, parse_response)
+        return classify(response, attempt, self.destination.retry)
 
 
 @asynccontextmanager

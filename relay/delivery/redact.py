@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretStr
 from yarl import URL
 
 from relay.config import DestinationConfig
-from relay.destinations.common.webhook import WebhookDestination
+from relay.destinations.common.webhook import WebhookDestination, path_and_query
 
 MASK = "•••"
 
@@ -101,8 +101,10 @@ def _secret_values(value: object) -> Iterator[str]:
 def _url_secrets(to: WebhookDestination) -> Iterator[str]:
     """Yield the parts of URLs that are as secret as the whole URL."""
     texts = [to.endpoint] + ([to.proxy.get_secret_value()] if to.proxy else [])
-    for url in map(URL, texts):
-        yield from (str(url), url.path_qs, url.raw_path_qs, url.password or "")
+    for text in texts:
+        url = URL(text)
+        yield from (text, path_and_query(text), str(url), url.path_qs, url.raw_path_qs)
+        yield url.password or ""
         yield from (value for _, value in url.query.items())
         yield from (part for part in url.parts if len(part) >= LIKELY_SECRET_CHARS)
 

@@ -4,21 +4,20 @@ import re
 
 import msgspec
 
-from relay.config import DestinationConfig, RetryConfig
+from relay.config import RetryConfig
 from relay.core.exchange import (
     Dead,
     Delivered,
     Outcome,
     Reason,
     Response,
-    ResponseHint,
-    ResponseParser,
     Retry,
 )
-from relay.destinations.common.webhook import parse_date_s
+from relay.destinations.common.responses import parse_date_s
 
-_DELAY_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?")
-"""RFC 9110, section 10.2.3, and the fractions that some servers write."""
+_DELAY_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
+"""RFC 9110, section 10.2.3, and the fractions that some servers write. A number of any length is
+one: ``max_after`` bounds it."""
 
 _RETRY_AFTER_STATUSES = (429, 503)
 """With these statuses ``Retry-After`` applies to the whole destination."""
@@ -37,22 +36,17 @@ class Attempt(msgspec.Struct, frozen=True):
     """The time in seconds since 1970, for a response with a date and no ``Date`` header."""
 
 
-def classify(
-    response: Response,
-    attempt: Attempt,
-    policy: RetryConfig,
-    parse_response: ResponseParser = DestinationConfig.parse_response,
-) -> Outcome:
+def classify(response: Response, attempt: Attempt, policy: RetryConfig) -> Outcome:
     """Return what becomes of a delivery.
 
-    2xx is delivered, unless the body says otherwise. No response, 408, 425, 429, 5xx and anything
-    that is not an HTTP status are tried again, until ``max_age`` or ``max_attempts`` is reached.
-    410 waits until somebody enables the destination. Everything else (redirects, other 4xx, and 2xx
-    whose body says that the delivery was rejected) is dead at once.
+    2xx is delivered, unless the body says otherwise. No response, 408, 425, 429, 5xx, anything that
+    is not an HTTP status, and a 2xx that is not from the destination are tried again, until
+    ``max_age`` or ``max_attempts`` is reached. 410 waits until somebody enables the destination.
+    Everything else (redirects, other 4xx, and 2xx whose body says that the delivery was rejected)
+    is dead at once.
     """
-    hint = parse_response(response)
-    reason = _response_reason(response, hint)
-    requested_s = requested_pause_s(response, hint, attempt.wall_clock_s, policy)
+    reason = _response_reason(response)
+    requested_s = requested_pause_s(response, attempt.wall_clock_s, policy)
     match reason:
         case Reason.OK:
             return Delivered(pause_s=requested_s)
@@ -67,6 +61,8 @@ def classify(
         pause_s = max(requested_s, policy.initial.total_seconds())
     if attempt.age_s >= policy.max_age.total_seconds():
         return Dead(Reason.EXPIRED, reason, pause_s)
+    if reason is Reason.EXHAUSTED:
+        return Retry(wait_s, reason)
     if policy.max_attempts is not None and attempt.earlier_attempts + 1 >= policy.max_attempts:
         return Dead(Reason.ATTEMPTS, reason, pause_s)
     return Retry(wait_s, reason, pause_s)
@@ -82,24 +78,26 @@ def backoff_s(attempt: Attempt, policy: RetryConfig) -> float:
     return wait_s * (1 + policy.jitter * (2 * attempt.random_fraction - 1))
 
 
-def requested_pause_s(
-    response: Response, hint: ResponseHint, wall_clock_s: float, policy: RetryConfig
-) -> float:
+def requested_pause_s(response: Response, wall_clock_s: float, policy: RetryConfig) -> float:
     """Return for how long the destination asks for no requests; 0 if it does not ask.
 
     It is at most ``retry.max_after``.
     """
-    waits = [hint.retry_after_s or 0.0]
-    if (hint.status or response.status) in _RETRY_AFTER_STATUSES:
+    waits = [response.hint.retry_after_s or 0.0]
+    if (response.hint.status or response.status) in _RETRY_AFTER_STATUSES:
         waits.append(_retry_after_s(response, wall_clock_s))
     return min(max(waits), policy.max_after.total_seconds())
 
 
-def _response_reason(response: Response, hint: ResponseHint) -> Reason:
+def _response_reason(response: Response) -> Reason:
+    hint = response.hint
     if response.status is None:
         return response.failure or Reason.CONNECTION
-    if hint.is_rejected and 200 <= response.status < 300:
-        return Reason.REJECTED
+    if 200 <= response.status < 300:
+        if hint.is_rejected:
+            return Reason.REJECTED
+        if hint.unexpected is not None:
+            return Reason.UNEXPECTED
     return _status_reason(hint.status or response.status)
 
 

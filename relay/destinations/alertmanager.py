@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from relay.core.event import Origin, format_rfc3339
-from relay.core.exchange import Request
+from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import (
     defuse_links,
     escape_brackets,
@@ -27,6 +27,7 @@ from relay.core.text import (
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
+from relay.destinations.common.responses import parse_acknowledgement
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path
 
@@ -70,6 +71,15 @@ class AlertmanagerDestination(ServiceDestination):
                 max(event.time_ns for event in card.notification.events)
             )
         return self.json_request([alert])
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Check that a 2xx reports no error.
+
+        Alertmanager answers with an empty body (``postAlerts``, ``api/v2/openapi.yaml`` in
+        https://github.com/prometheus/alertmanager); servers with the same API answer with JSON.
+        """
+        return parse_acknowledgement(response)
 
 
 def _labels(card: Card) -> dict[str, str]:

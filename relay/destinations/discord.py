@@ -29,8 +29,15 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.responses import (
+    ECHO_MAX_BYTES,
+    is_2xx,
+    parse_number,
+    parse_object,
+    unexpected_body,
+)
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import append_query, parse_number, parse_object
+from relay.destinations.common.webhook import append_query
 
 # Discord's limits: https://discord.com/developers/docs/resources/message#embed-object-embed-limits
 # Discord refuses a message if one text is too long, or if a required text is blank.
@@ -64,6 +71,7 @@ class DiscordDestination(ServiceDestination):
     """A Discord webhook."""
 
     limit_headers = ("x-ratelimit-remaining", "x-ratelimit-reset-after")
+    max_response_bytes = ECHO_MAX_BYTES
 
     type: Literal["discord"] = "discord"
     # the values of X-RateLimit-Limit and X-RateLimit-Reset-After in its responses to webhooks
@@ -85,11 +93,16 @@ class DiscordDestination(ServiceDestination):
     def parse_response(response: Response) -> ResponseHint:
         """Read ``retry_after`` from the body of a 429, and the reset of the limit from headers.
 
-        https://discord.com/developers/docs/topics/rate-limits
+        A success is the message, which has an ``id``, or 204.
+        https://discord.com/developers/docs/topics/rate-limits,
+        https://discord.com/developers/docs/resources/webhook#execute-webhook
         """
+        document = parse_object(response.body)
         waits_s = [parse_number(response.headers.get("x-ratelimit-reset-after"))]
         if response.status == 429:
-            waits_s.append(parse_number(parse_object(response.body).get("retry_after")))
+            waits_s.append(parse_number(document.get("retry_after")))
+        elif is_2xx(response) and response.status != 204 and not document.get("id"):
+            return unexpected_body("the id of a message")
         elif response.headers.get("x-ratelimit-remaining") != "0":
             return NO_HINT
         known_s = [wait_s for wait_s in waits_s if wait_s is not None]

@@ -22,8 +22,14 @@ from relay.core.text import (
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.responses import (
+    ECHO_MAX_BYTES,
+    ERROR_STATUSES,
+    is_2xx,
+    parse_object,
+    unexpected_body,
+)
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import ERROR_STATUSES, parse_object
 
 MESSAGE_MAX = 32_000
 """In bytes: https://developers.google.com/workspace/chat/create-messages"""
@@ -54,6 +60,8 @@ _NOTE_COLOUR = "#80868b"
 class GoogleChatDestination(ServiceDestination):
     """A Google Chat webhook."""
 
+    max_response_bytes = ECHO_MAX_BYTES
+
     type: Literal["googlechat"] = "googlechat"
     # one a second and space: https://developers.google.com/workspace/chat/limits
     rate_limit: RateLimit | None = Rate(1, 1.0)
@@ -70,12 +78,16 @@ class GoogleChatDestination(ServiceDestination):
     def parse_response(response: Response) -> ResponseHint:
         """Read the code of an error: ``{"error": {"code": 429, …}}``.
 
-        https://google.aip.dev/193
+        A success is the message, of which a webhook gets the ``name``.
+        https://google.aip.dev/193,
+        https://developers.google.com/workspace/chat/api/reference/rest/v1/spaces.messages/create
         """
         match parse_object(response.body):
             case {"error": {"code": int(code)}} if code in ERROR_STATUSES:
                 return ResponseHint(status=code)
-        return NO_HINT
+            case {"name": str()}:
+                return NO_HINT
+        return unexpected_body("the name of a message") if is_2xx(response) else NO_HINT
 
 
 def _sections(card: Card) -> list[Part]:

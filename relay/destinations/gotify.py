@@ -8,11 +8,17 @@ is described in `relay.destinations.common.plain_text`.
 from typing import Literal
 
 from relay.config.types import Secret
-from relay.core.exchange import Request
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
 from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.responses import (
+    ECHO_MAX_BYTES,
+    is_2xx,
+    parse_object,
+    unexpected_body,
+)
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path
 
@@ -42,6 +48,8 @@ _EXTRAS = {"client::display": {"contentType": "text/plain"}}
 class GotifyDestination(ServiceDestination):
     """An application of a Gotify server."""
 
+    max_response_bytes = ECHO_MAX_BYTES
+
     type: Literal["gotify"] = "gotify"
     token: Secret
     """The token of an application."""
@@ -60,3 +68,14 @@ class GotifyDestination(ServiceDestination):
             "extras": _EXTRAS,
         }
         return self.json_request(message, {"X-Gotify-Key": self.token.get_secret_value()})
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Check that a 2xx has the ``id`` of the message, which Gotify repeats.
+
+        https://gotify.net/api-docs#/message/createMessage
+        """
+        match parse_object(response.body):
+            case {"id": int()}:
+                return NO_HINT
+        return unexpected_body("the id of a message") if is_2xx(response) else NO_HINT

@@ -34,8 +34,9 @@ from relay.core.text import (
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
+from relay.destinations.common.responses import is_2xx, parse_number, parse_object, unexpected_body
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import append_path, parse_number, parse_object
+from relay.destinations.common.webhook import append_path
 
 EVENT_MAX = 65_536
 """The size of a whole event in bytes, with what servers add, such as signatures: "Size limits"."""
@@ -127,24 +128,23 @@ class MatrixDestination(ServiceDestination):
 
     @staticmethod
     def parse_response(response: Response) -> ResponseHint:
-        """Read ``M_LIMIT_EXCEEDED`` with any status, and check that a 200 has an ``event_id``.
+        """Read ``M_LIMIT_EXCEEDED`` with any status, and check that a 2xx has an ``event_id``.
 
         "Standard error response" gives error codes precedence over the status. ``retry_after_ms``
         is deprecated in favour of ``Retry-After``, but servers still send it ("Rate limiting").
 
-        A 200 with other content is not from a homeserver, but for instance the page of a web
-        client. If the content is missing, the connection broke: the request is repeated, which is
-        harmless because of its transaction id.
+        A 2xx with other content is not from a homeserver, but for instance the page of a web
+        client. To repeat the request is harmless because of its transaction id.
         """
         match parse_object(response.body):
             case {"errcode": "M_LIMIT_EXCEEDED", **other}:
                 wait_ms = parse_number(other.get("retry_after_ms"))
                 return ResponseHint(429, retry_after_s=None if wait_ms is None else wait_ms / 1000)
+            case {"errcode": str()}:
+                return ResponseHint(is_rejected=True)
             case {"event_id": str()}:
                 return NO_HINT
-        if response.status == 200 and not response.body:
-            return ResponseHint(status=502)
-        return ResponseHint(is_rejected=True)
+        return unexpected_body("an event_id") if is_2xx(response) else NO_HINT
 
 
 def _html_body(card: Card) -> str:

@@ -12,11 +12,17 @@ import msgspec
 from pydantic import SecretStr
 
 from relay.config.types import WebhookUrl
-from relay.core.exchange import Request
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.responses import (
+    ECHO_MAX_BYTES,
+    is_2xx,
+    parse_object,
+    unexpected_body,
+)
 from relay.destinations.common.service import ServiceDestination, text_matching
 
 # ntfy's limits, in bytes: https://docs.ntfy.sh/publish/#limitations
@@ -66,6 +72,8 @@ _RESOLVED_STYLE = (3, "green_circle")
 class NtfyDestination(ServiceDestination):
     """A topic of an ntfy server."""
 
+    max_response_bytes = ECHO_MAX_BYTES
+
     type: Literal["ntfy"] = "ntfy"
     url: WebhookUrl = SecretStr("https://ntfy.sh")
     """The URL of the server."""
@@ -95,3 +103,14 @@ class NtfyDestination(ServiceDestination):
             "tags": [tag],
         }
         return self.json_request(message)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Check that a 2xx has the ``id`` of the message, which ntfy repeats.
+
+        https://docs.ntfy.sh/subscribe/api/#json-message-format
+        """
+        match parse_object(response.body):
+            case {"id": str()}:
+                return NO_HINT
+        return unexpected_body("the id of a message") if is_2xx(response) else NO_HINT

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
 from relay.core.event import Origin
-from relay.core.exchange import Request
+from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     defuse_links,
     escape_brackets,
@@ -27,6 +27,7 @@ from relay.core.text import (
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
+from relay.destinations.common.responses import is_2xx, parse_object, unexpected_body
 from relay.destinations.common.service import ServiceDestination
 
 # PagerDuty's limits. It refuses an event if one text is too long.
@@ -92,6 +93,17 @@ class PagerDutyDestination(ServiceDestination):
             "payload": {name: value for name, value in payload.items() if value},
         }
         return self.json_request(message)
+
+    @staticmethod
+    def parse_response(response: Response) -> ResponseHint:
+        """Check that a 2xx says ``"status": "success"``.
+
+        https://github.com/PagerDuty/developer-docs, ``docs/events-API-v2/01-Overview.md``
+        """
+        match parse_object(response.body):
+            case {"status": "success"}:
+                return NO_HINT
+        return unexpected_body('"status": "success"') if is_2xx(response) else NO_HINT
 
 
 def _dedup_key(card: Card) -> str:

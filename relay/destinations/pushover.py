@@ -21,8 +21,14 @@ from relay.core.notification import Severity
 from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
+from relay.destinations.common.responses import (
+    is_2xx,
+    parse_date_s,
+    parse_number,
+    parse_object,
+    unexpected_body,
+)
 from relay.destinations.common.service import ServiceDestination, text_matching
-from relay.destinations.common.webhook import parse_date_s, parse_number, parse_object
 
 # Pushover's limits, in characters: "Limitations". relay counts UTF-16 units, which are never fewer.
 MESSAGE_MAX = 1_024
@@ -158,16 +164,21 @@ class PushoverDestination(ServiceDestination):
     def parse_response(response: Response) -> ResponseHint:
         """Read the ``status`` in the body, and when the application's quota is renewed.
 
+        A success is ``"status": 1`` ("Response Format").
+
         After a 5xx, or without an answer, Pushover asks clients to wait `RETRY_S`.
         """
         if response.status is None or response.status >= 500:
             return ResponseHint(retry_after_s=RETRY_S)
-        if response.status == 429 or response.headers.get("x-limit-app-remaining") == "0":
+        if response.status == 429:
             return ResponseHint(retry_after_s=_quota_wait_s(response))
         match parse_object(response.body):
-            case {"status": int(status)} if status != 1:
+            case {"status": 1}:
+                is_last = response.headers.get("x-limit-app-remaining") == "0"
+                return ResponseHint(retry_after_s=_quota_wait_s(response)) if is_last else NO_HINT
+            case {"status": int()}:
                 return ResponseHint(is_rejected=True)
-        return NO_HINT
+        return unexpected_body('"status": 1') if is_2xx(response) else NO_HINT
 
 
 def _message(card: Card) -> str:

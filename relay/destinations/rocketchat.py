@@ -43,5 +43,9 @@ class RocketChatDestination(ServiceDestination):
 
     @staticmethod
     def parse_response(response: Response) -> ResponseHint:
-        """Read errors as Slack writes them in JSON, or ``{"success": false}``."""
+        """Read errors as Slack writes them in JSON, or ``{"success": false}``.
+
+        A success is ``{"success": true}`` (``app/integrations/server/api/api.ts``), unless a script
+        of the webhook answers with something else.
+        """
         return parse_slack_json(response)

@@ -24,8 +24,12 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.responses import (
+    ERROR_STATUSES,
+    is_2xx,
+    parse_acknowledgement,
+)
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import ERROR_STATUSES
 
 MESSAGE_MAX = 28_000
 """In bytes. https://learn.microsoft.com/connectors/teams/ says "about 28 KB", but not how they are
@@ -82,12 +86,18 @@ class TeamsDestination(ServiceDestination):
 
     @staticmethod
     def parse_response(response: Response) -> ResponseHint:
-        """Read the status of the inner request from the text of a 2xx response."""
-        found = _INNER_STATUS.search(response.body)
-        is_ok = response.status is not None and 200 <= response.status < 300
-        if not found or not is_ok or int(found[1]) not in ERROR_STATUSES:
+        """Read the status of the inner request from the text of a 2xx response.
+
+        A success is 202, with which a workflow answers before it runs, or what the "Response"
+        action of the workflow sends; the older connectors answered ``1``.
+        https://learn.microsoft.com/azure/connectors/connectors-native-reqres
+        """
+        if not is_2xx(response):
             return NO_HINT
-        return ResponseHint(status=int(found[1]))
+        found = _INNER_STATUS.search(response.body)
+        if found and int(found[1]) in ERROR_STATUSES:
+            return ResponseHint(status=int(found[1]))
+        return NO_HINT if response.status == 202 else parse_acknowledgement(response)
 
 
 def _body(card: Card) -> list[Part]:

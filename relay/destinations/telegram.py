@@ -22,13 +22,16 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.service import ServiceDestination, text_matching
-from relay.destinations.common.webhook import (
+from relay.destinations.common.responses import (
+    ECHO_MAX_BYTES,
     ERROR_STATUSES,
-    append_path,
+    is_2xx,
     parse_number,
     parse_object,
+    unexpected_body,
 )
+from relay.destinations.common.service import ServiceDestination, text_matching
+from relay.destinations.common.webhook import append_path
 
 # Telegram's limits.
 TEXT_MAX = 4_096
@@ -56,6 +59,7 @@ class TelegramDestination(ServiceDestination):
     """A Telegram bot."""
 
     public_keys = ServiceDestination.public_keys | {"chat_id", "thread_id"}
+    max_response_bytes = ECHO_MAX_BYTES
 
     type: Literal["telegram"] = "telegram"
     url: WebhookUrl = SecretStr("https://api.telegram.org")
@@ -109,6 +113,8 @@ class TelegramDestination(ServiceDestination):
     def parse_response(response: Response) -> ResponseHint:
         """Read ``parameters.retry_after`` and ``error_code``, which overrides the status.
 
+        A success is ``{"ok": true, …}``.
+
         https://core.telegram.org/bots/api#making-requests
         """
         match parse_object(response.body):
@@ -118,7 +124,9 @@ class TelegramDestination(ServiceDestination):
                 return ResponseHint(status=code)
             case {"ok": False}:
                 return ResponseHint(is_rejected=True)
-        return NO_HINT
+            case {"ok": True}:
+                return NO_HINT
+        return unexpected_body('"ok": true') if is_2xx(response) else NO_HINT
 
 
 class _EntityText:

@@ -227,6 +227,7 @@ def schedule_retry(
     row = {
         "seq": delivery.seq,
         "due_ns": now_ns + int(retry.after_s * 1e9),
+        "is_attempt": retry.is_attempt,
         "reason": retry.reason,
         "answer": _encode_answer(shorten(answer)),
     }

@@ -115,7 +115,7 @@ FROM deliveries
 WHERE seq IN (SELECT seq FROM fitting WHERE before = 0 OR before < :max_bytes);
 
 -- name: schedule_retry
-UPDATE deliveries SET attempts = attempts + 1,
+UPDATE deliveries SET attempts = attempts + :is_attempt,
     due_ns = :due_ns, reason = :reason, answer = :answer
 WHERE seq = :seq;
 

@@ -12,9 +12,9 @@ import pytest
 from relay.config import RetryConfig
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
 from relay.delivery.http import connection
-from relay.delivery.http.message import KEPT_BODY_BYTES
-from relay.delivery.http.pool import TlsError, create_ssl_context
+from relay.delivery.http.response import KEPT_BODY_BYTES
 from relay.delivery.http.sender import open_http_sender
+from relay.delivery.http.tls import TlsError, create_ssl_context
 from relay.delivery.retry import Attempt, classify
 from relay.destinations.http import HttpDestination
 from tests.support.certificates import Authority
@@ -185,6 +185,11 @@ async def test_one_that_does_not_speak_http(send_to: SendTo, answer: bytes) -> N
             "a redirect to https://a.example, which is not followed",
         ),
         ("/elsewhere", "a redirect to the same server, which is not followed"),
+        (f"https://{SECRET}.example/", "a redirect to https:/•••.example, which is not followed"),
+        (
+            f"https://{'a' * 4_000}.example/",
+            f"a redirect to https://{'a' * 91}…, which is not followed",
+        ),
         ("http://[", "a redirect to an invalid URL, which is not followed"),
     ],
 )
@@ -199,6 +204,27 @@ async def test_one_that_redirects(send_to: SendTo, location: str, error: str) ->
     response = await send_to(redirect)
     assert classify_first(response) == Dead(Reason.REDIRECT)
     assert response.error == error
+
+
+LOGIN_PAGE = (
+    b"""<!DOCTYPE html>
+<html><head><title>Sign in &middot; """
+    + SECRET.encode()
+    + b"""</title></head></html>"""
+)
+
+
+async def test_one_behind_a_login(send_to: SendTo) -> None:
+    """A page with the status 200 is no success, and the error says which page it is."""
+
+    async def show_login(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = f"Content-Type: text/html\r\nContent-Length: {len(LOGIN_PAGE)}\r\n\r\n"
+        writer.write(OK + head.encode() + LOGIN_PAGE)
+        await writer.drain()
+
+    response = await send_to(show_login)
+    assert classify_first(response) == Retry(1.0, Reason.UNEXPECTED)
+    assert response.error == ("a web page, such as a login or a proxy shows: Sign in &middot; •••")
 
 
 async def test_one_whose_name_has_no_address() -> None:
@@ -320,17 +346,15 @@ async def _accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
-async def test_one_that_drops_the_connection_gets_one_request(method: str) -> None:
-    """relay repeats nothing by itself: every attempt is counted and scheduled."""
+async def test_one_that_drops_new_connections_gets_one_request(method: str) -> None:
+    """What was sent over a new connection is not repeated: every attempt is scheduled."""
     count = 0
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal count
         while await reader.readuntil(b"\r\n\r\n"):
             count += 1
-            if count > 1:
-                break
-            writer.write(OK + b"Content-Length: 0\r\n\r\n")
+            break
 
     async with serve_connections(accept) as address:
         url = f"http://{address}/"

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -52,10 +53,16 @@ async def serving(*answers: bytes | Answer) -> AsyncIterator[Server]:
         yield server
 
 
-async def send_requests(server: Server, times: int, total: str = "5s") -> list[Response]:
+async def send_requests(
+    server: Server, times: int, total: str = "5s", *, proxy: bool = False
+) -> list[Response]:
     """Send requests one after the other, and return the responses."""
     to = HttpDestination.model_validate(
-        {"url": server.url, "timeout": {"connect": total, "total": total}}
+        {
+            "url": server.url,
+            "timeout": {"connect": total, "total": total},
+            "proxy": server.url if proxy else None,
+        }
     )
     async with open_http_sender(to) as http:
         return [await http.send(Request(b"", server.url)) for _ in range(times)]
@@ -89,6 +96,65 @@ async def test_a_connection_with_unread_data_is_not_reused(last: bytes) -> None:
     assert (first.status or 0) < 300
     assert (second.status, second.body) == (200, b"ok")
     assert server.opened == 2
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    """Close the connection without an answer."""
+    writer.close()
+
+
+async def reset(writer: asyncio.StreamWriter) -> None:
+    """Reset the connection, as a host does that no longer knows it."""
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.close()
+
+
+async def answer_half(writer: asyncio.StreamWriter) -> None:
+    """Close the connection within the head of an answer."""
+    writer.write(b"HTTP/1.1 2")
+    writer.close()
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+@pytest.mark.parametrize("end", [close, reset])
+async def test_an_idle_connection_that_ends_with_the_request(end: Answer, proxy: bool) -> None:
+    """The request is sent over a new connection at once, in the same attempt."""
+    async with serving(OK, end, OK) as server:
+        responses = await send_requests(server, 2, proxy=proxy)
+    assert statuses(responses) == [200, 200]
+    assert server.opened == 2
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+async def test_a_new_connection_that_ends_is_a_failure(proxy: bool) -> None:
+    """There is one new connection, not one after the other."""
+    async with serving(OK, close, close, OK) as server:
+        _, response = await send_requests(server, 2, proxy=proxy)
+    assert (response.status, response.failure) == (None, Reason.CONNECTION)
+    assert len(server.answers) == 1
+
+
+async def test_an_answer_that_begins_is_the_answer() -> None:
+    """The receiver got the request: to send it again is for the next attempt."""
+    async with serving(OK, answer_half, OK) as server:
+        _, response = await send_requests(server, 2)
+    assert (response.status, response.failure) == (None, Reason.CONNECTION)
+    assert len(server.answers) == 1
+
+
+@pytest.mark.parametrize(("max_idle_s", "opened"), [(9.0, 1), (0.0, 2)])
+async def test_a_long_request_needs_a_connection_in_use(
+    max_idle_s: float, opened: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not kept, so it cannot be sent again if the connection ends."""
+    monkeypatch.setattr(pool, "MAX_IDLE_FOR_LONG_S", max_idle_s)
+    async with serving(OK, OK) as server:
+        to = HttpDestination.model_validate({"url": server.url})
+        async with open_http_sender(to) as http:
+            for body in (b"", b"x" * 100_000):
+                assert (await http.send(Request(body, server.url))).status == 200
+    assert server.opened == opened
 
 
 async def test_data_without_a_request_closes_the_connection() -> None:

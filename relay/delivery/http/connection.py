@@ -24,7 +24,7 @@ BODY_TIMEOUT_S = 3.0
 
 IDLE_TIMEOUT_S = 15.0
 """How long a connection is kept without a request. If the receiver closes it earlier, relay notices
-that, unless it is sending a request at that moment, which costs one attempt."""
+that; if it is sending a request at that moment, `HttpSender` sends it again."""
 
 PIECE_BYTES = 128 * 1024
 """How much of a long request is written at once. If the socket does not take all of it, the
@@ -77,9 +77,10 @@ class Connection(asyncio.Protocol):
         self._status: int | None = None
         """Status of the response whose body is being read; None before that."""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._body = b""
+        self._body = bytearray()
         self._head_bytes = 0
         """Bytes received of the head."""
+        self._idle_since_s = 0.0
         self._deadline_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -87,6 +88,16 @@ class Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         """Whether a request can be sent."""
         return self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def idle_s(self) -> float:
+        """How long ago the last response was read."""
+        return self._loop.time() - self._idle_since_s
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether anything was received of the response to the last request."""
+        return self._head_bytes > 0
 
     async def send_request(self, request: list[bytes], deadline_s: float) -> RawResponse:
         """Send a request and return the response, if its status arrives by ``deadline_s``.
@@ -98,7 +109,7 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None or self._transport.is_closing():
             raise ServerDisconnected
-        self._status, self._head_bytes, self._body, self._headers = None, 0, b"", []
+        self._status, self._head_bytes, self._body, self._headers = None, 0, bytearray(), []
         self._response = self._loop.create_future()
         self._set_deadline(deadline_s)
         if len(request) == 1:
@@ -217,10 +228,11 @@ class Connection(asyncio.Protocol):
         response, self._response, self._unsent = self._response, None, None
         if response is not None and not response.done():
             status = self._status or 0
-            body = self._body[: self._max_body_bytes]
+            body = bytes(self._body[: self._max_body_bytes])
             response.set_result(RawResponse(status, self._headers, body))
         if reusable:
-            self._set_deadline(self._loop.time() + IDLE_TIMEOUT_S)
+            self._idle_since_s = self._loop.time()
+            self._set_deadline(self._idle_since_s + IDLE_TIMEOUT_S)
         else:
             self.close()
 

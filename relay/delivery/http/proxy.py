@@ -7,6 +7,8 @@ built on aiohttp and not on `Connection`. It keeps the same limits and gives the
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from types import SimpleNamespace
 
 import aiohttp
 from yarl import URL
@@ -22,11 +24,18 @@ from relay.delivery.http.connection import (
     ServerDisconnected,
     cut_into_pieces,
 )
-from relay.delivery.http.message import ConnectTimeout, classify_error, read_limit, to_response
-from relay.delivery.http.pool import create_ssl_context
 from relay.delivery.http.resolver import NoAddress
-from relay.delivery.redact import Redactor, collect_secrets
-from relay.destinations.common.webhook import WebhookDestination
+from relay.delivery.http.response import ConnectTimeout, ResponseReader, classify_error
+from relay.delivery.http.shortage import SHORTAGES, ShortageWait
+from relay.delivery.http.tls import ClientTls
+from relay.destinations.common.webhook import WebhookDestination, path_and_query
+
+
+class _Trace:
+    """What aiohttp reports of one request."""
+
+    is_reused = False
+    """Whether the connection was used before."""
 
 
 class ProxySender:
@@ -38,55 +47,98 @@ class ProxySender:
         self._session = session
         self._timeout = destination.timeout
         self._proxy = proxy
-        self._redactor = Redactor(collect_secrets(destination))
-        self._limit_headers = destination.limit_headers
+        self._tls = ClientTls(destination.tls)
+        self._reader = ResponseReader(destination)
+        self._shortage = ShortageWait()
 
     async def send(self, request: Request) -> Response:
         """Send the request. Redirects are not followed; the result holds no secret."""
+        is_long = len(request.body) > PIECE_BYTES
+        sending = self._send_once(request, _Trace()) if is_long else self._send_short(request)
+        del request  # the body must not stay in memory longer than it takes to send it
+        try:
+            return await sending
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            return self._reader.failed(*_classify_error(error, self._timeout))
+
+    async def _send_short(self, request: Request) -> Response:
+        """Send a request that is kept, so that it can be sent again: see `HttpSender`."""
+        deadline_s = asyncio.get_running_loop().time() + self._timeout.total.total_seconds()
+        while True:
+            trace = _Trace()
+            try:
+                return await self._shortage.until_possible(
+                    partial(self._send_once, request, trace), deadline_s
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not trace.is_reused:  # else it is closed now, and cannot be reused again
+                    raise
+
+    async def _send_once(self, request: Request, trace: _Trace) -> Response:
         method, url, headers, body = request.method, request.url, request.headers, request.body
         del request
         data: bytes | AsyncIterator[memoryview] | None = body or None
         if len(body) > PIECE_BYTES:
             headers = {**headers, "Content-Length": str(len(body))}
             data = _stream(body)
-        del body  # it must not stay in memory longer than it takes to send it
-        try:
-            async with self._session.request(
-                method,
-                url,
-                data=data,
-                headers=headers,
-                proxy=self._proxy,
-                allow_redirects=False,
-            ) as response:
-                body = await _read_body(response, read_limit(self._redactor))
-                return to_response(
-                    response.status, response.headers, body, self._redactor, self._limit_headers
-                )
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            failure, text = _classify_error(error, self._timeout)
-            return Response(None, failure=failure, error=self._redactor.redact(text))
+        del body
+        async with self._session.request(
+            method,
+            _as_written(url),
+            data=data,
+            headers=headers,
+            proxy=self._proxy,
+            ssl=self._tls.context(),
+            allow_redirects=False,
+            trace_request_ctx=trace,
+        ) as response:
+            body = await _read_body(response, self._reader.max_body_bytes)
+            return self._reader.read(response.status, _lowercase_headers(response), body)
 
 
 @asynccontextmanager
 async def open_proxy_sender(destination: WebhookDestination) -> AsyncIterator[ProxySender]:
     """Open a sender to a destination with a proxy; promises the same as `open_http_sender`."""
     assert destination.proxy is not None
-    ssl_context, timeout = create_ssl_context(destination.tls), destination.timeout
+    timeout = destination.timeout
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=destination.concurrency, ssl=ssl_context),
+        connector=aiohttp.TCPConnector(limit=destination.concurrency),
         timeout=aiohttp.ClientTimeout(
             total=timeout.total.total_seconds(), sock_connect=timeout.connect.total_seconds()
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},
+        trace_configs=[trace],
     )
     # aiohttp repeats a GET or a PUT by itself if the connection drops. That must not happen: relay
     # counts and schedules every attempt.
     session._retry_connection = False
     async with session:
         yield ProxySender(session, URL(destination.proxy.get_secret_value()), destination)
+
+
+async def _note_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    context.trace_request_ctx.is_reused = True
+
+
+def _as_written(text: str) -> URL:
+    """Return a URL whose path and query aiohttp sends as they were written."""
+    url = URL(text)
+    path, _, query = path_and_query(text).partition("?")
+    return URL.build(
+        scheme=url.scheme,
+        authority=url.raw_authority,
+        path=path,
+        query_string=query,
+        encoded=True,
+    )
+
+
+def _lowercase_headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in reversed(list(response.headers.items()))}
 
 
 async def _stream(body: bytes) -> AsyncIterator[memoryview]:
@@ -98,6 +150,8 @@ async def _stream(body: bytes) -> AsyncIterator[memoryview]:
 def _classify_error(error: Exception, timeout: TimeoutConfig) -> tuple[Reason, str]:
     """Return what `classify_error` does, with aiohttp's errors mapped to relay's own."""
     match error:
+        case OSError(errno=code) if code in SHORTAGES:
+            return classify_error(error, timeout)
         case aiohttp.ClientHttpProxyError(status=status):
             return Reason.CONNECTION, f"the proxy answered {status}"
         case aiohttp.ClientProxyConnectionError(os_error=cause):

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohappyeyeballs import AddrInfoType
 
 from relay.core.tasks import spawn
+from relay.delivery.http.shortage import check_descriptors
 
 CACHE_TTL_S = 10.0
 """How long the addresses of a host are kept: short enough to follow a host that moves, long enough
@@ -69,6 +70,7 @@ def _get_addresses(
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     except socket.gaierror as error:
+        check_descriptors()  # without one, a lookup fails as if the name had no address
         raise NoAddress(host) from error
 
 

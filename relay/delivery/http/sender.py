@@ -1,28 +1,30 @@
 """Sends requests over HTTP."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Protocol
 
-from yarl import URL
-
 from relay.core.exchange import Request, Response
-from relay.delivery.http.connection import InvalidHttpResponse, RawResponse, ServerDisconnected
+from relay.delivery.http.connection import (
+    Connection,
+    InvalidHttpResponse,
+    RawResponse,
+    ServerDisconnected,
+)
 from relay.delivery.http.message import (
     Origin,
     RequestTarget,
-    classify_error,
     parse_origin,
     parse_target,
-    read_limit,
     serialize,
-    to_response,
 )
-from relay.delivery.http.pool import ConnectionPool, create_ssl_context
+from relay.delivery.http.pool import ConnectionPool
 from relay.delivery.http.proxy import open_proxy_sender
-from relay.delivery.redact import Redactor, collect_secrets
+from relay.delivery.http.response import ResponseReader, classify_error
+from relay.delivery.http.tls import ClientTls
 from relay.destinations.common.webhook import WebhookDestination
 
 URL_CACHE_SIZE = 16
@@ -47,14 +49,13 @@ class HttpSender:
         """Raises `TlsError`."""
         self._timeout = destination.timeout
         self._total_s = destination.timeout.total.total_seconds()
-        tls = destination.tls
-        self._ssl_context = None if tls is None else create_ssl_context(tls)
-        self._redactor = Redactor(collect_secrets(destination))
-        self._limit_headers = destination.limit_headers
+        self._reader = ResponseReader(destination)
         self._pool = ConnectionPool(
-            self._timeout.connect.total_seconds(), read_limit(self._redactor)
+            ClientTls(destination.tls),
+            self._timeout.connect.total_seconds(),
+            self._reader.max_body_bytes,
         )
-        self._parse_cached = lru_cache(URL_CACHE_SIZE)(self._parse_url)
+        self._parse_cached = lru_cache(URL_CACHE_SIZE)(_parse_url)
         self._loop = asyncio.get_running_loop()
 
     async def send(self, request: Request) -> Response:
@@ -64,11 +65,7 @@ class HttpSender:
             origin, target = self._parse_cached(request.url)
             parts = serialize(request, target)
             del request  # the body must not stay in memory longer than it takes to send it
-            connection = self._pool.take_idle(origin)
-            if connection is None:
-                connection = await self._pool.connect(origin, deadline_s)
-            response = await connection.send_request(parts, deadline_s)
-            self._pool.give_back(origin, connection)
+            response = await self._exchange(origin, parts, deadline_s)
         except (
             TimeoutError,
             OSError,
@@ -76,21 +73,40 @@ class HttpSender:
             InvalidHttpResponse,
             ServerDisconnected,
         ) as error:
-            failure, text = classify_error(error, self._timeout)
-            return Response(None, failure=failure, error=self._redactor.redact(text))
-        headers = _lowercase_headers(response)
-        return to_response(
-            response.status, headers, response.body, self._redactor, self._limit_headers
-        )
+            return self._reader.failed(*classify_error(error, self._timeout))
+        return self._reader.read(response.status, _lowercase_headers(response), response.body)
+
+    async def _exchange(self, origin: Origin, parts: list[bytes], deadline_s: float) -> RawResponse:
+        """Send a request over an idle connection, or a new one.
+
+        A receiver may close an idle connection at the moment at which relay uses it. If nothing of
+        a response has arrived then, the request is sent once more over a new connection: the
+        receiver did not fail, so this is no attempt of its own. A long request is not kept for
+        that.
+        """
+        is_long = len(parts) > 1
+        connection = self._pool.take_idle(origin, is_long=is_long)
+        if connection is not None:
+            again = [] if is_long else list(parts)
+            try:
+                return await self._exchange_over(connection, origin, parts, deadline_s)
+            except (ServerDisconnected, ConnectionError, ssl.SSLError):
+                if not again or connection.is_answered:
+                    raise
+            parts = again
+        connection = await self._pool.connect(origin, deadline_s)
+        return await self._exchange_over(connection, origin, parts, deadline_s)
+
+    async def _exchange_over(
+        self, connection: Connection, origin: Origin, parts: list[bytes], deadline_s: float
+    ) -> RawResponse:
+        response = await connection.send_request(parts, deadline_s)
+        self._pool.give_back(origin, connection)
+        return response
 
     def close(self) -> None:
         """Close the connections. No request may be open."""
         self._pool.close()
-
-    def _parse_url(self, text: str) -> tuple[Origin, RequestTarget]:
-        url = URL(text)
-        origin = parse_origin(url, lambda: self._ssl_context or create_ssl_context(None))
-        return origin, parse_target(url)
 
 
 @asynccontextmanager
@@ -109,6 +125,10 @@ async def open_http_sender(destination: WebhookDestination) -> AsyncIterator[Sen
         yield sender
     finally:
         sender.close()
+
+
+def _parse_url(url: str) -> tuple[Origin, RequestTarget]:
+    return parse_origin(url), parse_target(url)
 
 
 def _lowercase_headers(response: RawResponse) -> dict[str, str]:

@@ -19,7 +19,7 @@ is a package, of https://github.com/RocketChat/Rocket.Chat. The fields of an att
 https://docs.mattermost.com/developers/integrate/reference/message-attachments
 """
 
-from relay.core.exchange import NO_HINT, Response, ResponseHint
+from relay.core.exchange import Response, ResponseHint
 from relay.core.text import (
     ZERO_WIDTH_SPACE,
     escape_unprintable,
@@ -30,7 +30,7 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.webhook import parse_object
+from relay.destinations.common.responses import parse_acknowledgement, parse_object
 
 # Our own limits, in UTF-16 units. They keep every text below the 5,000 characters that Rocket.Chat
 # formats, and all texts together below the 16,383 that Mattermost accepts in a single one.
@@ -125,13 +125,17 @@ def _escape_headline(character: str) -> str:
 
 
 def parse_slack_json(response: Response) -> ResponseHint:
-    """Read an error of Slack or of a service that copies it: ``{"ok": false, "error": …}``."""
+    """Read an error of Slack or of a service that copies it: ``{"ok": false, "error": …}``.
+
+    A success is ``ok``. Many servers accept Slack's messages and answer with other JSON, or with
+    nothing: that will do as well.
+    """
     match parse_object(response.body):
         case {"ok": False, "error": str(code)}:
             return hint_from_slack_error(code)
         case {"ok": False} | {"success": False}:
             return ResponseHint(is_rejected=True)
-    return NO_HINT
+    return parse_acknowledgement(response)
 
 
 def hint_from_slack_error(code: str) -> ResponseHint:

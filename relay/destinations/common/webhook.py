@@ -1,17 +1,22 @@
 """Destinations that are reached over HTTP: the base class of their models.
 
-The functions below it extend their URLs, and read the bodies and headers of their responses.
+The functions below it extend and split their URLs.
 """
 
+import re
 from collections.abc import Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Annotated, ClassVar
+from urllib.parse import quote as percent_encode
 from urllib.parse import urlencode
 
-import msgspec
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
-from yarl import URL
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
 from relay.config import validators
 from relay.config.destination import DestinationConfig, TimeoutConfig, TlsConfig
@@ -23,11 +28,33 @@ from relay.config.types import (
     Secret,
     Section,
     WebhookUrl,
+    WholeNumber,
+    as_list,
     not_both,
 )
+from relay.core.exchange import Response, ResponseHint
+from relay.destinations.common.responses import (
+    is_2xx,
+    is_html,
+    read_expected,
+    unexpected_page,
+)
 
-ERROR_STATUSES = range(400, 600)
-"""The statuses that a body may give in place of the actual one."""
+_URL_CHARACTERS = "%:/?#[]@!$&'()*+,;=-._~"
+"""What a URL may contain besides letters and digits (RFC 3986, section 2)."""
+
+_Status = Annotated[WholeNumber, Field(ge=100, le=599)]
+EXPECT_MAX = 1_000
+"""The longest text that a response can be expected to contain, in characters."""
+
+
+def _check_body_text(text: str) -> str:
+    if not 0 < len(text) <= EXPECT_MAX:
+        raise ValueError(f"is not a text of 1 to {EXPECT_MAX} characters")
+    return text
+
+
+_BodyText = Annotated[str, AfterValidator(_check_body_text)]
 
 
 class BasicAuth(Section):
@@ -39,10 +66,29 @@ class BasicAuth(Section):
     """The user's password."""
 
 
+class ExpectConfig(Section):
+    """Which responses mean that a notification was accepted, if the type's own rule is wrong."""
+
+    status: Annotated[tuple[_Status, ...], BeforeValidator(as_list)] = ()
+    """A status, or a list of them. Default: any 2xx."""
+    body: Annotated[tuple[_BodyText, ...], BeforeValidator(as_list)] = Field(
+        default=(), validate_default=True
+    )
+    """A text that the body contains, or a list of texts of which it contains one. Without it any
+    body will do, except an HTML page."""
+
+    @field_validator("body")
+    @classmethod
+    def _check_not_empty(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not value and not info.data.get("status", True):
+            raise invalid("'expect' needs a 'status' or a 'body'")
+        return value
+
+
 class WebhookDestination(DestinationConfig):
     """A destination that is reached over HTTP."""
 
-    public_keys = DestinationConfig.public_keys | {"timeout", "batch", "tls"}
+    public_keys = DestinationConfig.public_keys | {"timeout", "batch", "tls", "expect"}
     schema_rules = tuple(
         not_both("basic_auth", other) for other in ("bearer_token", "bearer_token_file")
     )
@@ -58,6 +104,9 @@ class WebhookDestination(DestinationConfig):
     timeout: TimeoutConfig = TimeoutConfig()
     tls: TlsConfig | None = None
     """The certificates for an ``https://`` URL."""
+    expect: ExpectConfig | None = None
+    """Which responses mean success, instead of those that the service documents (``type: http``:
+    any 2xx that is no HTML page)."""
     proxy: WebhookUrl | None = None
     """The URL of an HTTP proxy; nothing is taken from the environment."""
     basic_auth: BasicAuth | None = None
@@ -75,6 +124,15 @@ class WebhookDestination(DestinationConfig):
     def tls_config(self) -> TlsConfig | None:
         """The certificates to use; None for those of the system."""
         return self.tls
+
+    def read_response(self, response: Response) -> ResponseHint:
+        """Return what a response means: see `DestinationConfig`. An HTML page is no success."""
+        hint = self.parse_response(response)
+        if self.expect is not None:
+            return read_expected(response, hint, self.expect.status, self.expect.body)
+        if is_2xx(response) and is_html(response):
+            return unexpected_page()
+        return hint
 
     @field_validator("url")
     @classmethod
@@ -131,38 +189,23 @@ def _has_user(info: ValidationInfo) -> bool:
 
 
 def append_path(url: str, path: str) -> str:
-    """Append a path, encoded already, to that of a URL, and keep its query."""
-    base = URL(url)
-    return str(base.with_path(base.raw_path.rstrip("/") + path, encoded=True, keep_query=True))
+    """Append a path, encoded already, to that of a URL, and keep its query.
+
+    Nothing else of the URL changes, here and in `append_query`: it may be signed.
+    """
+    base, mark, query = url.partition("#")[0].partition("?")
+    return f"{base.rstrip('/')}{path}{mark}{query}"
 
 
 def append_query(url: str, query: Mapping[str, str]) -> str:
-    """Append to the query of a URL. The URL itself is not encoded again, as it may be signed."""
+    """Append to the query of a URL."""
     base = url.partition("#")[0]
     return f"{base}{'&' if '?' in base else '?'}{urlencode(query, errors='replace')}"
 
 
-def parse_object(body: bytes) -> dict[str, object]:
-    """Return the JSON object that a body holds; an empty one if it holds anything else."""
-    try:
-        return msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return {}
-
-
-def parse_number(value: object) -> float | None:
-    """Return a finite number from 0 on, given as a number or as text; None for anything else."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) else -1.0
-    except (ValueError, OverflowError):
-        return None
-    return number if 0 <= number < float("inf") else None
-
-
-def parse_date_s(text: str) -> float | None:
-    """Return an HTTP date in seconds since 1970; None if the text is not a date."""
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, IndexError, OverflowError):
-        return None
-    return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+def path_and_query(url: str) -> str:
+    """Return the path and the query of a URL as written; only what HTTP forbids is encoded."""
+    after_scheme = url.partition("#")[0].partition("://")[2]
+    start = re.search(r"[/?]|$", after_scheme)
+    target = after_scheme[start.start() :] if start else ""
+    return percent_encode(target if target.startswith("/") else f"/{target}", safe=_URL_CHARACTERS)

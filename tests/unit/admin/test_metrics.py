@@ -19,10 +19,9 @@ from relay.core.counters import (
     EngineCounters,
     EngineSnapshot,
 )
-from relay.core.exchange import Reason, Response, outcome_kind
+from relay.core.exchange import Reason, Response, ResponseHint, outcome_kind
 from relay.core.status import DestinationStatus
 from relay.delivery.retry import Attempt, classify
-from relay.destinations.slack import SlackDestination
 from relay.store.faults import StoreFault, StoreStatus
 from relay.store.records import Backlog
 
@@ -217,14 +216,14 @@ def test_every_outcome_is_a_series() -> None:
     responses = [
         *(Response(None, failure=reason) for reason in failures),
         *(Response(status) for status in range(200, 600)),
-        Response(200, b"no_such_thing"),
+        Response(200, hint=ResponseHint(is_rejected=True)),
+        Response(200, hint=ResponseHint(unexpected="a web page")),
     ]
     outcomes = [
         classify(
             response,
             Attempt(earlier, age_s, random_fraction=0.5),
             RetryConfig(max_attempts=9),
-            SlackDestination.parse_response,
         )
         for response in responses
         for earlier, age_s in ((0, 0), (8, 0), (0, 10**6))

@@ -17,6 +17,7 @@ from relay.delivery.rate_limit import RateLimiters
 from relay.destinations import matrix
 from relay.destinations.common.card import Card
 from relay.destinations.matrix import MatrixDestination
+from tests.unit.destinations.answers import classify_response
 from tests.unit.destinations.common.test_plain_text import LINK
 from tests.unit.destinations.configs import config_with, problems
 from tests.unit.destinations.contract import EMOJI, Contract
@@ -33,7 +34,6 @@ from tests.unit.destinations.samples import (
     cards,
     longest_cards,
 )
-from tests.unit.destinations.test_responses import classify_response
 
 ROOM = "!abc:matrix.example"
 KEYS = f"url: https://matrix.example, access_token: t0ken, room_id: '{ROOM}'"
@@ -214,8 +214,8 @@ def test_the_longest_message_is_within_the_limits(filler: str) -> None:
     ("status", "body", "wanted"),
     [
         (200, {"event_id": "$YUwRidLecu:example.com"}, Delivered()),
-        (200, b"<!DOCTYPE html>", Dead(Reason.REJECTED)),
-        (200, b"", Retry(1.0, Reason.UNAVAILABLE)),
+        (200, b"<!DOCTYPE html>", Retry(1.0, Reason.UNEXPECTED)),
+        (200, b"", Retry(1.0, Reason.UNEXPECTED)),
         (404, b"", Dead(Reason.REFUSED)),
         (401, {"errcode": "M_UNKNOWN_TOKEN", "error": "x"}, Dead(Reason.REFUSED)),
         (403, {"errcode": "M_FORBIDDEN", "error": "x"}, Dead(Reason.REFUSED)),
@@ -228,7 +228,7 @@ def test_the_longest_message_is_within_the_limits(filler: str) -> None:
         (
             400,
             b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 1' + b"0" * 400 + b"}",
-            Retry(1.0, Reason.RATE_LIMITED, pause_s=1.0),
+            Retry(86400.0, Reason.RATE_LIMITED, pause_s=86400.0),
         ),
         (
             400,

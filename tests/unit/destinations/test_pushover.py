@@ -11,6 +11,7 @@ from relay.delivery.rate_limit import RateLimiters
 from relay.destinations import pushover
 from relay.destinations.common.card import Card
 from relay.destinations.pushover import PushoverDestination
+from tests.unit.destinations.answers import classify_response
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
 from tests.unit.destinations.configs import config_with, problems
 from tests.unit.destinations.contract import Contract
@@ -21,7 +22,6 @@ from tests.unit.destinations.samples import (
     crash_with_included,
     longest_cards,
 )
-from tests.unit.destinations.test_responses import classify_response
 
 TOKEN, USER = "a" * 30, "u" * 30
 KEYS = f"token: {TOKEN}, user: {USER}"

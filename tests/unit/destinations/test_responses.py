@@ -3,47 +3,152 @@
 import msgspec
 import pytest
 
-from relay.config import RetryConfig
-from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
-from relay.delivery.retry import Attempt, classify
-from relay.destinations.catalog import DESTINATION_TYPES
+from relay.core.exchange import Dead, Delivered, Reason, Retry
+from tests.unit.destinations.answers import classify_response
+from tests.unit.destinations.configs import problems
+from tests.unit.destinations.contract import contracts
 
-FIRST = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5)
+ACCEPTED: list[tuple[str, int, object]] = [
+    ("slack", 200, b"ok"),
+    ("slack", 200, b""),
+    ("slack", 204, b""),
+    ("slack", 200, {"ok": True}),
+    ("slack", 200, {"success": True, "errors": []}),
+    ("mattermost", 200, b"ok"),
+    ("rocketchat", 200, {"success": True}),
+    ("rocketchat", 200, {"custom": "answer of a script"}),
+    ("discord", 200, {"id": "1", "content": "rate_limited"}),
+    ("discord", 204, b""),
+    ("telegram", 200, {"ok": True, "result": {"message_id": 7}}),
+    ("teams", 202, b""),
+    ("teams", 202, b"anything"),
+    ("teams", 200, b"1"),
+    ("teams", 200, {"body": "of a Response action"}),
+    ("googlechat", 200, {"name": "spaces/A/messages/B"}),
+    ("matrix", 200, {"event_id": "$1"}),
+    ("ntfy", 200, {"id": "x", "event": "message"}),
+    ("gotify", 200, {"id": 25}),
+    ("pushover", 200, {"status": 1, "request": "647d2300"}),
+    ("pagerduty", 202, {"status": "success"}),
+    ("alertmanager", 200, b""),
+    ("alertmanager", 200, {"status": "success"}),
+    ("http", 200, b"invalid_payload"),
+    ("http", 204, b""),
+    ("http", 200, {"ok": False}),
+    ("http", 200, b"<ok/>"),
+]
 
 
-def classify_response(kind: str, status: int | None, body: object = b"", **headers: str) -> Outcome:
-    """Classify a response for a type; a body that is not bytes is encoded as JSON."""
-    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    response = Response(status, content, headers=named)
-    return classify(response, FIRST, RetryConfig(), DESTINATION_TYPES.models[kind].parse_response)
+@pytest.mark.parametrize(("kind", "status", "body"), ACCEPTED)
+def test_accepted_notifications(kind: str, status: int, body: object) -> None:
+    """These bodies mean success. The body of a plain webhook is not read."""
+    assert classify_response(kind, status, body) == Delivered()
+
+
+def test_every_service_has_an_accepted_answer() -> None:
+    """A new service brings its own."""
+    assert {kind for kind, *_ in ACCEPTED} == {*contracts(), "http"}
+
+
+@pytest.mark.parametrize("kind", [*contracts(), "http"])
+@pytest.mark.parametrize(
+    "content_type", ["text/html", "Text/HTML; charset=utf-8", "", "text/plain"]
+)
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<!DOCTYPE html><title>Sign in</title>",
+        b"\xef\xbb\xbf\r\n <HTML lang=de><body>ok</body></HTML>",
+        b"<html>" + b"x" * 100_000,
+    ],
+)
+def test_a_web_page_is_no_success(kind: str, content_type: str, page: bytes) -> None:
+    """A login or a captive portal answers 200 too; the notification is sent again later."""
+    assert classify_response(kind, 200, page, content_type=content_type) == Retry(
+        1.0, Reason.UNEXPECTED
+    )
+
+
+def test_html_without_a_known_beginning_is_recognized_by_its_type() -> None:
+    """And a word that is sent as HTML is no page: Slack sends its ``ok`` in this way."""
+    page = b"<!-- built 2026 --><p>Sign in"
+    assert (
+        classify_response("http", 200, page, content_type="text/html").reason is Reason.UNEXPECTED
+    )
+    assert classify_response("http", 200, page) == Delivered()
+    for kind in ("slack", "http"):
+        assert classify_response(kind, 200, b"ok", content_type="text/html") == Delivered()
 
 
 @pytest.mark.parametrize(
     ("kind", "status", "body"),
     [
-        ("slack", 200, b"ok"),
-        ("slack", 200, b""),
-        ("slack", 200, {"ok": True}),
-        ("mattermost", 200, b"ok"),
-        ("rocketchat", 200, {"success": True}),
-        ("discord", 200, {"id": "1", "content": "rate_limited"}),
-        ("telegram", 200, {"ok": True, "result": {"message_id": 7}}),
-        ("teams", 202, b""),
-        ("teams", 200, b"1"),
-        ("googlechat", 200, {"name": "spaces/A/messages/B"}),
-        ("ntfy", 200, {"id": "x", "event": "message"}),
-        ("gotify", 200, {"id": 25}),
-        ("pagerduty", 202, {"status": "success"}),
-        ("alertmanager", 200, b""),
-        ("http", 200, b"invalid_payload"),
-        ("mattermost", 200, b"created_ok"),
-        ("http", 200, {"ok": False}),
+        ("slack", 200, b"created"),
+        ("slack", 200, {"error": "unknown token"}),
+        ("rocketchat", 200, b"welcome"),
+        ("discord", 200, b""),
+        ("discord", 200, {"message": "hello"}),
+        ("telegram", 200, b""),
+        ("telegram", 200, {"result": {}}),
+        ("teams", 200, {"error": {"code": "WorkflowTriggerIsNotEnabled"}}),
+        ("teams", 200, b"welcome"),
+        ("googlechat", 200, {}),
+        ("matrix", 200, b""),
+        ("matrix", 200, {"name": "element"}),
+        ("ntfy", 200, {"event": "message"}),
+        ("ntfy", 204, b""),
+        ("gotify", 200, {"id": "25"}),
+        ("pushover", 200, {}),
+        ("pagerduty", 202, b""),
+        ("pagerduty", 200, {"status": "queued"}),
+        ("alertmanager", 200, b"welcome"),
+        ("alertmanager", 200, {"status": "error", "error": "bad data"}),
     ],
 )
-def test_accepted_notifications(kind: str, status: int, body: object) -> None:
-    """These bodies mean success. The body of a plain webhook is not read."""
-    assert classify_response(kind, status, body) == Delivered()
+def test_what_a_service_does_not_answer_is_no_success(kind: str, status: int, body: object) -> None:
+    """Something else has answered, so the notification is sent again later."""
+    assert classify_response(kind, status, body) == Retry(1.0, Reason.UNEXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expect", "status", "body", "reason"),
+    [
+        ("http", "{status: 202}", 202, b"", Reason.OK),
+        ("http", "{status: 202}", 200, b"", Reason.UNEXPECTED),
+        ("http", "{status: [200, 409]}", 409, b"known", Reason.OK),
+        ("http", "{status: 202}", 404, b"", Reason.REFUSED),
+        ("http", "{body: accepted}", 200, b'{"state": "accepted"}', Reason.OK),
+        ("http", "{body: accepted}", 200, b"Accepted", Reason.UNEXPECTED),
+        ("http", "{body: [queued, done]}", 201, b"done", Reason.OK),
+        ("http", "{body: accepted}", 400, b"not accepted", Reason.REFUSED),
+        ("http", "{status: 202, body: x}", 202, b"y", Reason.UNEXPECTED),
+        ("http", "{status: 200}", 200, b"<html>", Reason.UNEXPECTED),
+        ("http", "{body: Thanks}", 200, b"<html>Thanks", Reason.OK),
+        ("gotify", "{status: 204}", 204, b"", Reason.OK),
+        ("slack", "{body: created}", 200, b"created", Reason.OK),
+        ("slack", "{body: created}", 200, b"ok", Reason.UNEXPECTED),
+        ("slack", "{body: created}", 200, b"invalid_payload", Reason.REJECTED),
+        ("telegram", "{status: 201}", 200, {"ok": False, "error_code": 429}, Reason.RATE_LIMITED),
+    ],
+)
+def test_expect_says_what_success_is(
+    kind: str, expect: str, status: int, body: object, reason: Reason
+) -> None:
+    """Instead of the rule of the service, whose errors are still read."""
+    assert classify_response(kind, status, body, expect).reason is reason
+
+
+def test_expect_needs_something_to_expect() -> None:
+    """Bad values are errors that say what to do."""
+    assert problems("type: http, url: http://h/, expect: {}") == [
+        "1:49: destinations.to.expect: 'expect' needs a 'status' or a 'body'"
+    ]
+    (problem,) = problems("type: http, url: http://h/, expect: {status: 1000}")
+    assert problem.endswith("destinations.to.expect.status: '1000' is more than 599")
+    (problem,) = problems('type: http, url: http://h/, expect: {body: ""}')
+    assert problem.endswith(
+        "destinations.to.expect.body: the value is not a text of 1 to 1000 characters"
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,11 +228,11 @@ def test_the_longest_wait_of_discord_counts() -> None:
 def test_discord_is_paused_before_it_has_to_refuse() -> None:
     """A response that used up the limit pauses the destination until the limit is reset."""
     last = classify_response(
-        "discord", 200, b"{}", x_ratelimit_remaining="0", x_ratelimit_reset_after="1.5"
+        "discord", 200, {"id": "1"}, x_ratelimit_remaining="0", x_ratelimit_reset_after="1.5"
     )
     assert last == Delivered(pause_s=1.5)
     more = classify_response(
-        "discord", 200, b"{}", x_ratelimit_remaining="3", x_ratelimit_reset_after="1.5"
+        "discord", 200, {"id": "1"}, x_ratelimit_remaining="3", x_ratelimit_reset_after="1.5"
     )
     assert more == Delivered()
 
@@ -140,7 +245,7 @@ def test_telegram_gives_the_wait_in_the_body() -> None:
     )
 
 
-@pytest.mark.parametrize("after", [None, "soon", [], -1, 10**400])
+@pytest.mark.parametrize("after", [None, "soon", [], -1, "1e9", "inf"])
 def test_an_invalid_wait_is_ignored(after: object) -> None:
     """relay's own retry schedule holds."""
     try:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from relay import __version__
 from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http import connection
-from relay.delivery.http.message import KEPT_BODY_BYTES
+from relay.delivery.http.response import KEPT_BODY_BYTES
 from relay.delivery.http.sender import open_http_sender
 from relay.destinations.http import HttpDestination
 

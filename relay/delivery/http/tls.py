@@ -1,0 +1,98 @@
+"""TLS of connections to a destination: the certificates that it trusts, and the one that it shows.
+
+Certificates are renewed while relay runs, mostly by replacing their files. So the files are looked
+at before each connection, and read again if they have changed.
+"""
+
+import ssl
+from functools import cache
+from pathlib import Path
+
+import structlog
+
+from relay.config import TlsConfig
+from relay.core.errors import RelayError, describe_os_error
+from relay.delivery.http.shortage import check_descriptors
+
+log = structlog.get_logger()
+
+_FileState = tuple[int, int, int] | None
+"""Inode, size and time of change of a file; None if it cannot be found."""
+
+
+class TlsError(RelayError):
+    """The files of a destination's ``tls`` cannot be used."""
+
+
+class ClientTls:
+    """The TLS context for the next connection to a destination."""
+
+    def __init__(self, files: TlsConfig | None) -> None:
+        """Raises `TlsError`."""
+        self._files = files
+        self._states = _file_states(files)
+        self._context = None if files is None else create_ssl_context(files)
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context, with the files as they are now.
+
+        If they cannot be used, for instance because only one of a certificate and its key is
+        renewed yet, the previous ones are used, and this is logged once.
+        """
+        if self._files is None or self._context is None:
+            return create_ssl_context(None)
+        states = _file_states(self._files)
+        if states != self._states:
+            self._states = states
+            try:
+                self._context = create_ssl_context(self._files)
+            except TlsError as error:
+                log.warning("tls.not_renewed", error=str(error))
+        return self._context
+
+
+def create_ssl_context(files: TlsConfig | None) -> ssl.SSLContext:
+    """Return a context with these files; with None, one with the system's certificate authorities.
+
+    Raises `TlsError`, and `OSError` if there is no file descriptor to read the system's.
+    """
+    if files is None:
+        return _system_context()
+    file = files.ca_file
+    try:
+        context = ssl.create_default_context(cafile=file)
+        if files.cert_file is not None:
+            file = files.cert_file
+            # A key that has a passphrase is refused because of the empty password. Without one,
+            # OpenSSL would ask for the passphrase on the terminal and wait.
+            context.load_cert_chain(files.cert_file, files.key_file, password="")
+    except (OSError, ValueError) as error:
+        text = describe_os_error(error) if isinstance(error, OSError) else str(error)
+        raise TlsError(f"{file}: cannot be used for TLS: {text}") from error
+    return _with_alpn(context)
+
+
+@cache
+def _system_context() -> ssl.SSLContext:
+    """Return a context that destinations without ``tls`` share: each takes time and memory."""
+    check_descriptors()  # OpenSSL would silently trust nothing, and this context is kept for ever
+    return _with_alpn(ssl.create_default_context())
+
+
+def _with_alpn(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _file_states(files: TlsConfig | None) -> tuple[_FileState, ...]:
+    if files is None:
+        return ()
+    return tuple(map(_file_state, (files.ca_file, files.cert_file, files.key_file)))
+
+
+def _file_state(file: Path | None) -> _FileState:
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
