@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from relay.admin import api, server
 from relay.admin.api import build_application
@@ -17,6 +18,7 @@ from tests.component.wait import TIMEOUT_S
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+UNFINISHED = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234"
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ async def test_a_body_that_does_not_arrive(
         raise AssertionError("asked")
 
     async with serve(address, make_application(refuse)), connect(address) as (reader, writer):
-        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n1234")
+        writer.write(UNFINISHED)
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 ")
         assert await is_ended(reader)
@@ -179,6 +181,78 @@ async def test_too_many_busy_connections(
         assert await answered
         async with connect(address) as later:
             assert await gets_answer(later)
+
+
+async def test_unfinished_requests_keep_nobody_out(
+    address: UnixSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection whose body has not arrived is closed for a new one, the oldest first."""
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
+    async with AsyncExitStack() as clients:
+        await clients.enter_async_context(serve(address, make_application()))
+        unfinished = []
+        for _ in range(20):
+            reader, writer = await clients.enter_async_context(connect(address))
+            writer.write(UNFINISHED)
+            unfinished.append(reader)
+        with capture_logs() as logs:
+            assert await gets_answer(await clients.enter_async_context(connect(address)))
+            assert await is_ended(unfinished[0])
+    assert not logs
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cr3t\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization : Bearer s3cr3t\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: s3cr3t" + b"x" * 9_000 + b"\r\n\r\n",
+        b"GET /s3cr3t" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / s3cr3t\r\nHost: a\r\n\r\n",
+        b"s3cr3t\x01 / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: s3cr3t\r\nContent-Length: 1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\ns3cr3t\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 6\r\n\r\ns3cr3t",
+        b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\ns3cr3t\r\n",
+    ],
+)
+async def test_nothing_quotes_a_bad_request(
+    address: UnixSocket, request_: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the answer nor the log: the part that is wrong may be a token."""
+    with capture_logs() as logs:
+        async with serve(address, make_application()), connect(address) as (reader, writer):
+            writer.write(request_)
+            async with asyncio.timeout(TIMEOUT_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write_eof()
+                body = await reader.read()
+    assert head.split()[1] in (b"200", b"400", b"417")
+    assert b"s3cr3t" not in head + body
+    assert "s3cr3t" not in caplog.text
+    assert "s3cr3t" not in str(logs)
+
+
+async def test_bad_requests_are_logged_now_and_then(
+    address: UnixSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line for many, which says how many there were."""
+
+    async def send_bad_request() -> None:
+        async with connect(address) as (reader, writer):
+            writer.write(b"nonsense\r\n\r\n")
+            assert await is_ended(reader)
+
+    with capture_logs() as logs:
+        async with serve(address, make_application()):
+            for _ in range(3):
+                await send_bad_request()
+            monkeypatch.setattr(server, "LOG_BAD_REQUESTS_EVERY_S", 0.0)
+            await send_bad_request()
+    assert [(line["event"], line["more_before"]) for line in logs] == [
+        ("admin.bad_request", None),
+        ("admin.bad_request", 2),
+    ]
 
 
 async def test_not_http(address: UnixSocket) -> None:
