@@ -39,6 +39,9 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     signal: int | None = None
     """The signal of `signal_ns`; None if relay cannot know its number: the engine does not name it,
     or a label hides it."""
+    health: str | None = None
+    """What its last health check said since its last start; None if the engine reports only
+    changes."""
     stop_signal: int | None = None
     """The stop signal that it is configured with; None until relay had to inspect it."""
     interactive: bool | None = None
@@ -53,6 +56,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             and self.exit_code_hidden == other.exit_code_hidden
             and self.signal_hidden == other.signal_hidden
             and self.signal == other.signal
+            and self.health == other.health
             and self.stop_signal == other.stop_signal
             and self.interactive == other.interactive
         )

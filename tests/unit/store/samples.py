@@ -52,6 +52,7 @@ CONTAINER = Container(
     oom_ns=6,
     oom_inferred_ns=7,
     signal=15,
+    health="healthy",
     stop_signal=3,
     interactive=True,
 )

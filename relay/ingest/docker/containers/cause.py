@@ -46,6 +46,8 @@ _SLOW_EXIT_CODES = frozenset({0, 128 + 2, 128 + SIGTERM})
 """The exit codes of a process that takes its time to end on a signal. ABRT, KILL and QUIT end one
 at once or, if it handles them, with another exit code."""
 
+_HEALTH_STATES = frozenset({"starting", "healthy", "unhealthy"})
+
 _NO_REQUESTS = dict.fromkeys(("requested_ns", "signal_ns", "oom_ns"))
 
 
@@ -60,7 +62,7 @@ def apply_event(container: Container, event: Event) -> Container:
     match event.action:
         case "start":
             started_ns = max(time_ns, container.started_ns or 0)
-            return replace(container, started_ns=started_ns, **_NO_REQUESTS)
+            return replace(container, started_ns=started_ns, health=None, **_NO_REQUESTS)
         case "die":
             inferred_ns = container.inferred_ns
             if inferred_ns is not None and inferred_ns <= time_ns:
@@ -78,6 +80,8 @@ def apply_event(container: Container, event: Event) -> Container:
             return replace(container, requested_ns=time_ns)
         case "oom":
             return replace(container, oom_ns=time_ns)
+        case "health_status" if event.health in _HEALTH_STATES:
+            return replace(container, health=event.health)
         case _:
             return container
 
@@ -85,6 +89,16 @@ def apply_event(container: Container, event: Event) -> Container:
 def is_terminating(signal: int | None, container: Container) -> bool:
     """Whether the signal asks this container to end."""
     return signal in TERMINATING_SIGNALS or signal == container.stop_signal is not None
+
+
+def is_known_health(container: Container, event: Event) -> bool:
+    """Whether a ``health_status`` says what is known: Podman sends one after each check.
+
+    As with Docker, a container that is starting is no news: it is neither healthy nor unhealthy.
+    """
+    return event.health == "starting" or (
+        event.health is not None and event.health == container.health
+    )
 
 
 def _is_like_stop(signal: int | None, container: Container) -> bool:

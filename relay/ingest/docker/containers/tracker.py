@@ -17,6 +17,7 @@ from relay.ingest.docker.containers.cause import (
     REMOVAL_ACTIONS,
     apply_event,
     find_cause,
+    is_known_health,
     split_requests,
 )
 from relay.ingest.docker.containers.inference import (
@@ -36,7 +37,7 @@ from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
 FOLLOWED_ACTIONS = REMOVAL_ACTIONS | {
-    *("create", "start", "restart", "kill", "stop", "oom", "die", "rename")
+    *("create", "start", "restart", "kill", "stop", "oom", "die", "rename", "health_status")
 }
 """The actions that say something about a container's state."""
 
@@ -89,13 +90,15 @@ class ContainerTracker:
         A ``die`` gets its cause and its true exit code. ``inspected`` is the container as the
         engine shows it now; ``later_cause`` is the cause that the events after it show;
         ``blind_window`` is the period in which a request may have been missed. An event that
-        reports an inferred death is suppressed. If the inspection shows an ``oom`` that the engine
-        did not send, it precedes the ``die``. If the ``die`` did not come, it is inferred when the
-        container is removed.
+        reports an inferred death is suppressed, and so is a health that is known. If the inspection
+        shows an ``oom`` that the engine did not send, it precedes the ``die``. If the ``die`` did
+        not come, it is inferred when the container is removed.
         """
         action, id_ = event.action, event.actor.id
         if event.type != "container" or action not in FOLLOWED_ACTIONS:
             return [event]
+        if action == "health_status" and not self.podman:
+            return [self.mark_interactive(event)]  # Docker sends only changes
         if action in REMOVAL_ACTIONS:
             event = self.mark_interactive(event)
             return [*self._on_removal(event), event]
@@ -253,6 +256,8 @@ def _emit(
         case "die":
             return _with_cause(container, event, inspected, blind_window)
         case "oom" if matches_inferred_oom(container, event):
+            return []
+        case "health_status" if is_known_health(container, event):
             return []
         case _:
             return [event]

@@ -56,6 +56,8 @@ class _WireEvent(msgspec.Struct, gc=False):
     scope: str = "local"
     time_s: int = msgspec.field(default=0, name="time")
     time_ns: int = msgspec.field(default=0, name="timeNano")
+    health: str = msgspec.field(default="", name="HealthStatus")
+    """Podman's; Docker writes it behind the action."""
 
 
 _decode = msgspec.json.Decoder(_WireEvent).decode
@@ -110,6 +112,9 @@ def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: 
     attributes = actor.attributes or {}
     action, _, rest = wire.action.partition(": ")
     detail = rest.strip() or None
+    is_health = action == "health_status"
+    if is_health and detail is None:
+        detail = wire.health or None
     return Event(  # positional arguments: keywords would cost a tenth of the whole
         make_event_id(engine, time_ns, type_, wire.action, actor.id, attributes),
         engine,
@@ -123,7 +128,7 @@ def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: 
         None,  # the tracker finds the cause later
         _find_exit_code(action, attributes) if action in _EXIT_CODE_KEYS else None,
         _parse_number(attributes.get("signal")) if action == "kill" else None,
-        detail if action == "health_status" else None,
+        detail if is_health else None,
         origin,
     )
 

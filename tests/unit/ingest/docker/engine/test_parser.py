@@ -70,6 +70,22 @@ def test_the_detail_is_separated_from_the_action() -> None:
     assert (sick.action, sick.detail, sick.health) == ("health_status", "unhealthy", "unhealthy")
 
 
+@pytest.mark.parametrize("health", ["starting", "healthy", "unhealthy"])
+def test_podmans_health_has_a_field_of_its_own(health: str) -> None:
+    """It becomes the detail, as Docker writes it, so that the same routes match it."""
+    sick = parse_valid(Action="health_status", HealthStatus=health)
+    assert (sick.action, sick.detail, sick.health) == ("health_status", health, health)
+    assert parse_valid(HealthStatus=health).health is None
+    assert parse_valid(HealthStatus=health).detail is None
+
+
+@pytest.mark.parametrize("health", ["", None, 3, {}])
+def test_a_health_that_is_missing(health: object) -> None:
+    """The event is kept."""
+    found = parse_valid(Action="health_status", HealthStatus=health)
+    assert (found.action, found.detail, found.health) == ("health_status", None, None)
+
+
 def test_a_detail_may_contain_colons() -> None:
     """Only the first separator counts."""
     assert parse_valid(Action="exec_create: sh -c 'a: b' ").detail == "sh -c 'a: b'"
