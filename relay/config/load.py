@@ -212,6 +212,8 @@ class _ProblemReporter:
         match path:
             case ("engines", _, "url") | ("admin", "token"):
                 return True
+            case ("engines", _, "headers", str(name)):
+                return not name.endswith(FILE_SUFFIX)
             case ("destinations", name, str(key), *_):
                 if str(path[-1]).endswith(FILE_SUFFIX):
                     return False

@@ -6,8 +6,10 @@ key, so that it is checked even if other keys are wrong. The docstring of a key 
 in `relay schema` and in docs/reference.md.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -16,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainValidator,
+    SecretStr,
     ValidationInfo,
     field_validator,
 )
@@ -28,6 +31,7 @@ from relay.config.match_parser import parse_match
 from relay.config.types import (
     BufferSize,
     EngineUrl,
+    HeaderName,
     HeartbeatInterval,
     InspectField,
     ListenAddress,
@@ -35,6 +39,7 @@ from relay.config.types import (
     MaxAge,
     Name,
     NonEmptyPath,
+    PlainHeaderValue,
     ReconcileInterval,
     Secret,
     Section,
@@ -69,6 +74,16 @@ def _to_match(value: object, info: ValidationInfo) -> Match:
     return parse_match(value, engines=_known_names(info).engines)
 
 
+def _has_authorization(headers: Mapping[str, object]) -> bool:
+    return any(name.lower() == "authorization" for name in headers)
+
+
+def _has_user(info: ValidationInfo) -> bool:
+    """Whether the engine's URL holds a user for its HTTP requests, and not one for ssh."""
+    url = info.data.get("url") or ""
+    return url.startswith(("tcp:", "http:", "https:")) and validators.has_user(url)
+
+
 class EngineConfig(Section):
     """A Docker API. Without any key: the one that the docker command would use."""
 
@@ -84,6 +99,12 @@ class EngineConfig(Section):
     that, the engine's name in this file."""
     tls: TlsConfig | None = None
     """For a ``tcp://`` or ``https://`` URL."""
+    headers: dict[HeaderName, PlainHeaderValue] = Field(default_factory=dict)
+    """Headers that a proxy before the engine wants with each request. ``NAME_file`` names a file
+    with the value."""
+    bearer_token_file: NonEmptyPath | None = None
+    """A file with a token, sent as ``Authorization: Bearer``. It is read at each connection, so a
+    renewed token needs no reload."""
     start_from: StartPosition = "now"
     """Where the very first start begins: ``now``, ``oldest`` (everything that the engine
     remembers), or a duration before now."""
@@ -93,6 +114,25 @@ class EngineConfig(Section):
     def _check_url_or_context(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("url") is not None:
             raise invalid("'url' and 'context' exclude each other: keep one")
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(
+        cls, value: dict[str, SecretStr], info: ValidationInfo
+    ) -> dict[str, SecretStr]:
+        validators.check_distinct_headers(value)
+        if _has_authorization(value) and _has_user(info):
+            raise invalid("hold an Authorization, and the 'url' a user: keep one of them")
+        return value
+
+    @field_validator("bearer_token_file")
+    @classmethod
+    def _check_one_authorization(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is not None and _has_authorization(info.data.get("headers") or {}):
+            raise invalid("there is an Authorization in 'headers' as well: keep one of them")
+        if value is not None and _has_user(info):
+            raise invalid("there is a user in the 'url' as well: keep one of them")
         return value
 
     @field_validator("tls")

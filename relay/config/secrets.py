@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from relay.config import validators
 from relay.config.destination_types import DestinationTypes
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, invalid
 
@@ -119,8 +120,9 @@ def read_files(
 ) -> dict[str, object]:
     """Return ``data`` with every ``…_file`` key of a secret replaced by the content of its file.
 
-    Relative paths start at ``folder``. The files of a ``tls`` section are not read here: their
-    paths are joined to ``folder``, and a file that cannot be opened is an issue.
+    Relative paths start at ``folder``. The files of a ``tls`` section and an engine's
+    ``bearer_token_file`` are read at each connection: their paths are joined to ``folder``, and a
+    file that cannot be read now is an issue.
     """
     reader = _FileReader(folder, external, types)
     result = dict(data)
@@ -129,7 +131,7 @@ def read_files(
         result["admin"] = reader.read_admin(admin)
     for section, read in (
         ("destinations", reader.read_destination),
-        ("engines", reader.resolve_tls_files),
+        ("engines", reader.read_engine),
     ):
         entries = data.get(section)
         if isinstance(entries, Mapping):
@@ -156,16 +158,37 @@ class _FileReader:
     def read_destination(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
         """Return a destination with its secrets, and with the paths of its TLS files resolved."""
         keys = [name + FILE_SUFFIX for name in self._types.secret_keys(entry.get("type"))]
-        result = self._fill_from_files(entry, path, keys)
-        headers, basic = entry.get("headers"), entry.get("basic_auth")
-        if isinstance(headers, Mapping):
-            keys = [key for key in headers if key.endswith(FILE_SUFFIX)]
-            result["headers"] = self._fill_from_files(headers, (*path, "headers"), keys)
+        result = self._fill_headers(self._fill_from_files(entry, path, keys), path)
+        basic = entry.get("basic_auth")
         if isinstance(basic, Mapping):
             result["basic_auth"] = self._fill_from_files(
                 basic, (*path, "basic_auth"), ["password_file"]
             )
         return self.resolve_tls_files(result, path)
+
+    def read_engine(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
+        """Return an engine with its headers, and with the paths of its other files resolved."""
+        result = self._fill_headers(dict(entry), path)
+        if "bearer_token_file" in result:
+            value, here = result["bearer_token_file"], (*path, "bearer_token_file")
+            token = self._read_secret(value, here)
+            if token and isinstance(value, str):
+                result["bearer_token_file"] = str(self._folder / value)
+                self._check_token(token, here)
+        return self.resolve_tls_files(result, path)
+
+    def _check_token(self, token: str, path: KeyPath) -> None:
+        try:
+            validators.check_bearer_token(token)
+        except ValueError as error:
+            self._add_issue(path, str(error))
+
+    def _fill_headers(self, entry: dict[str, object], path: KeyPath) -> dict[str, object]:
+        headers = entry.get("headers")
+        if isinstance(headers, Mapping):
+            keys = [key for key in headers if key.endswith(FILE_SUFFIX)]
+            entry["headers"] = self._fill_from_files(headers, (*path, "headers"), keys)
+        return entry
 
     def resolve_tls_files(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
         """Return a destination or an engine with the paths of its TLS files resolved."""
@@ -212,7 +235,7 @@ class _FileReader:
             self._add_issue(path, "must be the path of a file", IssueScope.STANDALONE)
             return ""
         try:
-            return _read_secret_file(self._folder / value)
+            return read_secret_file(self._folder / value)
         except ValueError as error:
             self._add_issue(path, str(error))
         except OSError as error:
@@ -223,7 +246,11 @@ class _FileReader:
         self._external.issues.append(ConfigIssue(path, message, scope))
 
 
-def _read_secret_file(file_path: Path) -> str:
+def read_secret_file(file_path: Path) -> str:
+    """Return the content of a file without its last line break.
+
+    Raises `OSError`, or `ValueError` whose message continues a sentence that starts with the path.
+    """
     with file_path.open("rb") as file:
         content = file.read(_MAX_CHARS + 1)
     if len(content) > _MAX_CHARS:

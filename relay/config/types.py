@@ -333,6 +333,8 @@ HeaderText = Annotated[str, AfterValidator(validators.check_header_value)]
 HeaderValue = Annotated[
     SecretStr, check_content(validators.check_header_value, validators.check_header_template)
 ]
+PlainHeaderValue = Annotated[SecretStr, check_content(validators.check_header_value)]
+"""A header's value without a template."""
 QueryValue = Annotated[SecretStr, check_content(validators.check_template)]
 
 

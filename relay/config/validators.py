@@ -43,6 +43,7 @@ _SIGNING_BYTES = range(24, 65)
 _MIN_ADMIN_TOKEN_CHARS = 16
 _ADMIN_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1000}={0,2}")
 """The tokens that an Authorization header can carry: RFC 6750, section 2.1."""
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 def check_name(text: str) -> str:
@@ -159,6 +160,13 @@ def check_admin_token(text: str) -> str:
         )
     if not _ADMIN_TOKEN.fullmatch(text):
         raise ValueError("is not a token: use letters and digits, as `openssl rand -hex 16` does")
+    return text
+
+
+def check_bearer_token(text: str) -> str:
+    """Check a token for ``Authorization: Bearer`` (RFC 6750, section 2.1)."""
+    if not _BEARER_TOKEN.fullmatch(text):
+        raise ValueError("holds no token: a token has letters, digits and -._~+/= only")
     return text
 
 

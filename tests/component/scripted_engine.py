@@ -83,6 +83,8 @@ class ScriptedEngine:
         self.changes = ChangeSignal()
         """Notified of every request, and when a client has closed a stream."""
         self.requests: list[str] = []
+        self.request_heads: list[str] = []
+        """The lines of each request, with its headers."""
         """The request targets in order, with their queries."""
         self.streams: list[Stream] = []
         """Every stream that was opened, in order."""
@@ -228,6 +230,7 @@ class ScriptedEngine:
             while head := await _read_head(reader):
                 target = head.split()[1].decode()
                 self.requests.append(target)
+                self.request_heads.append(head.decode())
                 self.changes.notify()
                 for name in _answer_names(target):
                     if name in self.before_answer:

@@ -2,18 +2,22 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from time import time_ns
 
 import pytest
 
+from relay.config import EngineConfig
 from relay.ingest.docker.engine.client import (
+    ENGINE_ERRORS,
     RESPONSE_MAX_BYTES,
     EngineClient,
     EngineRefused,
     EngineUnavailable,
     connect,
+    describe_error,
 )
-from relay.ingest.docker.engine.endpoint import Endpoint
+from relay.ingest.docker.engine.endpoint import Endpoint, resolve_endpoint
 from tests.component.scripted_engine import Answer, ScriptedEngine
 
 
@@ -157,3 +161,95 @@ async def test_a_client_whose_connection_was_closed(engine: ScriptedEngine) -> N
         pass
     with pytest.raises(EngineUnavailable, match="the connection is closed"):
         await client.snapshot("c0ffee")
+
+
+TOKEN = "canary.eyJ0b2tlbiI"
+
+
+def endpoint_with_token(engine: ScriptedEngine, folder: Path) -> Endpoint:
+    """An engine behind a proxy that wants a header and a token."""
+    (folder / "token").write_text(TOKEN + "\n")
+    config = EngineConfig(
+        url=f"unix://{engine.socket}",
+        headers={"X-Tenant": "canary-tenant"},
+        bearer_token_file=folder / "token",
+    )
+    assert "canary" not in repr(config)
+    endpoint = resolve_endpoint(config, {}, "")
+    assert "canary" not in f"{endpoint} {endpoint!r}"
+    return endpoint
+
+
+async def test_headers_and_a_token_go_with_every_request(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    """A proxy before the engine wants them with the stream as with everything else."""
+    endpoint = endpoint_with_token(engine, tmp_path)
+    async with engine.serve(), connect(endpoint, time_ns) as client:
+        await client.handshake()
+        await client.list_containers()
+        async with client.stream(1):
+            pass
+    assert len(engine.request_heads) == 4
+    for head in engine.request_heads:
+        assert f"\r\nAuthorization: Bearer {TOKEN}\r\n" in head
+        assert "\r\nX-Tenant: canary-tenant\r\n" in head
+
+
+async def test_a_renewed_token_is_sent_by_the_next_connection(
+    engine: ScriptedEngine, tmp_path: Path
+) -> None:
+    """It needs no reload."""
+    endpoint = endpoint_with_token(engine, tmp_path)
+    async with engine.serve():
+        for token in ("first", "second"):
+            (tmp_path / "token").write_text(token)
+            async with connect(endpoint, time_ns) as client:
+                await client.ping()
+    assert [head.count("Bearer first") for head in engine.request_heads] == [1, 0]
+    assert [head.count("Bearer second") for head in engine.request_heads] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file or directory"),
+        (b"", "is an empty file"),
+        (b"two words", "holds no token"),
+        (b"x\r\nHost: evil", "holds no token"),
+        (b"\xff", "is a file that is not UTF-8 text"),
+    ],
+)
+async def test_a_token_that_became_unusable(
+    engine: ScriptedEngine, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    """The connection fails, and is tried again like any other."""
+    endpoint = endpoint_with_token(engine, tmp_path)
+    (tmp_path / "token").unlink() if content is None else (tmp_path / "token").write_bytes(content)
+    with pytest.raises(ENGINE_ERRORS) as caught:
+        async with connect(endpoint, time_ns):
+            pass
+    assert str(tmp_path / "token") in describe_error(caught.value)
+    assert message in describe_error(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"no canary-tenant may use Bearer " + TOKEN.encode(),
+        b'{"message": "%s"}' % TOKEN.replace(".", "\\u002e").encode(),
+        b"x" * 180 + TOKEN.encode(),
+        b" " * 495 + TOKEN.encode(),
+        TOKEN.encode() * 100,
+    ],
+)
+async def test_an_answer_that_repeats_the_secrets(
+    engine: ScriptedEngine, tmp_path: Path, body: bytes
+) -> None:
+    """They are in no message."""
+    engine.answers["_ping"] = Answer(body, 401)
+    async with engine.serve(), connect(endpoint_with_token(engine, tmp_path), time_ns) as client:
+        with pytest.raises(EngineRefused) as caught:
+            await client.ping()
+    assert "answers 401 to /_ping" in str(caught.value)
+    assert "canary" not in str(caught.value)

@@ -119,10 +119,21 @@ async def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
     engine = ScriptedEngine(tmp_path / "engine.sock")
     with Receiver() as receiver:
         receiver.answer(echo_request)
+        (tmp_path / "engine-token").write_text(f"{CANARY}-engine-token\n")
         to = destinations(receiver.url("").rstrip("/"))
         config = write_config(
             tmp_path,
-            engines={"here": {"url": f"unix://{engine.socket}"}},
+            engines={
+                "here": {
+                    "url": f"unix://{engine.socket}",
+                    "headers": {"X-Engine": f"{CANARY}-engine"},
+                    "bearer_token_file": str(tmp_path / "engine-token"),
+                },
+                "refused": {
+                    "url": receiver.url(""),
+                    "headers": {"Authorization": f"Basic {CANARY}-refused"},
+                },
+            },
             store={"path": str(tmp_path / "relay.db")},
             admin={"listen": f"unix:{tmp_path}/admin.sock", "token": f"{CANARY}-admin-token"},
             destinations=to,

@@ -292,6 +292,8 @@ def test_values_of_the_environment_are_not_shown(text: str) -> None:
         'destinations: {a: {type: http, url: "http://x", headers: {A: "CANARY${"}}}\n' + ROUTES,
         "destinations: {a: {type: console, password: CANARY}}\n" + ROUTES,
         f'engines: {{a: {{url: "x://me:CANARY@x"}}}}\n{DESTINATIONS}{ROUTES}',
+        f'engines: {{a: {{headers: {{X-Key: "CANARY\\0"}}}}}}\n{DESTINATIONS}{ROUTES}',
+        f"engines: {{a: {{headers: CANARY}}}}\n{DESTINATIONS}{ROUTES}",
     ],
 )
 def test_secrets_in_the_file_are_not_shown(text: str) -> None:

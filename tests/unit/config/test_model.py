@@ -135,6 +135,35 @@ def test_url_and_context() -> None:
         _engine(context="far", url="ssh://far")
 
 
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {"headers": {"X-Key": "a", "x-key": "b"}},
+        {"headers": {"Host": "a"}},
+        {"headers": {"X Key": "a"}},
+        {"headers": {"X-Key": "a\nb"}},
+        {"headers": {"authorization": "a"}, "bearer_token_file": "token"},
+        {"headers": {"Authorization": "a"}, "url": "https://me:pw@proxy"},
+        {"bearer_token_file": "token", "url": "tcp://me:pw@proxy:1"},
+        {"bearer_token_file": ""},
+    ],
+)
+def test_invalid_authorization_of_an_engine(engine: dict[str, object]) -> None:
+    """There is one authorization at most, and each header can be sent."""
+    with pytest.raises(ValidationError):
+        EngineConfig.model_validate(engine)
+
+
+def test_authorization_of_an_engine() -> None:
+    """Headers go with any URL; the user of an ssh URL is not sent over HTTP."""
+    engine = EngineConfig(
+        url="ssh://me@there",
+        headers={"X-Key": SecretStr("a")},
+        bearer_token_file=Path("token"),
+    )
+    assert engine.headers["X-Key"].get_secret_value() == "a"
+
+
 @pytest.mark.parametrize("url", ["tcp://x:1", "https://x"])
 def test_tls(url: str) -> None:
     """TLS can be set for tcp and https URLs."""

@@ -50,6 +50,7 @@ VALID = [
     config(),
     "engines: {here: , edge: {url: 'tcp://edge:2376', tls: {ca_file: x}}}\n" + config(),
     "engines: {here: {start_from: 10m}, it: {start_from: oldest, context: c}}\n" + config(),
+    "engines: {here: {headers: {X-Key_file: secret}, bearer_token_file: secret}}\n" + config(),
     "store: {path: x, max_size: 64MiB, dead_letters: {max_age: 7d, max_count: 0}}\n" + config(),
     "store: {max_size: 2097152, when_full: drop-new}\n" + config(),
     "log: {level: debug}\n" + config(),
@@ -175,7 +176,7 @@ def test_example() -> None:
 def test_documented_example(page: str, text: str) -> None:
     """Every example in the documentation is valid, also as part of a configuration."""
     data = yaml.safe_load(text)
-    if "destinations" in data or "routes" in data:
+    if not data.keys().isdisjoint({"engines", "destinations", "routes"}):
         whole = REST | data
     else:
         assert data.keys() <= {"match", "include"}, f"{page}: of what is this an example?"

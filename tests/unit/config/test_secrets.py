@@ -181,6 +181,31 @@ def test_console_has_no_secrets(tmp_path: Path) -> None:
     assert _destination(entry, tmp_path)[0] == entry
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a.b-c_d~e+f/g==\n", None),
+        (b"", "is an empty file"),
+        (b"two words", "holds no token: a token has letters, digits and -._~+/= only"),
+        (b"a\nb", "holds no token: a token has letters, digits and -._~+/= only"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_the_token_of_an_engine(tmp_path: Path, content: bytes | None, message: str | None) -> None:
+    """Its file is checked, and its path is kept: it is read at each connection."""
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    (tmp_path / "tenant").write_text("t1\n")
+    external = ExternalValues()
+    engine = {"bearer_token_file": "token", "headers": {"X-Tenant_file": "tenant"}}
+    data = read_files({"engines": {"e": engine}}, tmp_path, external, DESTINATION_TYPES)
+    issues = [(issue.path[-1], issue.message) for issue in external.issues]
+    assert issues == ([] if message is None else [("bearer_token_file", message)])
+    if message is None:
+        kept = {"bearer_token_file": str(tmp_path / "token"), "headers": {"X-Tenant": "t1"}}
+        assert data == {"engines": {"e": kept}}
+
+
 def test_tls_files(tmp_path: Path) -> None:
     """The paths of TLS files are resolved and checked, but the files are not read."""
     (tmp_path / "ca.pem").write_text("x")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,10 +22,10 @@ import msgspec
 from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.core.errors import describe_os_error
-from relay.core.tasks import import_in_thread
+from relay.core.tasks import import_in_thread, run_in_thread
 from relay.ingest.docker.engine.container_details import parse_object
 from relay.ingest.docker.engine.container_list import ContainerListParser, InvalidContainerList
-from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles
+from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles, read_headers
 from relay.ingest.docker.engine.inspection import ContainerSnapshot, parse_inspection
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
@@ -38,6 +39,12 @@ CLOSE_TIMEOUT_S = 2
 
 RESPONSE_MAX_BYTES = 16 * 1024 * 1024
 """The most that is read of one answer; the stream and the list of containers have no such limit."""
+
+REFUSAL_MAX_BYTES = 500
+"""How much is shown of an answer that says why a request is refused."""
+
+REFUSAL_TIMEOUT_S = 2
+"""How long to wait for the rest of such an answer."""
 
 LOG_MAX_BYTES = 4 * 1024 * 1024
 """The most that is read of a log: 200 lines of the 16 KiB at which Docker splits them (moby's
@@ -109,9 +116,13 @@ class EngineInfo(msgspec.Struct, frozen=True):
 class EngineClient:
     """An engine's API over one `aiodocker.Docker`. Every method raises one of `ENGINE_ERRORS`."""
 
-    def __init__(self, docker: aiodocker.Docker, now: Now) -> None:
+    def __init__(
+        self, docker: aiodocker.Docker, now: Now, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """``headers`` are sent with each request, and never appear in an error's message."""
         self._docker = docker
         self._now = now
+        self._headers = headers or {}
         self._podman = False
         self._libpod_prefix: str | None = None
         """Where Podman's own API begins; None if its inspections say no more than Docker's do."""
@@ -241,12 +252,31 @@ class EngineClient:
         url = f"{self._docker.docker_host}/{prefix}{path}"
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
         async with self._docker.session.get(
-            url, params=params, timeout=timeout, allow_redirects=False
+            url, params=params, headers=self._headers, timeout=timeout, allow_redirects=False
         ) as response:
             if response.status != 200:
-                body = await response.content.read(500)
-                raise EngineRefused(_describe_refusal(path, response.status, body), response.status)
+                text = await self._read_refusal(response)
+                raise EngineRefused(_describe_refusal(path, response.status, text), response.status)
             yield response
+
+    async def _read_refusal(self, response: aiohttp.ClientResponse) -> str:
+        """Return the beginning of an answer's text, without any header's value that it repeats."""
+        values = self._headers.values()
+        secrets = {word for value in values for word in (value, *value.split()) if len(word) >= 6}
+        longest = max((len(secret.encode()) for secret in secrets), default=0)
+        body = bytearray()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REFUSAL_TIMEOUT_S):
+                # so far that no secret within the limit is cut off
+                while len(body) < REFUSAL_MAX_BYTES + longest:
+                    if not (part := await response.content.readany()):
+                        break
+                    body += part
+        message = (parse_object(bytes(body)) or {}).get("message")
+        text = str(message or body.decode(errors="replace"))
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text[:REFUSAL_MAX_BYTES]
 
 
 @asynccontextmanager
@@ -255,9 +285,10 @@ async def connect(endpoint: Endpoint, now: Now) -> AsyncIterator[EngineClient]:
     if (endpoint.url or "").startswith("ssh://"):
         # asyncssh is large: only engines that need it import it, in a thread so that others go on
         await import_in_thread("relay.ingest.docker.engine.ssh")
+    headers = await _read_headers(endpoint)
     docker = _make_docker(endpoint)
     try:
-        yield EngineClient(docker, now)
+        yield EngineClient(docker, now, headers)
     finally:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -271,6 +302,15 @@ def _libpod_prefix(version: str) -> str | None:
     if found is None or (int(found[1]), int(found[2])) < SAYS_STOPPED_SINCE:
         return None
     return f"v{version}/libpod/"
+
+
+async def _read_headers(endpoint: Endpoint) -> Mapping[str, str]:
+    if endpoint.bearer_token_file is None:
+        return read_headers(endpoint)
+    try:  # in a thread, because a disk may hang
+        return await run_in_thread(partial(read_headers, endpoint), "read bearer token")
+    except ValueError as error:
+        raise EngineUnavailable(str(error)) from None
 
 
 def clock_ahead_ns(date: str | None, local_ns: int) -> int:
@@ -372,9 +412,8 @@ def _get_text(info: Mapping[str, object], key: str) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= NAME_MAX_CHARS else None
 
 
-def _describe_refusal(path: str, status: int, body: bytes) -> str:
-    message = (parse_object(body) or {}).get("message") or body.decode(errors="replace")
-    text = " ".join(str(message).split())[:200]
+def _describe_refusal(path: str, status: int, message: str) -> str:
+    text = " ".join(message.split())[:200]
     return f"answers {status} to /{path}" + (f": {text}" if text else "")
 
 

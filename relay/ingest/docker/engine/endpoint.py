@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
+from pydantic import SecretStr
 
 from relay.config import EngineConfig
+from relay.config.secrets import read_secret_file
+from relay.config.validators import check_bearer_token
 from relay.core.errors import RelayError
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
@@ -32,6 +35,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     url: str | None
     context: str | None
     tls: TlsFiles | None
+    headers: Mapping[str, SecretStr] = {}
+    """Headers to send with each request."""
+    bearer_token_file: Path | None = None
+    """The file with the token to send with each request."""
 
     def __str__(self) -> str:
         """Return the URL without its password, or the name of the context."""
@@ -53,6 +60,16 @@ def resolve_endpoint(
     ``cli/command/cli.go``, ``resolveContextName``). ``DOCKER_TLS_VERIFY`` and ``DOCKER_CERT_PATH``
     apply to ``DOCKER_HOST`` only. Raises `EndpointError`.
     """
+    return msgspec.structs.replace(
+        _find_address(config, environ, current_context),
+        headers=config.headers,
+        bearer_token_file=config.bearer_token_file,
+    )
+
+
+def _find_address(
+    config: EngineConfig, environ: Mapping[str, str], current_context: str
+) -> Endpoint:
     if config.url:
         tls = config.tls
         files = TlsFiles(tls.ca_file, tls.cert_file, tls.key_file) if tls is not None else None
@@ -83,6 +100,21 @@ def read_current_context(home: Path) -> str:
         return str(settings.get("currentContext") or "")
     except (OSError, ValueError, AttributeError):
         return ""
+
+
+def read_headers(endpoint: Endpoint) -> dict[str, str]:
+    """Return the headers to send with each request; reads the file with the token.
+
+    Raises `OSError`, or `ValueError` if the file holds no token. No message contains its content.
+    """
+    headers = {name: value.get_secret_value() for name, value in endpoint.headers.items()}
+    if endpoint.bearer_token_file is not None:
+        try:
+            token = check_bearer_token(read_secret_file(endpoint.bearer_token_file))
+        except ValueError as error:
+            raise ValueError(f"{endpoint.bearer_token_file} {error}") from None
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
 
 
 def _docker_host_url(docker_host: str) -> str:
