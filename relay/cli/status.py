@@ -22,10 +22,10 @@ from relay.cli.tables import (
 )
 from relay.core.event import format_rfc3339
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
-from relay.store.records import Backlog
+from relay.store.records import Backlog, Selection
 
 _ENGINE_HEADINGS = ("ENGINE", "STREAM", "PROCESSED UP TO", "BEHIND", "GAPS", "RECONNECTS")
-_DESTINATION_HEADINGS = ("DESTINATION", "WAITING", "OLDEST", "CONDITION")
+_DESTINATION_HEADINGS = ("DESTINATION", "WAITING", "OLDEST", "DEAD LETTERS", "CONDITION")
 
 
 @click.command()
@@ -35,8 +35,9 @@ _DESTINATION_HEADINGS = ("DESTINATION", "WAITING", "OLDEST", "CONDITION")
 def status(context: click.Context, /, config_file: Path | None, as_json: bool) -> None:
     """Show the state of each engine's stream, and what waits for each destination.
 
-    Exit code 1 if something is wrong: no relay is running, a stream is not open, or the store or a
-    destination fails. If no relay is running, it shows what the store knows.
+    Exit code 1 if something is wrong: no relay is running, a stream is not open, the store or a
+    destination fails, or a new destination has accepted nothing yet. If no relay is running, it
+    shows what the store knows.
     """
     view = asyncio.run(_fetch_view(locate_store(config_file)))
     problems = list(_find_problems(view))
@@ -62,6 +63,8 @@ class _View:
     """The destinations that are configured: in the running relay, else in the file."""
     backlog: Mapping[str, Backlog] | None
     """What waits, by destination; None if the store does not answer."""
+    dead_letters: Mapping[str, int]
+    """How many dead letters there are, by destination; empty if the store does not answer."""
 
     @property
     def destinations(self) -> list[str]:
@@ -76,22 +79,26 @@ async def _fetch_view(location: StoreLocation) -> _View:
     async with connect(location) as connection:
         statuses = await connection.operations.destination_status()
         daemon = await connection.operations.daemon_status()
-        backlog = await _fetch_backlog(connection, daemon)
+        backlog, dead_letters = await _fetch_counts(connection, daemon)
         now_ns = await connection.operations.now_ns()
     configured = statuses if connection.is_daemon else location.outline.destinations
-    return _View(location.path, now_ns, daemon, statuses, configured, backlog)
+    return _View(location.path, now_ns, daemon, statuses, configured, backlog, dead_letters)
 
 
-async def _fetch_backlog(
+async def _fetch_counts(
     connection: Connection, daemon: DaemonStatus
-) -> Mapping[str, Backlog] | None:
-    """Fetch what waits. A failing store is not asked, as it would not answer."""
+) -> tuple[Mapping[str, Backlog] | None, Mapping[str, int]]:
+    """Fetch what waits, and how many dead letters there are.
+
+    A failing store is not asked, as it would not answer.
+    """
     if daemon.store_failing is not None:
-        return None
+        return None, {}
     try:
-        return await connection.operations.backlog()
+        backlog = await connection.operations.backlog()
+        return backlog, await connection.operations.count_dead_letters(Selection())
     except OperationError:  # it may have begun to fail just now
-        return None
+        return None, {}
 
 
 def _find_problems(view: _View) -> Iterator[str]:
@@ -113,7 +120,7 @@ def _find_problems(view: _View) -> Iterator[str]:
         if found.stream is not None and not found.stream.is_open:
             yield f"engine {format_name(engine)}: its stream is not open"
     for to, found_status in view.statuses.items():
-        if found_status.stopped or found_status.failing:
+        if found_status.stopped or found_status.failing or found_status.first_failure:
             condition = describe_destination(to, found_status, view.now_ns, is_configured=True)
             yield f"destination {format_name(to)}: {condition}"
 
@@ -142,9 +149,9 @@ def _engine_row(engine: str, found: EngineStatus, now_ns: int) -> tuple[str, ...
 
 
 def _destination_row(to: str, view: _View) -> tuple[str, ...]:
-    waiting = view.waiting(to)
+    waiting, dead = view.waiting(to), str(view.dead_letters.get(to, 0))
     if view.backlog is None:
-        count, oldest = "?", "?"
+        count, oldest, dead = "?", "?", "?"
     elif waiting is None:
         count, oldest = "0", ""
     else:
@@ -152,7 +159,7 @@ def _destination_row(to: str, view: _View) -> tuple[str, ...]:
     condition = describe_destination(
         to, view.statuses.get(to), view.now_ns, is_configured=to in view.configured
     )
-    return (format_name(to), count, oldest, condition)
+    return (format_name(to), count, oldest, dead, condition)
 
 
 def _to_document(view: _View, problems: Collection[str]) -> object:
@@ -198,5 +205,6 @@ def _destination_document(to: str, view: _View) -> object:
         "waiting": nothing if waiting is None else waiting.count,
         "oldest": format_optional_rfc3339(oldest_ns),
         "oldest_ns": oldest_ns,
+        "dead_letters": view.dead_letters.get(to, nothing),
         "condition": view.statuses.get(to),
     }

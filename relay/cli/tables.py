@@ -100,6 +100,8 @@ def describe_destination(
         return f"failing, next probe {format_due(resumes_ns, now_ns)}"
     if resumes_ns > now_ns:
         return f"paused at its request until {format_time(resumes_ns)}"
+    if status.first_failure is not None:
+        return f"has accepted nothing yet: {truncate(status.first_failure, FAILURE_MAX)}"
     return "working"
 
 

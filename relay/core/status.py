@@ -18,6 +18,9 @@ class DestinationStatus(msgspec.Struct, frozen=True):
     """It has failed several times in a row: single attempts probe whether it works again."""
     resumes_ns: int | None = None
     """Nothing is sent before this time; None if nothing is paused."""
+    first_failure: str | None = None
+    """Why the last attempt failed, if the destination has accepted nothing since relay started or
+    since its configuration changed. None while it is failing."""
 
 
 class StreamStatus(msgspec.Struct, frozen=True):

@@ -79,10 +79,11 @@ def health_change_facts(
     """Return the facts of the event that reports a change of health."""
     if change is HealthChange.RECOVERED:
         return {"failed_for_s": f"{failed_for_s:.0f}"}
-    return {"why": root_reason(outcome).value, "reason": _describe_failure(response, outcome)}
+    return {"why": root_reason(outcome).value, "reason": describe_failure(response, outcome)}
 
 
-def _describe_failure(response: Response, outcome: Outcome) -> str:
+def describe_failure(response: Response, outcome: Outcome) -> str:
+    """Return why an attempt failed: the status and what was answered, or the error."""
     if response.status is None:
         return response.error or outcome.reason.value
     text = response.error or _answer_excerpt(response).strip()

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import structlog
 
-from relay.core.exchange import Delivered, Reason, Response
+from relay.core.exchange import Delivered, Outcome, Reason, Response
 from relay.core.status import DestinationStatus
-from relay.delivery.attempt import count_dead_letters, health_change_facts
-from relay.delivery.circuit_breaker import CircuitBreaker, HealthChange
+from relay.delivery.attempt import count_dead_letters, describe_failure, health_change_facts
+from relay.delivery.circuit_breaker import CircuitBreaker, HealthChange, root_reason
 from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter
 from relay.store.outbox import Outbox
@@ -60,17 +60,22 @@ class DestinationHealth:
         self._now = now
         self.breaker = CircuitBreaker(self._policy)
         self._is_enable_requested = False
+        self._has_accepted = False
+        """Whether the destination has accepted anything."""
+        self._first_failure: str | None = None
+        """Why the last attempt failed, until the destination has accepted something."""
         self._expired_at_s = float("-inf")
         """When the store last had none that is too old."""
 
     @property
     def status(self) -> DestinationStatus:
-        """Whether the destination is stopped, failing or paused."""
+        """Whether the destination is stopped, failing or paused, or has never worked yet."""
         now_s, breaker = self._now_s(), self.breaker
         probe_in_s = 0.0 if breaker.is_stopped else breaker.wait_s(now_s)
         wait_s = max(self._rate_limiter.paused_for_s(now_s), probe_in_s)
         resumes_ns = self._now() + int(wait_s * 1e9) if wait_s else None
-        return DestinationStatus(breaker.is_stopped, breaker.is_failing, resumes_ns)
+        first_failure = None if breaker.is_failing else self._first_failure
+        return DestinationStatus(breaker.is_stopped, breaker.is_failing, resumes_ns, first_failure)
 
     async def restore(self) -> None:
         """Continue an outage and a pause that began in another process or worker."""
@@ -89,7 +94,8 @@ class DestinationHealth:
         `apply_enable` does the rest. Returns whether the destination was stopped, paused or
         failing.
         """
-        was_waiting = self.status != DestinationStatus()
+        status = self.status
+        was_waiting = status.stopped or status.failing or status.resumes_ns is not None
         self.breaker.enable(self._now_s())
         self._rate_limiter.end_pause()
         self._is_enable_requested = True
@@ -117,7 +123,10 @@ class DestinationHealth:
                 event_ns = delivery.notification.events[0].time_ns
                 self._counters.latencies.observe((answered_ns - event_ns) / 1e9)
         outcome = acks[0].outcome  # all outcomes say the same of the destination
-        if not isinstance(outcome, Delivered):  # otherwise all are delivered
+        if isinstance(outcome, Delivered):
+            self._has_accepted, self._first_failure = True, None
+        else:
+            self._note_first_failure(response, outcome)
             for reason, count in count_dead_letters(acks).items():
                 self._observer.dead_lettered(self._destination, reason, count)
         if outcome.pause_s > 0:
@@ -128,6 +137,24 @@ class DestinationHealth:
             facts = health_change_facts(change, response, outcome, failed_for_s)
             self._observer.health_changed(change, self._destination, facts)
         return change
+
+    def _note_first_failure(self, response: Response, outcome: Outcome) -> None:
+        """Report at once that a new destination does not work: its configuration may be wrong.
+
+        It is not a failure that it wants a pause (429), or that relay lacks descriptors.
+        """
+        why = root_reason(outcome)
+        if self._has_accepted or why in (Reason.RATE_LIMITED, Reason.EXHAUSTED):
+            return
+        text = describe_failure(response, outcome)
+        if self._first_failure is None:
+            log.warning(
+                "destination.first_failed",
+                destination=self._destination,
+                why=why.value,
+                reason=text,
+            )
+        self._first_failure = text
 
     async def save(self, change: HealthChange) -> None:
         """Store that an outage began, or that it ended; then all retries are due."""

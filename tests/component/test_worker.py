@@ -159,7 +159,8 @@ async def test_each_attempt_is_logged_in_one_line(outbox: Outbox) -> None:
     with structlog.testing.capture_logs() as lines:
         async with run_workers(worker):
             await to.wait_for_count(1)
-    (line,) = lines
+    line, first_failure = lines
+    assert first_failure["event"] == "destination.first_failed"
     assert line.pop("duration_ms") >= 0
     assert line == {
         "event": "delivery.attempted",

@@ -317,7 +317,8 @@ async def test_each_request_is_logged_in_one_line(outbox: Outbox, clock: Clock) 
             make_worker(outbox, to, clock, batch=BATCH_OF_FOUR, retry=NO_JITTER)
         ):
             await to.wait_for_count(1)
-    (line,) = lines
+    line, first_failure = lines
+    assert first_failure["event"] == "destination.first_failed"
     assert line.pop("duration_ms") >= 0
     assert line == {
         "event": "delivery.attempted",

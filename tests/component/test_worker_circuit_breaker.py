@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.config import Rate
 from relay.core.event import make_self_event
@@ -371,3 +372,33 @@ async def test_dead_letters_of_own_events_are_not_reported(outbox: Outbox, clock
     async with run_workers(make_worker(outbox, to, clock, observer=observer)):
         await wait_until_empty(outbox)
     assert observer.dead_letters == [("hook", Reason.REFUSED, 1)]
+
+
+async def test_the_first_refusal_of_a_new_destination_is_reported(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
+) -> None:
+    """In the log once, and in the status until it accepts something."""
+    answers = [Response(404, b"no_service"), Response(429), Response(403, b"x"), Response(200)]
+    answers.append(Response(400, b"too long"))
+    to = ScriptedDestination(lambda _: answers[len(to.received) - 1])
+    statuses = []
+    worker = make_worker(outbox, to, clock, retry=NO_JITTER)
+    with capture_logs() as logged:
+        async with run_workers(worker):
+            for number in range(4):
+                await enqueue_many(outbox, 1, first=number)
+                await virtual_time.wait_until_idle()
+                for _ in range(10):
+                    await virtual_time.advance(0.5)
+                statuses.append(worker.status.first_failure)
+    assert len(to.received) == len(answers)
+    assert statuses == ["answered 404: no_service", "answered 403: x", None, None]
+    assert [line for line in logged if line["event"] == "destination.first_failed"] == [
+        {
+            "event": "destination.first_failed",
+            "log_level": "warning",
+            "destination": "hook",
+            "why": "refused",
+            "reason": "answered 404: no_service",
+        }
+    ]

@@ -184,7 +184,12 @@ def test_json(installation: Installation) -> None:
         "attempts": 1,
         "reason": "unavailable",
         "answer": {"status": 503, "text": "busy", "error": None},
-        "condition": {"stopped": False, "failing": False, "resumes_ns": NOW_NS + SECOND_NS},
+        "condition": {
+            "stopped": False,
+            "failing": False,
+            "resumes_ns": NOW_NS + SECOND_NS,
+            "first_failure": None,
+        },
     }
     assert (notification["id"], notification["version"]) == (make_notification(1).id, 1)
     assert second["due"] is second["due_ns"] is second["reason"] is second["answer"] is None

@@ -7,9 +7,10 @@ import pytest
 
 from relay.admin import api
 from relay.core.checkpoint import Checkpoint
+from relay.core.exchange import Dead, Reason
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import Outbox
-from relay.store.records import IngestCommit
+from relay.store.records import Ack, IngestCommit
 from tests.unit.cli.cli_store import (
     HEALTHY,
     HOSTILE,
@@ -24,6 +25,7 @@ from tests.unit.cli.cli_store import (
 from tests.unit.store.samples import make_commit, make_notification
 
 NOW_NS = THEN_NS + 3_750 * SECOND_NS
+UNKNOWN = "not configured: all become dead letters when relay starts"
 CLOSED = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0))
 BUSY = EngineStatus(NOW_NS - 12 * SECOND_NS, StreamStatus(True, behind=40, gaps=2, reconnects=7))
 
@@ -54,10 +56,10 @@ ENGINE  STREAM  PROCESSED UP TO                      BEHIND  GAPS  RECONNECTS
 edge    open    2026-11-23 07:50:52Z, 12 s ago       40      2     7
 here    open    2026-11-23 06:48:34Z, 1 h 2 min ago  0       0     0
 
-DESTINATION  WAITING  OLDEST      CONDITION
-audit        0                    working
-gone         1        1 min 30 s  not configured: all become dead letters when relay starts
-ops          2        1 h 2 min   working
+DESTINATION  WAITING  OLDEST      DEAD LETTERS  CONDITION
+audit        0                    0             working
+gone         1        1 min 30 s  0             {UNKNOWN}
+ops          2        1 h 2 min   0             working
 """
     )
     assert result.exit_code == 0
@@ -74,6 +76,10 @@ ops          2        1 h 2 min   working
             DestinationStatus(stopped=True),
             "stopped by its answer 410; to resume: relay destination enable ops",
         ),
+        (
+            DestinationStatus(first_failure="answered 404: no_service"),
+            "has accepted nothing yet: answered 404: no_service",
+        ),
     ],
 )
 def test_a_failing_destination(
@@ -84,8 +90,28 @@ def test_a_failing_destination(
     with running_relay(installation.store, now_ns=NOW_NS, statuses=conditions):
         result = run("status")
     assert result.stderr == f"destination ops: {words}\n"
-    assert f"ops          0                {words}\n" in result.stdout
+    assert f"ops          0                0             {words}\n" in result.stdout
     assert result.exit_code == 1
+
+
+def test_dead_letters_are_counted(installation: Installation) -> None:
+    """For each destination."""
+
+    async def add_dead(outbox: Outbox) -> None:
+        await outbox.commit(
+            make_commit(make_notification(1), make_notification(2, container="db")), THEN_NS
+        )
+        for head in (await outbox.fetch_due("ops", THEN_NS, 9)).deliveries:
+            await outbox.ack([Ack(head, Dead(Reason.REFUSED))], THEN_NS, flush=True)
+
+    in_store(installation.store, add_dead)
+    with running_relay(installation.store, now_ns=NOW_NS):
+        result = run("status")
+        document = json.loads(run("status", "--json").stdout)
+    assert "audit        0                0             working\n" in result.stdout
+    assert "ops          0                2             working\n" in result.stdout
+    assert document["destinations"]["ops"]["dead_letters"] == 2
+    assert result.exit_code == 0
 
 
 def test_a_paused_destination(installation: Installation) -> None:
@@ -119,9 +145,10 @@ def test_a_failing_store(installation: Installation) -> None:
         result = run("status")
         lines = json.loads(run("status", "--json").stdout)
     assert result.stderr == "store: read only, for 1 h 1 min\n"
-    assert "ops          ?        ?       working" in result.stdout
+    assert "ops          ?        ?       ?             working" in result.stdout
     assert lines["store"]["failing"] == "read_only"
     assert lines["destinations"]["ops"]["waiting"] is None
+    assert lines["destinations"]["ops"]["dead_letters"] is None
     assert result.exit_code == 1
 
 
@@ -137,7 +164,7 @@ def test_a_store_that_does_not_answer(
     with running_relay(installation.store):
         result = run("status")
     assert result.stderr == "store: it did not answer how many deliveries wait\n"
-    assert "ops          ?        ?       working" in result.stdout
+    assert "ops          ?        ?       ?             working" in result.stdout
     assert "here    open" in result.stdout
     assert result.exit_code == 1
 
@@ -207,6 +234,7 @@ def test_json(installation: Installation) -> None:
                 "waiting": 1,
                 "oldest": "2026-11-23T07:49:34.000000000Z",
                 "oldest_ns": NOW_NS - 90 * SECOND_NS,
+                "dead_letters": 0,
                 "condition": None,
             },
             "ops": {
@@ -214,7 +242,13 @@ def test_json(installation: Installation) -> None:
                 "waiting": 2,
                 "oldest": "2026-11-23T06:48:34.000000000Z",
                 "oldest_ns": THEN_NS,
-                "condition": {"stopped": False, "failing": True, "resumes_ns": 7},
+                "dead_letters": 0,
+                "condition": {
+                    "stopped": False,
+                    "failing": True,
+                    "resumes_ns": 7,
+                    "first_failure": None,
+                },
             },
         },
     }
