@@ -1,51 +1,139 @@
 """``relay check``: validates a configuration and shows what it does."""
 
+import asyncio
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 from yarl import URL
 
-from relay.cli.options import config_option, find_config, read_config
+from relay.cli.connections import Reached, reach_all
+from relay.cli.options import config_option, find_config
 from relay.cli.tables import format_duration
 from relay.config import Config, DestinationConfig
+from relay.config.errors import ConfigIssue, IssueScope
+from relay.config.warnings import find_warnings
+from relay.core.errors import ConfigError, Problem, RelayError
 from relay.core.event import HEARTBEAT
 from relay.core.notification import Include
 from relay.daemon.self_events import self_event
 from relay.delivery.http.tls import create_ssl_context
-from relay.ingest.docker.engine.endpoint import resolve_endpoints
+from relay.destinations.catalog import DESTINATION_TYPES, load_located_config
+from relay.ingest.docker.engine.endpoint import Endpoint, resolve_endpoints
 from relay.routing.router import Router
 from relay.store.database import resolve_store_path
+
+_NOWHERE = "nowhere: no route matches (match: {type: relay, action: heartbeat})"
+
+
+class NotReached(RelayError):
+    """Something that the configuration names cannot be reached."""
 
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_option
-def check(file: Path | None, config_file: Path | None) -> None:
+@click.option("--strict", is_flag=True, help="Warnings are errors.")
+@click.option(
+    "--connect",
+    "connects",
+    is_flag=True,
+    help="Also connect to the engines and destinations. Nothing is sent to a destination.",
+)
+def check(file: Path | None, config_file: Path | None, strict: bool, connects: bool) -> None:
     """Validate a configuration, and print its engines, destinations and routes.
 
-    If anything is wrong, every problem is printed with its line, and the exit code is 2.
+    If anything is wrong, every problem is printed with its line, and the exit code is 2. What is
+    allowed but is probably a mistake is a warning. The exit code is 1 if something cannot be
+    reached with --connect.
     """
     if file is not None and config_file is not None:
         raise click.UsageError("give the file once: as FILE or with --config")
     found = find_config(file or config_file)
-    config = read_config(file or config_file)
+    located = load_located_config(found, os.environ)
+    config = located.config
+    _create_ssl_contexts(config)
+    endpoints = resolve_endpoints(config.engines, os.environ)
+    warnings = located.locate(
+        [
+            *find_warnings(config, DESTINATION_TYPES),
+            *_find_engine_warnings(endpoints),
+            *_find_heartbeat_warnings(config),
+        ]
+    )
+    if strict and warnings:
+        raise ConfigError(warnings)
+    for line in describe_config(config, found, endpoints):
+        click.echo(line)
+    for warning in warnings:
+        click.echo(format_warning(warning), err=True)
+    if connects:
+        _print_connections(asyncio.run(reach_all(config, endpoints)))
+
+
+def _create_ssl_contexts(config: Config) -> None:
+    """Raise the `TlsError` that would end `relay run`."""
     for destination in config.destinations.values():
         if destination.endpoint:
-            create_ssl_context(destination.tls_config)  # raises what would end `relay run`
-    for line in describe_config(config, found):
-        click.echo(line)
+            create_ssl_context(destination.tls_config)
+    for engine in config.engines.values():
+        if engine.tls is not None:
+            create_ssl_context(engine.tls)
 
 
-def describe_config(config: Config, file: Path | None) -> list[str]:
+def _find_engine_warnings(endpoints: Mapping[str, Endpoint]) -> Iterator[ConfigIssue]:
+    """Yield the sockets that are not there, at least on this machine."""
+    for name, endpoint in endpoints.items():
+        url = endpoint.url or ""
+        if not url.startswith("unix:"):
+            continue
+        path = Path(url.removeprefix("unix://").removeprefix("unix:"))
+        with suppress(PermissionError):  # whoever runs relay may be allowed to look
+            if not path.is_socket():
+                state = "is not a socket" if path.exists() else "does not exist"
+                message = f"the engine's socket {state}: {str(path)!r}"
+                yield ConfigIssue(("engines", name, "url"), message)
+
+
+def _find_heartbeat_warnings(config: Config) -> Iterator[ConfigIssue]:
+    if config.heartbeat is not None and not _heartbeat_routes(config):
+        yield ConfigIssue(("heartbeat",), f"goes {_NOWHERE}", IssueScope.KEY)
+
+
+def _heartbeat_routes(config: Config) -> list[str]:
+    """Return the routes of heartbeats, each with its destinations."""
+    results = Router(config.routes).route(self_event(HEARTBEAT, {}))
+    return [f"{result.route.name} → {', '.join(result.destinations)}" for result in results]
+
+
+def format_warning(warning: Problem) -> str:
+    """Return the line that is printed about a warning."""
+    path = f"warning: {warning.path}" if warning.path else "warning"
+    return str(replace(warning, path=path))
+
+
+def _print_connections(results: Sequence[Reached]) -> None:
+    click.echo("\nconnections")
+    for result in results:
+        click.echo(f"  {result.name}: {result.text}")
+    failed = sum(not result.is_reached for result in results)
+    if failed:
+        raise NotReached(f"{failed} of {len(results)} cannot be reached")
+
+
+def describe_config(
+    config: Config, file: Path | None, endpoints: Mapping[str, Endpoint]
+) -> list[str]:
     """Return the configuration in words, without its secrets; ``file`` is where it was read."""
     store = (
         "memory (there is no configuration file)"
         if file is None
         else resolve_store_path(config.store.path, file.parent, os.environ)
     )
-    endpoints = resolve_endpoints(config.engines, os.environ)
     return [
         f"configuration {file or '(built in)'} is valid",
         f"store {store}",
@@ -106,8 +194,6 @@ def _describe_include(include: Include | None) -> str:
 def _heartbeat_lines(config: Config) -> list[str]:
     if config.heartbeat is None:
         return []
-    results = Router(config.routes).route(self_event(HEARTBEAT, {}))
-    routes = [f"  {result.route.name} → {', '.join(result.destinations)}" for result in results]
     interval = format_duration(config.heartbeat.every // timedelta(microseconds=1) * 1000)
-    nowhere = "  nowhere: no route matches (match: {type: relay, action: heartbeat})"
-    return ["", f"heartbeat every {interval}", *(routes or [nowhere])]
+    routes = _heartbeat_routes(config) or [_NOWHERE]
+    return ["", f"heartbeat every {interval}", *(f"  {route}" for route in routes)]

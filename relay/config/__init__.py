@@ -11,7 +11,15 @@ from relay.config.destination import (
     TlsConfig,
 )
 from relay.config.destination_types import DestinationTypes
-from relay.config.load import ConfigOutline, default, load, parse, read_outline
+from relay.config.load import (
+    ConfigOutline,
+    LocatedConfig,
+    default,
+    load,
+    load_located,
+    parse,
+    read_outline,
+)
 from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
 from relay.config.model import (
     AdminConfig,
@@ -43,6 +51,7 @@ __all__ = [
     "HeartbeatConfig",
     "IncludeConfig",
     "IngestConfig",
+    "LocatedConfig",
     "LogConfig",
     "LogLevel",
     "Match",
@@ -65,6 +74,7 @@ __all__ = [
     "WhenFull",
     "default",
     "load",
+    "load_located",
     "parse",
     "read_outline",
 ]

@@ -57,13 +57,18 @@ def parse_listen_address(text: str) -> TcpPort | UnixSocket:
     """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
-        if len(path.encode(errors="replace")) > MAX_PATH_BYTES:
-            raise ValueError(f"is too long: a socket's path may have {MAX_PATH_BYTES} bytes")
+        check_socket_path(path)
         if path.startswith("/") and not path.endswith("/") and path.isprintable():
             return UnixSocket(Path(path))
     elif port := _parse_tcp_port(text):
         return port
     raise ValueError("is neither HOST:PORT, as in 127.0.0.1:9321, nor unix:/PATH")
+
+
+def check_socket_path(path: str) -> None:
+    """Raise `ValueError` for a path that is too long for the address of a socket."""
+    if len(path.encode(errors="replace")) > MAX_PATH_BYTES:
+        raise ValueError(f"is too long: a socket's path may have {MAX_PATH_BYTES} bytes")
 
 
 def _parse_tcp_port(text: str) -> TcpPort | None:

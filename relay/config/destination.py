@@ -3,8 +3,9 @@
 `relay.destinations` has a subclass for each type. The rest of relay knows only the class here.
 """
 
+import re
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 import msgspec
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from relay.config.errors import invalid
+from relay.config.errors import ConfigIssue, invalid
 from relay.config.types import (
     Duration,
     Fraction,
@@ -151,6 +152,10 @@ class DestinationConfig(Section):
     """How much of the body of a response is read. More than the default is for services that repeat
     the notification in it, beside what `parse_response` looks for."""
 
+    own_urls: ClassVar[str | None] = None
+    """A regular expression for the beginning of all URLs of the service; None if everybody runs
+    their own."""
+
     if TYPE_CHECKING:
         # Each subclass declares it as a literal of one string. A field here would come first in the
         # schema.
@@ -203,6 +208,18 @@ class DestinationConfig(Section):
     def uses_route_texts(self) -> bool:
         """Whether messages show the ``title`` and the ``text`` of their route."""
         return False
+
+    @classmethod
+    def recognizes(cls, url: str) -> bool:
+        """Whether a URL belongs to the service of this type, and to no other."""
+        return cls.own_urls is not None and re.match(cls.own_urls, url, re.IGNORECASE) is not None
+
+    def find_warnings(self) -> Iterable[ConfigIssue]:
+        """Return what is allowed, but cannot work with this service; paths begin at this section.
+
+        A message that continues a sentence has the scope of a value, as in a validator.
+        """
+        return ()
 
     @abstractmethod
     def build_renderer(

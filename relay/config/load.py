@@ -5,11 +5,12 @@ the model (`model`), describe what pydantic found (`messages`), and add file, li
 `read_outline` reads only the names in a file, for commands whose user need not have its secrets.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from relay.config.destination_types import DestinationTypes
@@ -69,6 +70,33 @@ def parse(
     Raises `ConfigError` with every problem. No message contains a value of ``environ``, a secret,
     or the content of a secret's file.
     """
+    return _parse(text, file, environ, folder, types).config
+
+
+class LocatedConfig(msgspec.Struct, frozen=True):
+    """A configuration, and where in its file each value is."""
+
+    config: Config
+    locate: Callable[[Iterable[ConfigIssue]], list[Problem]]
+    """Turns issues, whose paths begin at the top of the file, into problems from top to bottom."""
+
+
+def load_located(
+    path: Path | None, environ: Mapping[str, str], types: DestinationTypes
+) -> LocatedConfig:
+    """Do what `load` does, or `default` if ``path`` is None, and keep the lines of the file."""
+    if path is None:
+        found = _parse(_DEFAULT, "(built in)", {}, Path(), types)
+        # nobody can look up a line of it
+        return LocatedConfig(
+            found.config, lambda issues: [replace(it, line=0) for it in found.locate(issues)]
+        )
+    return _parse(read_text(path), str(path), environ, path.parent, types)
+
+
+def _parse(
+    text: str, file: str, environ: Mapping[str, str], folder: Path, types: DestinationTypes
+) -> LocatedConfig:
     document, external = read_document(text, file), ExternalValues()
     data = read_files(substitute(document.data, environ, external), folder, external, types)
     config, issues = None, _find_repeated_route_names(data)
@@ -77,10 +105,11 @@ def parse(
         config = model.model_validate(data, context=_collect_names(data))
     except ValidationError as error:
         issues += to_issues(error, data, types)
-    problems = _ProblemReporter(document, data, external, types).to_problems(issues)
+    reporter = _ProblemReporter(document, data, external, types)
+    problems = reporter.to_problems(issues)
     if problems or config is None:
         raise ConfigError(problems)
-    return config
+    return LocatedConfig(config, reporter.to_problems)
 
 
 def default(types: DestinationTypes) -> Config:
@@ -175,7 +204,7 @@ class _ProblemReporter:
             (problem.line, problem.column, problem.message): problem
             for problem in sorted([*self._document.problems, *found], reverse=True)
         }
-        return list(once.values())
+        return sorted(once.values())
 
     def _path_in_file(self, path: KeyPath) -> KeyPath:
         """Return the path as written: for a value read from a file, that of its ``…_file`` key."""
@@ -193,10 +222,12 @@ class _ProblemReporter:
             line,
             column,
             format_path(path),
-            self._format_message(issue, location),
+            self._format_message(issue, location, path),
         )
 
-    def _format_message(self, issue: ConfigIssue, location: SourceLocation) -> str:
+    def _format_message(self, issue: ConfigIssue, location: SourceLocation, path: KeyPath) -> str:
+        if variable := self._external.empty.get(path):
+            return f"the variable {variable} is empty: set it, or write ${{{variable}:-default}}"
         secret = self._is_secret(issue.path)
         message = issue.message
         if issue.detail and not secret and issue.path not in self._external.substituted:

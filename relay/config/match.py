@@ -113,21 +113,32 @@ _TYPES = (
     # https://docs.docker.com/reference/api/engine/, "Monitor events"
     *("container", "image", "volume", "network", "daemon", "plugin", "node", "service"),
     *("secret", "config", "builder"),
+    # Podman only: libpod/events/config.go
+    *("pod", "system", "machine"),
     TYPE_RELAY,
 )
-_ACTIONS = (
-    # the same page; moby's api/types/events/events.go for those that the page leaves out
-    *("attach", "commit", "connect", "copy", "create", "delete", "destroy", "detach", "die"),
-    *("disable", "disconnect", "enable", "exec_create", "exec_detach", "exec_die", "exec_start"),
-    *("export", "health_status", "import", "install", "kill", "load", "mount", "oom", "pause"),
-    *("prune", "pull", "push", "reload", "remove", "rename", "resize", "restart", "save", "start"),
-    *("stop", "tag", "top", "unmount", "unpause", "untag", "update", "upgrade"),
-    *("archive-path", "extract-to-dir"),
-    # Podman only
-    *("init", "cleanup", "exec", "exec_died", "loadfromarchive"),
-    # relay's own events
+CONTAINER_ACTIONS = (
+    *("attach", "detach", "die", "exec_create", "exec_detach", "exec_die", "exec_start", "kill"),
+    *("health_status", "oom", "pause", "rename", "resize", "restart", "start", "stop", "top"),
+    *("unpause", "exec", "exec_died", "init"),
+)
+"""Actions that no type of an engine's events has except containers and, in Podman, their pods."""
+RELAY_ACTIONS = (
     *("started", "stopped", "gap", "engine_lost", "engine_back", "destination_failing"),
     *("destination_recovered", "dead_letter", "heartbeat"),
+)
+"""The actions of relay's own events."""
+_ACTIONS = (
+    *CONTAINER_ACTIONS,
+    # the page above; moby's api/types/events/events.go for those that the page leaves out
+    *("commit", "connect", "copy", "create", "delete", "destroy", "disable", "disconnect"),
+    *("enable", "export", "import", "install", "load", "mount", "prune", "pull", "push", "reload"),
+    *("remove", "save", "tag", "unmount", "untag", "update", "upgrade"),
+    *("archive-path", "extract-to-dir"),
+    # Podman only: libpod/events/config.go
+    *("auto-update", "build", "checkpoint", "cleanup", "history", "loadfromarchive", "refresh"),
+    *("renumber", "restore", "sync"),
+    *RELAY_ACTIONS,
 )
 KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
     "type": _TYPES,
@@ -161,3 +172,10 @@ def check_value(field: str, text: str, engines: Collection[str] | None) -> None:
         known = KNOWN_VALUES[field]
         if find_closest(text, known, cutoff=_TYPO_CUTOFF):
             raise ValueError(f"is not a known {field}{did_you_mean(text, known)}")
+
+
+def selects_relay_events(match: Match) -> bool:
+    """Whether the match names relay's own events (``type: relay``); no other matches them."""
+    return any(
+        field.name == "type" and Glob(TYPE_RELAY) in field.patterns for field in match.fields
+    ) or any(selects_relay_events(inner) for inner in (*match.any, *match.all))

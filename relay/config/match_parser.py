@@ -24,6 +24,7 @@ from relay.config.match import (
     check_value,
 )
 from relay.config.regex import compile_regex
+from relay.config.unknown_keys import hint, hint_for_match
 
 _MAX_DEPTH: Final = 16
 """The longest path (keys and indices) to a pattern: the limit of nesting."""
@@ -164,7 +165,7 @@ class _MatchParser:
             elif key in FIELDS:
                 fields.append(Field(key, None, self._parse_patterns(key, value, here)))
             else:
-                self._add_unknown_key(here, _KEYS)
+                self._add_unknown_key(here, hint_for_match(key, _KEYS))
         return Match(tuple(fields), groups.get("any", ()), groups.get("all", ()), not_)
 
     def _parse_list(self, data: object, path: KeyPath) -> tuple[Match, ...]:
@@ -230,7 +231,7 @@ class _MatchParser:
             if key in _SPECIAL_KEYS:
                 known.append(key)
             else:
-                self._add_unknown_key((*path, key), _SPECIAL_KEYS)
+                self._add_unknown_key((*path, key), hint(key, _SPECIAL_KEYS))
         if len(known) != 1:
             if len(known) == len(data):
                 self._add_issue(path, "must hold exactly one of 'regex', 'not' and 'exists'")
@@ -285,7 +286,6 @@ class _MatchParser:
     def _add_issue(self, path: KeyPath, message: str) -> None:
         self.issues.append(ConfigIssue(path, message))
 
-    def _add_unknown_key(self, path: KeyPath, known: Collection[str]) -> None:
-        key = str(path[-1])
-        message = f"unknown key {quote(key)}{did_you_mean(key, known)}"
+    def _add_unknown_key(self, path: KeyPath, advice: str) -> None:
+        message = f"unknown key {quote(str(path[-1]))}{advice}"
         self.issues.append(ConfigIssue(path, message, IssueScope.KEY))

@@ -6,6 +6,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from relay.config import match
+from relay.config.destination import DestinationConfig
 from relay.config.destination_types import DestinationTypes, is_secret
 from relay.config.errors import (
     ConfigIssue,
@@ -18,6 +20,17 @@ from relay.config.errors import (
 )
 from relay.config.model import Config, EngineConfig, Route
 from relay.config.types import Section
+from relay.config.unknown_keys import (
+    CONFIG_SYNONYMS,
+    DESTINATION_SYNONYMS,
+    ENGINE_SYNONYMS,
+    MATCH_SYNONYMS,
+    ROUTE_SYNONYMS,
+    TARGETS,
+    Synonyms,
+    find_target,
+    hint,
+)
 
 _Location = tuple[str | int, ...]
 """A location of pydantic: a path with the tags of unions in it."""
@@ -93,15 +106,14 @@ class _Messages:
                 return [ConfigIssue(path, self._missing_key_message(loc))]
             case "extra_forbidden":
                 key = str(path[-1])
-                hint = self._other_type_hint(key, loc)
-                hint = hint or did_you_mean(key, self._known_keys(loc[:-1]))
-                return [ConfigIssue(path, f"unknown key {quote(key)}{hint}", IssueScope.KEY)]
+                advice = self._other_type_hint(key, loc) or self._unknown_key_hint(key, loc[:-1])
+                return [ConfigIssue(path, f"unknown key {quote(key)}{advice}", IssueScope.KEY)]
             case "union_tag_not_found":
                 return [self._missing_type_issue(path)]
             case "union_tag_invalid":
                 name = self._get_value((*path, "type"))
-                hint = did_you_mean(name, self._types.models) if isinstance(name, str) else ""
-                message = f"is not a type of destination: there are {self._type_names}{hint}"
+                meant = did_you_mean(name, self._types.models) if isinstance(name, str) else ""
+                message = f"is not a type of destination: there are {self._type_names}{meant}"
                 return [ConfigIssue((*path, "type"), message, IssueScope.VALUE)]
             case "too_short" if detail["input"]:
                 return []  # all its entries are wrong, and reported already
@@ -124,6 +136,23 @@ class _Messages:
             case _:
                 return ""
 
+    def _unknown_key_hint(self, key: str, loc: _Location) -> str:
+        """Return what to write instead of an unknown key of the mapping at pydantic's location."""
+        model = self._model_at(loc)
+        if model is Route:
+            if key in match.FIELDS:
+                return " (indent it under 'match')"
+            if key in MATCH_SYNONYMS:
+                return f" (did you mean '{MATCH_SYNONYMS[key]}' under 'match'?)"
+        for name, field in model.model_fields.items():
+            section = _find_section(field.annotation)
+            if section is not None and key in section.model_fields:
+                return f" (indent it under '{name}')"
+        fields = model.model_fields
+        if key == "channel" and "url" in fields and not fields.keys() & set(TARGETS):
+            return " (the webhook decides the channel: remove it)"
+        return hint(key, self._known_keys(loc), _synonyms_of(model))
+
     def _missing_type_issue(self, path: KeyPath) -> ConfigIssue:
         entry = self._get_value(path)
         known = {key for model in self._types.models.values() for key in model.model_fields}
@@ -138,7 +167,9 @@ class _Messages:
         if detail["type"] != "extra_forbidden":
             return []
         *parent, key = _key_path(detail["loc"])
-        intended = find_closest(str(key), self._known_keys(detail["loc"][:-1])) or ""
+        loc = detail["loc"][:-1]
+        synonyms = _synonyms_of(self._model_at(loc))
+        intended = find_target(str(key), self._known_keys(loc), synonyms) or ""
         replaced = _ALTERNATIVES.get(intended) or intended.removesuffix("_file")
         return [(*parent, name) for name in {intended, replaced} if name]
 
@@ -162,6 +193,15 @@ class _Messages:
         for key in keys:
             model = _find_section(model.model_fields[str(key)].annotation) or model
         return model
+
+
+def _synonyms_of(model: type[Section]) -> Synonyms:
+    """Return the words that people may use for the keys of a section."""
+    if issubclass(model, DestinationConfig):
+        return DESTINATION_SYNONYMS
+    return {Config: CONFIG_SYNONYMS, EngineConfig: ENGINE_SYNONYMS, Route: ROUTE_SYNONYMS}.get(
+        model, {}
+    )
 
 
 def _find_section(annotation: object) -> type[Section] | None:

@@ -9,6 +9,7 @@ import msgspec
 from relay.config import validators
 from relay.config.destination_types import DestinationTypes
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, KeyPath, invalid
+from relay.config.yaml_reader import UNUSABLE, UNUSABLE_MESSAGE
 
 _MAX_CHARS = 64 * 1024
 """The longest value after substitution, in characters, and the largest secret's file, in bytes."""
@@ -17,7 +18,6 @@ _REFERENCE = re.compile(
     r"|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-((?:[^}$]|\$\$|\$(?![{$]))*))?\}"
     r"|\$\{"  # a malformed reference
 )
-_FORBIDDEN = re.compile(r"[\x00\ud800-\udfff]")
 FILE_SUFFIX = "_file"
 """The end of a key that names a file with the value of another key."""
 _TLS_KEYS = ("ca_file", "cert_file", "key_file")
@@ -30,6 +30,8 @@ class ExternalValues(msgspec.Struct):
     """The values that contain a reference: errors show them as written in the file."""
     files: dict[KeyPath, KeyPath] = msgspec.field(default_factory=dict)
     """For a value read from a file: the path of the ``…_file`` key that names it."""
+    empty: dict[KeyPath, str] = msgspec.field(default_factory=dict)
+    """The values of which nothing is left, because the variable that is named here is empty."""
     issues: list[ConfigIssue] = msgspec.field(default_factory=list)
 
 
@@ -90,11 +92,13 @@ def _substitute_text(
         external.substituted.add(path)
     try:
         expanded = expand(text, environ)
-        if _FORBIDDEN.search(expanded):
-            raise invalid("holds a NUL or an unpaired surrogate")
+        if UNUSABLE.search(expanded):
+            raise invalid(UNUSABLE_MESSAGE)
     except InvalidValue as error:
         external.issues += (ConfigIssue(path, one.message) for one in error.issues)
         return ""
+    if not expanded and (found := _REFERENCE.search(text)) is not None and found[3] is None:
+        external.empty[path] = found[1]
     return expanded
 
 

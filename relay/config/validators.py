@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from yarl import URL
 
+from relay.config.address import check_socket_path
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, invalid, quote
 from relay.config.templates.budget import TemplateError, TemplateErrorKind
 from relay.config.templates.context import sample_context
@@ -22,6 +23,10 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, section 5.6.2."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_LABEL_CHARS = 63
+_MAX_HOST_CHARS = 253
+"""Of a label and of a whole name: RFC 1035, section 2.3.4."""
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _RESERVED_HEADERS = (
     *("content-type", "content-length", "content-encoding", "host", "user-agent"),
@@ -63,14 +68,82 @@ def check_title(text: str) -> str:
     return text
 
 
+def describe_paste_mistake(text: str) -> str | None:
+    """Return what went wrong when a value was put into a variable or a file; None if nothing did.
+
+    It continues a sentence that starts with the value, and does not contain the value.
+    """
+    if not text:
+        return "is empty"
+    if text[-1] in "\r\n":
+        return "ends with a line break: remove it"
+    if lines := _LINE_BREAK.findall(text):
+        return f"holds {len(lines) + 1} lines: it has to be one"
+    if text[0] in "'\"" or text[-1] in "'\"":
+        return "has quotes around it, which are a part of it: remove them where it is set"
+    if text != text.strip():
+        return "begins or ends with a blank: remove it"
+    return None
+
+
+def reject_paste_mistake(text: str) -> None:
+    """Raise `ValueError` for a value that was put into a variable or a file by mistake."""
+    if mistake := describe_paste_mistake(text):
+        raise ValueError(mistake)
+
+
 def check_webhook_url(text: str) -> str:
-    """Check an http or https URL: it needs a host that the HTTP client accepts."""
+    """Check an http or https URL: whether a request can be sent to it at all."""
+    reject_paste_mistake(text)
+    if " " in text:
+        raise ValueError("holds a blank: remove it, or write %20 for it")
+    url = _parse_web_url(text)
+    if url is None:
+        raise ValueError("is not an http or https URL, as in https://example.com/hook")
+    _check_server(url.raw_host or "", url.port)
+    _check_user(url)
+    return text
+
+
+def _parse_web_url(text: str) -> URL | None:
     parts = _split_url(text)
-    usable = parts is not None and parts.scheme in ("http", "https") and parts.hostname
-    with suppress(ValueError):  # yarl is stricter about hosts than urlsplit
-        if usable and URL(text).origin():
-            return text
-    raise ValueError("is not an http or https URL, as in https://example.com/hook")
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    try:  # yarl is stricter about hosts than urlsplit
+        url = URL(text)
+        url.origin()
+    except ValueError:
+        return None
+    return url
+
+
+def _check_server(host: str, port: int | None) -> None:
+    """Check that a host can be looked up (RFC 1035, section 2.3.4), and a port connected to."""
+    labels = host.removesuffix(".").split(".")
+    if not all(0 < len(label) <= _MAX_LABEL_CHARS for label in labels):
+        raise ValueError(
+            f"names a host that cannot exist: a part of it is empty or longer than "
+            f"{_MAX_LABEL_CHARS} characters"
+        )
+    if len(host) > _MAX_HOST_CHARS:
+        raise ValueError(
+            f"names a host that cannot exist: it is longer than {_MAX_HOST_CHARS} characters"
+        )
+    if port == 0:
+        raise ValueError("has the port 0, to which nothing can be sent")
+
+
+def _check_user(url: URL) -> None:
+    """Check that user and password can be sent in an Authorization header (RFC 7617)."""
+    user, password = url.user or "", url.password or ""
+    if ":" in user:
+        raise ValueError("holds a user's name with a ':', which basic authentication cannot send")
+    try:
+        f"{user}{password}".encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(
+            "holds a user or a password that is not Latin-1: write 'basic_auth' instead"
+        ) from None
 
 
 def has_user(url: str) -> bool:
@@ -80,17 +153,23 @@ def has_user(url: str) -> bool:
 
 def check_engine_url(text: str) -> str:
     """Check the URL of a Docker API: one of the forms that the docker command knows."""
+    reject_paste_mistake(text)
+    if text.startswith("/"):
+        raise ValueError("is a path: write unix:// before it")
     parts = _split_url(text)
     match parts and parts.scheme:
         case "unix" if parts and not parts.netloc and len(parts.path) > 1:
-            return text
+            check_socket_path(parts.path)
         case "tcp" | "http" | "https" | "ssh" if parts and parts.hostname:
-            return text
+            if parts.scheme == "tcp" and parts.port is None:
+                raise ValueError("has no port: write tcp://HOST:2376 with TLS, or tcp://HOST:2375")
+            _check_server(parts.hostname, parts.port)
         case _:
             raise ValueError(
                 "is not the URL of an engine: write unix:///run/docker.sock, tcp://HOST:2376, "
                 "http://HOST, https://HOST or ssh://USER@HOST"
             )
+    return text
 
 
 def check_header_name(text: str) -> str:
@@ -105,8 +184,10 @@ def check_header_name(text: str) -> str:
 
 def check_header_value(text: str) -> str:
     """Check the value of an HTTP header: no line break or other control character."""
+    if text and (text[-1] in "\r\n" or _LINE_BREAK.search(text)):
+        reject_paste_mistake(text)
     if _CONTROL.search(text):
-        raise ValueError("holds a line break or another control character")
+        raise ValueError("holds a control character")
     return text
 
 
@@ -140,6 +221,8 @@ def check_user_name(text: str) -> str:
 
 def check_signing_secret(text: str) -> str:
     """Check a signing secret of the Standard Webhooks specification."""
+    if mistake := describe_paste_mistake(text):
+        raise invalid(mistake)
     try:
         key = base64.b64decode(text.removeprefix(_SIGNING_PREFIX), validate=True)
     except (binascii.Error, ValueError):

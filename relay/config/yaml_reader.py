@@ -20,6 +20,7 @@ from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
 from relay.config.errors import KeyPath, format_path, quote
+from relay.config.yaml_errors import describe_yaml_error, to_position
 from relay.core.errors import ConfigError, Problem
 
 _MAX_NODES = 20_000
@@ -28,6 +29,10 @@ within a second."""
 _MAX_DEPTH = 32
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _MERGE = "<<"
+UNUSABLE = re.compile(r"[\x00\ud800-\udfff]")
+"""The characters that YAML's escapes can write and that no key or value may hold: the system takes
+no NUL, and half a surrogate pair is in no encoding."""
+UNUSABLE_MESSAGE = "holds a NUL or an unpaired surrogate"
 
 
 class SourceLocation(msgspec.Struct, frozen=True):
@@ -53,9 +58,12 @@ class Document(msgspec.Struct):
 class _UnreadableError(Exception):
     """The file cannot be read at all."""
 
-    def __init__(self, message: str, position: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self, message: str, position: tuple[int, int] = (0, 0), path: KeyPath = ()
+    ) -> None:
         super().__init__(message)
         self.position = position
+        self.path = path
 
 
 class DocumentKind(msgspec.Struct, frozen=True):
@@ -75,7 +83,7 @@ def read_document(text: str, file: str, kind: DocumentKind = CONFIGURATION) -> D
         return _Builder(file, kind).build(_compose(text, kind))
     except _UnreadableError as error:
         line, column = error.position
-        problem = Problem(file, line, column, "", str(error))
+        problem = Problem(file, line, column, format_path(error.path), str(error))
     raise ConfigError([problem])
 
 
@@ -91,35 +99,13 @@ def _compose(text: str, kind: DocumentKind) -> Node:
     try:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise _UnreadableError(_describe_error(error), _position(error.problem_mark)) from None
+        raise _UnreadableError(*describe_yaml_error(error, text)) from None
     except (ValueError, OverflowError):  # an escape sequence or a version with an impossible number
         here = (loader.line + 1, loader.column + 1)
         raise _UnreadableError("is not YAML: it holds an impossible number here", here) from None
     if node is None or (isinstance(node, ScalarNode) and _parse_scalar(node) is None):
         raise _UnreadableError(f"holds no {kind.noun}: write {kind.keys}")
     return node
-
-
-def _describe_error(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or "it cannot be read"
-    if "'\\t'" in problem:
-        return "is not YAML: it is indented with a tab: use spaces"
-    if "mapping values" in problem:
-        return (
-            "is not YAML: a ':' cannot start a mapping here: quote the text, or fix its indentation"
-        )
-    if "got '{'" in problem:
-        return "is not YAML: a text cannot start with '{' here: write \"${NAME}\" in quotes"
-    if "another document" in problem:
-        return "holds more than one document: remove everything from this '---' on"
-    if error.context and error.context_mark and error.problem_mark:
-        since = error.context_mark.line + 1
-        return f"is not YAML: {error.context} that starts on line {since}: {problem}"
-    return f"is not YAML: {problem}"
-
-
-def _position(mark: yaml.Mark | None) -> tuple[int, int]:
-    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
 
 
 class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
@@ -141,7 +127,8 @@ class _Loader(Reader, Scanner, Parser, Composer, BaseResolver):
         _check_bounds(self._nodes, self._depth, event.start_mark)
         if getattr(event, "tag", None) is not None:
             raise _UnreadableError(
-                "holds a tag ('!…'): write the plain value", _position(event.start_mark)
+                "holds a tag ('!…'): write the plain value, or put the text in quotes",
+                to_position(event.start_mark),
             )
         self._depth += 1
         node = super().compose_node(parent, index)
@@ -153,10 +140,10 @@ def _check_bounds(nodes: int, depth: int, mark: yaml.Mark) -> None:
     if nodes > _MAX_NODES:
         raise _UnreadableError(
             f"is too large: more than {_MAX_NODES} keys and values, counting each use of an alias",
-            _position(mark),
+            to_position(mark),
         )
     if depth > _MAX_DEPTH:
-        raise _UnreadableError(f"is nested more than {_MAX_DEPTH} levels deep", _position(mark))
+        raise _UnreadableError(f"is nested more than {_MAX_DEPTH} levels deep", to_position(mark))
 
 
 class _Builder:
@@ -171,16 +158,16 @@ class _Builder:
     def build(self, root: Node) -> Document:
         if not isinstance(root, MappingNode):
             message = f"must be a mapping with {self._kind.keys} at its top"
-            raise _UnreadableError(message, _position(root.start_mark))
+            raise _UnreadableError(message, to_position(root.start_mark))
         self._document.locations[()] = SourceLocation(
-            _position(root.start_mark), _position(root.start_mark), None
+            to_position(root.start_mark), to_position(root.start_mark), None
         )
         self._document.data = self._build_mapping(root, ())
         return self._document
 
     def _build_value(self, node: Node, path: KeyPath, key: Node) -> object:
         text = node.value if isinstance(node, ScalarNode) else None
-        location = SourceLocation(_position(node.start_mark), _position(key.start_mark), text)
+        location = SourceLocation(to_position(node.start_mark), to_position(key.start_mark), text)
         self._document.locations[path] = location
         if isinstance(node, MappingNode):
             return self._build_mapping(node, path)
@@ -192,6 +179,7 @@ class _Builder:
                 ]
         assert isinstance(node, ScalarNode), "there is no fourth kind of node"
         self._count_nodes(1, node)
+        _check_usable(node.value, node, path)
         return _parse_scalar(node)
 
     def _build_mapping(self, node: MappingNode, path: KeyPath) -> dict[str, object]:
@@ -233,13 +221,17 @@ class _Builder:
     def _read_key(self, node: Node, path: KeyPath) -> str | None:
         key = _parse_scalar(node) if isinstance(node, ScalarNode) else None
         if isinstance(key, str):
+            _check_usable(key, node, path)
             return key
-        written = f": write '{node.value}' in quotes" if isinstance(node, ScalarNode) else ""
-        self._add_problem(node, path, f"a key must be text{written}")
+        if isinstance(node, ScalarNode):
+            hint = f"write '{node.value}' in quotes"
+        else:
+            hint = "a text that starts with '{' or '[' has to be in quotes"
+        self._add_problem(node, path, f"a key must be text: {hint}")
         return None
 
     def _add_problem(self, node: Node, path: KeyPath, message: str) -> None:
-        line, column = _position(node.start_mark)
+        line, column = to_position(node.start_mark)
         self._document.problems.append(
             Problem(self._document.file, line, column, format_path(path), message)
         )
@@ -248,7 +240,7 @@ class _Builder:
     def _enter(self, node: Node) -> Iterator[None]:
         if any(node is outer for outer in self._open):
             raise _UnreadableError(
-                "holds an alias that contains itself", _position(node.start_mark)
+                "holds an alias that contains itself", to_position(node.start_mark)
             )
         self._count_nodes(1, node)
         self._open.append(node)
@@ -258,6 +250,11 @@ class _Builder:
     def _count_nodes(self, more: int, node: Node) -> None:
         self._nodes += more
         _check_bounds(self._nodes, len(self._open), node.start_mark)
+
+
+def _check_usable(text: str, node: Node, path: KeyPath) -> None:
+    if UNUSABLE.search(text):
+        raise _UnreadableError(f"this text {UNUSABLE_MESSAGE}", to_position(node.start_mark), path)
 
 
 def _is_merge(node: Node) -> bool:

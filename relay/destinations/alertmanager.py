@@ -14,9 +14,10 @@ them in mail, but not for Slack (``notify/slack/slack.go``). There a mention sta
 and ``>``, which are replaced, and an address becomes a link by its ``://``: see `defuse_links`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from relay.config.errors import ConfigIssue
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import (
@@ -29,7 +30,7 @@ from relay.core.text import (
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
 from relay.destinations.common.responses import parse_acknowledgement
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import append_path
+from relay.destinations.common.webhook import append_path, warn_of_path
 
 # All limits are our own, in UTF-16 units: Alertmanager has none, but it keeps every alert in memory
 # and sends whole groups of alerts to others. One alert is at most 64 KiB.
@@ -53,6 +54,10 @@ class AlertmanagerDestination(ServiceDestination):
     """A Prometheus Alertmanager."""
 
     type: Literal["alertmanager"] = "alertmanager"
+
+    def find_warnings(self) -> Iterable[ConfigIssue]:
+        """Warn of a URL to which the path of the API is appended a second time."""
+        return warn_of_path(self.url, r"/api/v[12](/|$)")
 
     @property
     def endpoint(self) -> str:

@@ -9,7 +9,15 @@ module is imported when a configuration uses the type. No other module knows a s
 from collections.abc import Mapping
 from pathlib import Path
 
-from relay.config import Config, DestinationTypes, default, load, parse
+from relay.config import (
+    Config,
+    DestinationTypes,
+    LocatedConfig,
+    default,
+    load,
+    load_located,
+    parse,
+)
 
 DESTINATION_TYPES = DestinationTypes(
     {
@@ -42,6 +50,11 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
 def parse_config(text: str, *, file: str, environ: Mapping[str, str], folder: Path) -> Config:
     """Return the configuration in a text: see `relay.config.parse`."""
     return parse(text, file=file, environ=environ, folder=folder, types=DESTINATION_TYPES)
+
+
+def load_located_config(path: Path | None, environ: Mapping[str, str]) -> LocatedConfig:
+    """Return a configuration with the lines of its file: see `relay.config.load_located`."""
+    return load_located(path, environ, DESTINATION_TYPES)
 
 
 def default_config() -> Config:

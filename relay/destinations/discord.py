@@ -73,6 +73,8 @@ class DiscordDestination(ServiceDestination):
     limit_headers = ("x-ratelimit-remaining", "x-ratelimit-reset-after")
     max_response_bytes = ECHO_MAX_BYTES
 
+    own_urls = r"https://([a-z]+\.)?discord(app)?\.com/api/(v\d+/)?webhooks/\d+/[^/?]+/?(\?|$)"
+
     type: Literal["discord"] = "discord"
     # the values of X-RateLimit-Limit and X-RateLimit-Reset-After in its responses to webhooks
     rate_limit: RateLimit | None = Rate(5, 2.0)

@@ -61,6 +61,7 @@ class GoogleChatDestination(ServiceDestination):
     """A Google Chat webhook."""
 
     max_response_bytes = ECHO_MAX_BYTES
+    own_urls = r"https://chat\.googleapis\.com/"
 
     type: Literal["googlechat"] = "googlechat"
     # one a second and space: https://developers.google.com/workspace/chat/limits

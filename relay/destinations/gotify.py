@@ -5,8 +5,10 @@ load its images (https://gotify.net/docs/msgextras#clientdisplay). What plain te
 is described in `relay.destinations.common.plain_text`.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
+from relay.config.errors import ConfigIssue
 from relay.config.types import Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
@@ -20,7 +22,7 @@ from relay.destinations.common.responses import (
     unexpected_body,
 )
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import append_path
+from relay.destinations.common.webhook import append_path, warn_of_path
 
 MESSAGE_MAX = 65_535
 """In bytes: the size of a text column in MySQL, the narrowest of Gotify's databases
@@ -53,6 +55,10 @@ class GotifyDestination(ServiceDestination):
     type: Literal["gotify"] = "gotify"
     token: Secret
     """The token of an application."""
+
+    def find_warnings(self) -> Iterable[ConfigIssue]:
+        """Warn of a URL to which the path of the API is appended a second time."""
+        return warn_of_path(self.url, r"/message/?$")
 
     @property
     def endpoint(self) -> str:

@@ -224,9 +224,7 @@ def _json_renderer(body: object, url: str, on_template_error: OnTemplateError) -
 def _compile(value: object) -> _Tree:
     match value:
         case dict():
-            # YAML can contain half a surrogate pair, which JSON cannot hold.
-            names = {key: str(key).encode(errors="replace").decode() for key in value}
-            return {names[key]: _compile(inner) for key, inner in value.items()}
+            return {key: _compile(inner) for key, inner in value.items()}
         case list():
             return [_compile(inner) for inner in value]
         case str() if is_template(value):

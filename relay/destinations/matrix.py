@@ -15,6 +15,7 @@ or ``@room`` in the ``body`` ("User and room mentions").
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from msgspec.structs import replace
 from pydantic import AfterValidator
 
 from relay.config import types
+from relay.config.errors import ConfigIssue
 from relay.config.types import Rate, RateLimit, Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
@@ -36,7 +38,7 @@ from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
 from relay.destinations.common.responses import is_2xx, parse_number, parse_object, unexpected_body
 from relay.destinations.common.service import ServiceDestination
-from relay.destinations.common.webhook import append_path
+from relay.destinations.common.webhook import append_path, warn_of_path
 
 EVENT_MAX = 65_536
 """The size of a whole event in bytes, with what servers add, such as signatures: "Size limits"."""
@@ -91,6 +93,10 @@ class MatrixDestination(ServiceDestination):
     rate_limit: RateLimit | None = Rate(10, 50.0)
     """How many requests may start in a period of time. All rooms of one ``access_token`` share the
     limit. Default: 10 in 50 seconds, as Synapse allows by default."""
+
+    def find_warnings(self) -> Iterable[ConfigIssue]:
+        """Warn of a URL to which the path of the API is appended a second time."""
+        return warn_of_path(self.url, r"/_matrix(/|$)")
 
     @property
     def recipient(self) -> str:

@@ -6,11 +6,13 @@ A message is plain text: relay never asks for Markdown, buttons or a link to ope
 (https://docs.ntfy.sh/publish/#message-title), so a name could introduce line breaks.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
 from pydantic import SecretStr
 
+from relay.config.errors import ConfigIssue
 from relay.config.types import WebhookUrl
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
@@ -24,6 +26,7 @@ from relay.destinations.common.responses import (
     unexpected_body,
 )
 from relay.destinations.common.service import ServiceDestination, text_matching
+from relay.destinations.common.webhook import warn_of_path
 
 # ntfy's limits, in bytes: https://docs.ntfy.sh/publish/#limitations
 MESSAGE_MAX = 4_096
@@ -73,6 +76,7 @@ class NtfyDestination(ServiceDestination):
     """A topic of an ntfy server."""
 
     max_response_bytes = ECHO_MAX_BYTES
+    own_urls = r"https://ntfy\.sh(/|$)"
 
     type: Literal["ntfy"] = "ntfy"
     url: WebhookUrl = SecretStr("https://ntfy.sh")
@@ -86,6 +90,13 @@ class NtfyDestination(ServiceDestination):
         ),
     ]
     """The topic's name; anybody who knows it can read it."""
+
+    def find_warnings(self) -> Iterable[ConfigIssue]:
+        """Warn of a path: ntfy cannot be hosted below one, so it is a topic.
+
+        ``base-url`` in cmd/serve.go of https://github.com/binwiederhier/ntfy
+        """
+        return warn_of_path(self.url, ".", "has a path: a topic belongs into 'topic'")
 
     @property
     def recipient(self) -> str:

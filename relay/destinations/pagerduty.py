@@ -11,11 +11,14 @@ tags stand, are replaced, and no address remains a link.
 """
 
 import hashlib
+import re
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 from pydantic import SecretStr
 
+from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
 from relay.core.event import Origin
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
@@ -52,9 +55,15 @@ INSPECT_MAX = 20_480
 PATH_MAX = 200
 """The path of an inspect field."""
 
+KEY_CHARS = 32
+"""The characters of an integration key: ``02-Trigger-Events.md``, "Parameters"."""
+_ROUTING_KEY = re.compile(rf"[A-Za-z0-9]{{{KEY_CHARS}}}")
+
 
 class PagerDutyDestination(ServiceDestination):
     """An integration of a PagerDuty service (Events API v2)."""
+
+    own_urls = r"https://events(\.eu)?\.pagerduty\.com/"
 
     type: Literal["pagerduty"] = "pagerduty"
     url: WebhookUrl = SecretStr("https://events.pagerduty.com/v2/enqueue")
@@ -62,6 +71,12 @@ class PagerDutyDestination(ServiceDestination):
     """The integration key."""
     # https://developer.pagerduty.com/docs/events-api-v2-overview, "Rate Limiting"
     rate_limit: RateLimit | None = Rate(120, 60.0)
+
+    def find_warnings(self) -> Iterable[ConfigIssue]:
+        """Warn of a key that is none."""
+        if not _ROUTING_KEY.fullmatch(self.routing_key.get_secret_value()):
+            message = f"is not an integration key, which has {KEY_CHARS} letters and digits"
+            yield ConfigIssue(("routing_key",), message, IssueScope.VALUE)
 
     @property
     def recipient(self) -> str:

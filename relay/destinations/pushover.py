@@ -95,6 +95,8 @@ class PushoverDestination(ServiceDestination):
     }
     limit_headers = ("x-limit-app-remaining", "x-limit-app-reset")
 
+    own_urls = r"https://api\.pushover\.net/"
+
     type: Literal["pushover"] = "pushover"
     url: WebhookUrl = SecretStr("https://api.pushover.net/1/messages.json")
     concurrency: Annotated[WholeNumber, Field(ge=1, le=CONCURRENCY)] = CONCURRENCY

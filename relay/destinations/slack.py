@@ -68,6 +68,13 @@ _ERROR_CODE = re.compile(rb"\s*([a-z]+(?:_[a-z]+)+|ratelimited)\s*")
 class SlackDestination(ServiceDestination):
     """A Slack incoming webhook."""
 
+    # Discord takes Slack's messages at an address of their own:
+    # https://discord.com/developers/docs/resources/webhook#execute-slackcompatible-webhook
+    own_urls = (
+        r"https://(hooks\.slack(-gov)?\.com/"
+        r"|([a-z]+\.)?discord(app)?\.com/api/(v\d+/)?webhooks/\d+/[^/?]+/slack)"
+    )
+
     type: Literal["slack"] = "slack"
     # "no more than one message per second": https://docs.slack.dev/apis/web-api/rate-limits
     rate_limit: RateLimit | None = Rate(1, 1.0)

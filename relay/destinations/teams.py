@@ -13,8 +13,10 @@ replaces, even in runs: a space between the braces prevents that.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
+from relay.config.errors import ConfigIssue, IssueScope
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
 from relay.core.text import (
@@ -61,11 +63,32 @@ _FUNCTION = re.compile(r"\{\{(?=(?:DATE|TIME)\()")
 _INNER_STATUS = re.compile(rb"HTTP error (\d{3})")
 """Teams answers 200 to a message that it could not post, and describes the failure in the text."""
 
+_RETIRED = re.compile(
+    r"https://([^/]+\.webhook\.office\.com/|outlook\.office(365)?\.com/webhook/)", re.IGNORECASE
+)
+"""The addresses of Office 365 connectors, which Microsoft has retired:
+https://devblogs.microsoft.com/microsoft365dev/retirement-of-office-365-connectors-within-microsoft-teams/"""
+
 
 class TeamsDestination(ServiceDestination):
     """A Microsoft Teams workflow that is started by a webhook request."""
 
+    # Workflows and, before them, connectors
+    own_urls = (
+        r"https://([^/]+\.)?(logic\.azure|powerplatform|powerautomate|webhook\.office)\.com[:/]"
+        r"|https://outlook\.office(365)?\.com/webhook/"
+    )
+
     type: Literal["teams"] = "teams"
+
+    def find_warnings(self) -> Iterable[ConfigIssue]:
+        """Warn of a connector: Microsoft has retired them."""
+        if _RETIRED.match(self.endpoint):
+            message = (
+                "is a connector, which Microsoft has retired: make a workflow of Teams "
+                "('Post to a channel when a webhook request is received') and take its URL"
+            )
+            yield ConfigIssue(("url",), message, IssueScope.VALUE)
 
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""

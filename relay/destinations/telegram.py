@@ -9,10 +9,12 @@ in ``pre`` and ``code``, which cannot contain other entities
 of these two, the headline too.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from relay.config.errors import ConfigIssue
 from relay.config.types import Rate, RateLimit, WebhookUrl, WholeNumber
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
@@ -31,7 +33,7 @@ from relay.destinations.common.responses import (
     unexpected_body,
 )
 from relay.destinations.common.service import ServiceDestination, text_matching
-from relay.destinations.common.webhook import append_path
+from relay.destinations.common.webhook import append_path, warn_of_path
 
 # Telegram's limits.
 TEXT_MAX = 4_096
@@ -61,6 +63,8 @@ class TelegramDestination(ServiceDestination):
     public_keys = ServiceDestination.public_keys | {"chat_id", "thread_id"}
     max_response_bytes = ECHO_MAX_BYTES
 
+    own_urls = r"https://api\.telegram\.org(/|$)"
+
     type: Literal["telegram"] = "telegram"
     url: WebhookUrl = SecretStr("https://api.telegram.org")
     """The URL of a Bot API server."""
@@ -84,6 +88,10 @@ class TelegramDestination(ServiceDestination):
     """The number of a topic in a group."""
     # 20 a minute and group: https://core.telegram.org/bots/faq
     rate_limit: RateLimit | None = Rate(20, 60.0)
+
+    def find_warnings(self) -> Iterable[ConfigIssue]:
+        """Warn of a URL to which the method of the API is appended a second time."""
+        return warn_of_path(self.url, r"/bot|/sendMessage")
 
     @property
     def endpoint(self) -> str:

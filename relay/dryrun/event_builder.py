@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from relay.config import Range, types
-from relay.config.errors import ConfigIssue, IssueScope, KeyPath, did_you_mean, quote
+from relay.config.errors import ConfigIssue, IssueScope, KeyPath, quote
 from relay.config.match_parser import parse_exit_code, parse_signal, scalar_to_text
+from relay.config.unknown_keys import hint
 from relay.core.event import Cause
 from relay.dryrun.history import find_error
 from relay.dryrun.simulator import InputEvent
@@ -55,7 +56,7 @@ class FieldReader:
         """Report the keys of a mapping that are not among ``keys``."""
         for key in data:
             if key not in keys:
-                message = f"unknown key {quote(key)}{did_you_mean(key, keys)}"
+                message = f"unknown key {quote(key)}{hint(key, keys)}"
                 self.report((*path, key), message, IssueScope.KEY)
                 self._mistyped[id(data)] = data
 

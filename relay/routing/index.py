@@ -14,9 +14,9 @@ from itertools import product
 
 import msgspec
 
-from relay.config.match import Match, Pattern
+from relay.config.match import Match, Pattern, selects_relay_events
 from relay.core.event import TYPE_RELAY, Event
-from relay.routing.matcher import selects_relay_events, value_reader
+from relay.routing.matcher import value_reader
 from relay.routing.value_index import IndexKey, KeyKind, ValueIndex, find_keys
 
 BUCKETS_MAX = 64

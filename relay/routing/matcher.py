@@ -8,7 +8,17 @@ from operator import attrgetter
 
 import msgspec
 
-from relay.config.match import Exists, Field, Glob, Match, Not, Pattern, Range, Regex
+from relay.config.match import (
+    Exists,
+    Field,
+    Glob,
+    Match,
+    Not,
+    Pattern,
+    Range,
+    Regex,
+    selects_relay_events,
+)
 from relay.config.regex import compile_regex
 from relay.core.event import TYPE_RELAY, Event
 from relay.routing.value_index import KeyKind, find_keys
@@ -76,13 +86,6 @@ class Matcher:
     def matches(self, event: Event) -> bool:
         """Whether the event fulfils all conditions."""
         return self.first_failure(event) is None
-
-
-def selects_relay_events(match: Match) -> bool:
-    """Whether the match names relay's own events (``type: relay``); no other matches them."""
-    return any(
-        field.name == "type" and Glob(TYPE_RELAY) in field.patterns for field in match.fields
-    ) or any(selects_relay_events(inner) for inner in (*match.any, *match.all))
 
 
 def names_field(match: Match, name: str) -> bool:

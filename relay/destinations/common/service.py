@@ -15,6 +15,7 @@ from relay.config.destination import OnTemplateError, Renderer, RouteTexts
 from relay.config.templates.budget import TemplateError
 from relay.config.templates.template import Template
 from relay.config.types import TemplateText
+from relay.config.validators import reject_paste_mistake
 from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable
@@ -30,6 +31,7 @@ def text_matching(pattern: str, otherwise: str) -> AfterValidator:
     def check(value: str | SecretStr) -> str | SecretStr:
         text = value if isinstance(value, str) else value.get_secret_value()
         if not compiled.fullmatch(text):
+            reject_paste_mistake(text)
             raise ValueError(otherwise)
         return value
 

@@ -4,10 +4,10 @@ The functions below it extend and split their URLs.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 from urllib.parse import quote as percent_encode
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -20,7 +20,7 @@ from pydantic import (
 
 from relay.config import validators
 from relay.config.destination import DestinationConfig, TimeoutConfig, TlsConfig
-from relay.config.errors import invalid
+from relay.config.errors import ConfigIssue, IssueScope, invalid
 from relay.config.types import (
     HeaderName,
     HeaderValue,
@@ -186,6 +186,18 @@ def _has_authorization(headers: Mapping[str, object]) -> bool:
 def _has_user(info: ValidationInfo) -> bool:
     url = info.data.get("url")  # absent if the URL itself is invalid
     return url is not None and validators.has_user(url.get_secret_value())
+
+
+def warn_of_path(
+    url: SecretStr, pattern: str, message: str = "has the path of the API already: remove it"
+) -> Iterator[ConfigIssue]:
+    """Yield an issue about ``url`` if the path of the URL contains a regular expression.
+
+    A slash at its end is ignored.
+    """
+    path = urlsplit(url.get_secret_value()).path.rstrip("/")
+    if re.search(pattern, path):
+        yield ConfigIssue(("url",), message, IssueScope.VALUE)
 
 
 def append_path(url: str, path: str) -> str:

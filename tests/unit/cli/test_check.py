@@ -1,10 +1,14 @@
 """``relay check``."""
 
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.cli_store import run
+from relay.cli.connections import Reached
+from relay.core.errors import ConfigError
+from tests.unit.cli.cli_store import failure, run
 
 pytestmark = pytest.mark.usefixtures("file")
 
@@ -14,7 +18,7 @@ def test_check_describes_the_configuration(file: Path, tmp_path: Path) -> None:
     result = run("check")
     assert result.exit_code == 0
     assert (
-        result.output
+        result.stdout
         == f"""\
 configuration {file} is valid
 store {tmp_path}/.local/state/relay/relay.db
@@ -82,3 +86,103 @@ def test_check_takes_the_file_as_argument_or_option(
     assert f"configuration {file} is valid" in run("check", str(file)).output
     assert f"configuration {file} is valid" in run("check", "--config", str(file)).output
     assert run("check", str(file), "--config", str(file)).exit_code == 2
+
+
+@pytest.fixture
+def engine_socket(file: Path, tmp_path: Path) -> Iterator[Path]:
+    """A socket that is there, and a configuration with it that has nothing to warn of."""
+    path = tmp_path / "engine.sock"
+    file.write_text(
+        f"""\
+engines: {{here: {{url: "unix://{path}"}}}}
+destinations: {{terminal: {{type: console}}, spare: {{type: console}}}}
+routes: [{{name: all, to: [terminal, spare]}}]
+"""
+    )
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        yield path
+
+
+def test_a_configuration_without_warnings(engine_socket: Path) -> None:
+    """Nothing is printed on standard error, and --strict changes nothing."""
+    assert run("check").stderr == run("check", "--strict").stderr == ""
+    assert run("check", "--strict").exit_code == 0
+    assert engine_socket.is_socket()
+
+
+def test_warnings_have_their_lines(file: Path, engine_socket: Path) -> None:
+    """They are printed after the description, on standard error, and the exit code is 0."""
+    engine_socket.unlink()
+    file.write_text(file.read_text().replace(", spare]", "]") + "heartbeat: {every: 1m}\n")
+    result = run("check")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"configuration {file} is valid\n")
+    assert result.stderr.splitlines() == [
+        f"{file}:1:23: warning: engines.here.url: the engine's socket does not exist: "
+        f"'{engine_socket}'",
+        f"{file}:2:43: warning: destinations.spare: no route sends to it",
+        f"{file}:4:1: warning: heartbeat: goes nowhere: no route matches "
+        "(match: {type: relay, action: heartbeat})",
+    ]
+
+
+def test_strict_makes_warnings_errors(file: Path, engine_socket: Path) -> None:
+    """The exit code is 2, and nothing but the problems is printed."""
+    file.write_text(file.read_text().replace(", spare]", "]"))
+    result = run("check", "--strict")
+    assert isinstance(result.exception, ConfigError)
+    assert result.exception.exit_code == 2
+    assert str(result.exception) == f"{file}:2:43: destinations.spare: no route sends to it"
+    assert result.output == ""
+    assert engine_socket.is_socket()
+
+
+def test_a_socket_that_is_none(engine_socket: Path) -> None:
+    """A file at its place is no engine."""
+    engine_socket.unlink()
+    engine_socket.touch()
+    assert "the engine's socket is not a socket: " in run("check").stderr
+
+
+def test_an_engine_with_a_certificate_that_cannot_be_used(file: Path, tmp_path: Path) -> None:
+    """What would fail at each connection is found before relay runs."""
+    (tmp_path / "ca.pem").write_text("no certificate")
+    text = file.read_text().replace(
+        '{url: "tcp://edge-1:2376"}', '{url: "tcp://edge-1:2376", tls: {ca_file: ca.pem}}'
+    )
+    file.write_text(text)
+    assert "ca.pem: cannot be used for TLS: " in failure(run("check"))
+
+
+@pytest.mark.usefixtures("engine_socket")
+@pytest.mark.parametrize("is_reached", [True, False])
+def test_connect(monkeypatch: pytest.MonkeyPatch, is_reached: bool) -> None:
+    """Prints what became of each connection; the exit code is 1 if one failed."""
+
+    async def reach_all(*_: object) -> list[Reached]:
+        return [
+            Reached("engine here", "reached", True),
+            Reached("engine far", "…", is_reached),
+        ]
+
+    monkeypatch.setattr("relay.cli.check.reach_all", reach_all)
+    result = run("check", "--connect")
+    assert result.stdout.endswith("\n\nconnections\n  engine here: reached\n  engine far: …\n")
+    if is_reached:
+        assert result.exit_code == 0
+    else:
+        assert failure(result) == "1 of 2 cannot be reached"
+
+
+def test_the_built_in_configuration(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its warnings have no line in a file of the user's."""
+    monkeypatch.delenv("RELAY_CONFIG")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setattr("relay.cli.options.DEFAULT_FILE", tmp_path / "none.yaml")
+    file.unlink()
+    assert run("check").stderr == (
+        f"(built in): warning: the engine's socket does not exist: '{tmp_path}/none.sock'\n"
+    )

@@ -23,6 +23,18 @@ from relay.destinations.slack import SlackDestination
 CONSOLE = ConsoleDestination()
 
 
+PASTE_MISTAKES = [
+    ("", "is empty"),
+    ("'https://h'", "has quotes around it"),
+    ('"https://h"', "has quotes around it"),
+    ("https://h ", "begins or ends with a blank"),
+    (" https://h", "begins or ends with a blank"),
+    ("https://h\n", "ends with a line break"),
+    ("https://h\nhttps://i", "holds 2 lines"),
+]
+"""What happens to values that are put into variables and files, with a message for each."""
+
+
 def _engine(**entry: object) -> EngineConfig:
     return EngineConfig.model_validate(entry)
 
@@ -108,7 +120,6 @@ def test_engine_url(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "",
         "edge",
         "unix://run/docker.sock",
         "unix://",
@@ -119,12 +130,29 @@ def test_engine_url(url: str) -> None:
         "http://[::1",
         "npipe:////./pipe/docker",
         "tcp://a b",
-        "tcp://a\nb",
     ],
 )
 def test_invalid_engine_url(url: str) -> None:
     """Any other URL is refused."""
     with pytest.raises(ValidationError, match="is not the URL of an engine"):
+        _engine(url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("/run/docker.sock", "is a path: write unix:// before it"),
+        ("tcp://edge", "has no port: write tcp://HOST:2376 with TLS, or tcp://HOST:2375"),
+        ("http://edge:0", "has the port 0"),
+        (f"https://{'a' * 64}.example", "names a host that cannot exist"),
+        ("tcp://edge..example:2376", "names a host that cannot exist"),
+        (f"unix:///{'a' * 107}", "is too long: a socket's path may have 107 bytes"),
+        *PASTE_MISTAKES,
+    ],
+)
+def test_engine_url_that_cannot_be_reached(url: str, message: str) -> None:
+    """A URL to which no connection can be made is refused, and the message says why."""
+    with pytest.raises(ValidationError, match=message):
         _engine(url=url)
 
 
@@ -300,11 +328,31 @@ def test_webhook_url(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "x", "ftp://x", "https://", "https:///x", "http://x:y", "http://a b", "http://a\tb"]
+    "url", ["x", "ftp://x", "https://", "https:///x", "http://x:y", "http://a\tb"]
 )
 def test_invalid_webhook_url(url: str) -> None:
     """Any other URL, or one without a host, is refused."""
     with pytest.raises(ValidationError, match="is not an http or https URL"):
+        SlackDestination.model_validate({"url": url})
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://a b", "holds a blank"),
+        ("https://h:0/", "has the port 0"),
+        (f"https://{'a' * 64}.example/", "longer than 63 characters"),
+        ("https://a..b/", "a part of it is empty"),
+        (f"https://{'.'.join(['a' * 60] * 5)}/", "longer than 253 characters"),
+        ("https://日本:pw@h/", "not Latin-1: write 'basic_auth' instead"),
+        ("https://me:日本@h/", "not Latin-1"),
+        ("https://a%3Ab:pw@h/", "a user's name with a ':'"),
+        *PASTE_MISTAKES,
+    ],
+)
+def test_webhook_url_that_nothing_can_be_sent_to(url: str, message: str) -> None:
+    """A URL that the HTTP client or the resolver cannot use is refused, and so says the message."""
+    with pytest.raises(ValidationError, match=message):
         SlackDestination.model_validate({"url": url})
 
 
@@ -345,10 +393,18 @@ def test_header_names(name: str, message: str) -> None:
         _headers({name: "x"})
 
 
-@pytest.mark.parametrize("value", ["a\rb", "a\nb", "a\0b", "a\x1bb", "a\x7fb", "\t"])
-def test_header_values(value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("a\rb", "holds 2 lines"),
+        ("a\nb\r\nc", "holds 3 lines"),
+        ("a\n", "ends with a line break"),
+        *((value, "holds a control character") for value in ("a\0b", "a\x1bb", "a\x7fb", "\t")),
+    ],
+)
+def test_header_values(value: str, message: str) -> None:
     """A value with a line break or another control character is refused."""
-    with pytest.raises(ValidationError, match="holds a line break or another control character"):
+    with pytest.raises(ValidationError, match=message):
         _headers({"x": value})
 
 

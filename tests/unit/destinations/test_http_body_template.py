@@ -129,12 +129,6 @@ def test_the_next_notification_has_its_own_budget() -> None:
     assert failures == []
 
 
-def test_a_name_without_encoding_is_replaced() -> None:
-    """Half a surrogate pair in a key of the tree, which YAML can contain, becomes a question
-    mark."""
-    assert body(build_notification("r", CRASH), {"\ud800": {"a\udfff": "b"}}) == {"?": {"a?": "b"}}
-
-
 @pytest.mark.parametrize("source", [r'{{ "\ud83d\ude00" }}', r'{{ "\ud83d" ~ "\ude00" }}'])
 def test_halves_of_a_character_are_replaced(source: str) -> None:
     """Half a surrogate pair in a rendered text becomes a question mark."""

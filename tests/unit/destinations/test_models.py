@@ -201,7 +201,7 @@ def test_two_signing_secrets(tmp_path: Path) -> None:
             "batch: 'query.to' is a template, and many would share it",
         ),
         ("bearer_token: ''", "bearer_token: is empty"),
-        ('bearer_token: "a\\nb"', "bearer_token: the value holds a line break"),
+        ('bearer_token: "a\\nb"', "bearer_token: the value holds 2 lines"),
         ("proxy: socks5://x", "proxy: the value is not an http or https URL"),
         ("basic_auth: {username: 'a:b', password: c}", "basic_auth.username: the value is not a"),
         ("basic_auth: {username: a}", "basic_auth: needs 'password' or 'password_file'"),
@@ -218,7 +218,7 @@ def test_two_signing_secrets(tmp_path: Path) -> None:
             "bearer_token: there is an Authorization in 'headers' as well",
         ),
         ("headers: {Content-Type: x}", "'Content-Type' is a header that relay sets itself"),
-        ('headers: {X: "a\\r\\nb"}', "headers.X: the value holds a line break"),
+        ('headers: {X: "a\\r\\nb"}', "headers.X: the value holds 2 lines"),
         ("singing_secret: x", "unknown key 'singing_secret' (did you mean 'signing_secret'?)"),
         (
             "bearer_token_fil: x",

@@ -99,6 +99,27 @@ def test_a_recording_beside_the_tests(tmp_path: Path) -> None:
     check_recording(tmp_path, b"\n\n".join(read_records("docker26")))
 
 
+@pytest.mark.parametrize(
+    ("case", "path"),
+    [
+        (r'recording: "\ud800", expect: []', "tests[0].recording"),
+        (r'recording: "a\0", expect: []', "tests[0].recording"),
+        (r'events: [{action: die}], expect: ["\ud800"]', "tests[0].expect[0]"),
+        (r'events: [{action: die, label: {"\ud800": a}}]', "tests[0].events[0].label"),
+        (r'expect: [{match: {label: {"\udfff": a}}}]', "tests[0].expect[0].match.label"),
+    ],
+)
+def test_texts_that_no_encoding_has(tmp_path: Path, case: str, path: str) -> None:
+    """YAML's escapes can write what no path and no record can hold."""
+    with pytest.raises(ConfigError) as caught:
+        parse_suite(tmp_path, f"tests: [{{name: it, {case}}}]")
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.message) == (
+        path,
+        "this text holds a NUL or an unpaired surrogate",
+    )
+
+
 def test_a_recording_of_a_json_sequence(tmp_path: Path) -> None:
     """The control character RS may precede each record (RFC 7464), as `relay replay` reads it."""
     check_recording(tmp_path, b"".join(b"\x1e%b\n" % record for record in read_records("docker26")))

@@ -1,5 +1,6 @@
 """Finds the endpoint of an engine as the docker command does."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,11 +9,15 @@ import msgspec
 from pydantic import SecretStr
 
 from relay.config import EngineConfig
+from relay.config.errors import quote
 from relay.config.secrets import read_secret_file
-from relay.config.validators import check_bearer_token
+from relay.config.validators import check_bearer_token, check_engine_url
 from relay.core.errors import RelayError
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
+
+MAX_CONTEXTS = 20
+"""How many docker contexts an error message lists."""
 
 
 class EndpointError(RelayError):
@@ -89,8 +94,13 @@ def resolve_endpoints(
 
     Reads docker's configuration file. Raises `EndpointError`.
     """
-    context = read_current_context(Path(environ.get("HOME", "/")))
-    return {name: resolve_endpoint(engine, environ, context) for name, engine in engines.items()}
+    home = Path(environ.get("HOME", "/"))
+    current = read_current_context(home)
+    found = {name: resolve_endpoint(engine, environ, current) for name, engine in engines.items()}
+    for name, endpoint in found.items():
+        if endpoint.context is not None:
+            _check_context(name, endpoint.context, home)
+    return found
 
 
 def read_current_context(home: Path) -> str:
@@ -117,15 +127,41 @@ def read_headers(endpoint: Endpoint) -> dict[str, str]:
     return headers
 
 
+def _check_context(engine: str, context: str, home: Path) -> None:
+    """Raise `EndpointError` if docker's command line has no context of this name.
+
+    A context is a folder that is named by the SHA-256 of the context's name (docker/cli,
+    ``cli/context/store/metadatastore.go``).
+    """
+    folder = home / ".docker" / "contexts" / "meta"
+    if not (folder / hashlib.sha256(context.encode()).hexdigest() / "meta.json").exists():
+        known = ", ".join(["default", *_read_context_names(folder)])
+        raise EndpointError(
+            f"engine {engine}: there is no docker context {quote(context)}; there are: {known}"
+        )
+
+
+def _read_context_names(folder: Path) -> list[str]:
+    """Return the first names, sorted; a file that is not as docker writes it is left out."""
+    names = []
+    for file in sorted(folder.glob("*/meta.json"))[:MAX_CONTEXTS]:
+        try:
+            names.append(quote(json.loads(file.read_bytes())["Name"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return sorted(names)
+
+
 def _docker_host_url(docker_host: str) -> str:
     """Return ``DOCKER_HOST`` as a URL; docker reads a value without a scheme as tcp."""
-    url = docker_host if "://" in docker_host else f"tcp://{docker_host}"
-    if not url.startswith(("unix://", "tcp://", "http://", "https://", "ssh://")):
+    is_url = "://" in docker_host or docker_host.startswith("/")
+    url = docker_host if is_url else f"tcp://{docker_host}"
+    try:
+        return check_engine_url(url)
+    except ValueError as error:
         raise EndpointError(
-            "DOCKER_HOST is none of unix://, tcp://, http://, https://, ssh://: correct it, "
-            "or write the engine's url into the configuration"
-        )
-    return url
+            f"DOCKER_HOST {error}; or write the engine's 'url' into the configuration"
+        ) from None
 
 
 def _context_endpoint(name: str) -> Endpoint:

@@ -1,5 +1,7 @@
 """Finding the endpoint of an engine."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from relay.ingest.docker.engine.endpoint import (
     EndpointError,
     TlsFiles,
     resolve_endpoint,
+    resolve_endpoints,
 )
 
 SOCKET = Endpoint(DEFAULT_SOCKET, None, None)
@@ -102,3 +105,52 @@ def test_a_password_is_not_shown() -> None:
     """An endpoint is shown with its user and without its password."""
     shown = str(url("https://me:secret@h:2376"))
     assert shown == "https://me@h:2376"
+
+
+@pytest.mark.parametrize(
+    ("docker_host", "message"),
+    [
+        ("/run/docker.sock", "DOCKER_HOST is a path: write unix:// before it"),
+        ("tcp://h", "DOCKER_HOST has no port: write tcp://HOST:2376 with TLS, or tcp://HOST:2375"),
+        ("h", "DOCKER_HOST has no port"),
+        ("unix:///run/docker.sock ", "DOCKER_HOST begins or ends with a blank"),
+        ("'tcp://h:2375'", "DOCKER_HOST has quotes around it"),
+        (f"tcp://{'a' * 64}:2375", "DOCKER_HOST names a host that cannot exist"),
+    ],
+)
+def test_a_docker_host_that_cannot_be_reached(docker_host: str, message: str) -> None:
+    """The message says what to write, without the value, which may hold a password."""
+    with pytest.raises(EndpointError) as caught:
+        resolve_endpoint(EngineConfig(), {"DOCKER_HOST": docker_host}, "")
+    assert str(caught.value).startswith(message)
+    assert str(caught.value).endswith("; or write the engine's 'url' into the configuration")
+
+
+def make_context(home: Path, name: str) -> None:
+    """Make a context as ``docker context create`` does."""
+    folder = home / ".docker/contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(json.dumps({"Name": name}))
+
+
+@pytest.mark.parametrize(
+    ("config", "variables"),
+    [({"context": "lab"}, {}), ({}, {"DOCKER_CONTEXT": "lab"})],
+)
+def test_an_unknown_context(
+    tmp_path: Path, config: dict[str, str], variables: dict[str, str]
+) -> None:
+    """The message lists the contexts that there are; one that is there is used."""
+    engines, environ = {"here": EngineConfig(**config)}, {"HOME": str(tmp_path), **variables}
+    with pytest.raises(EndpointError) as caught:
+        resolve_endpoints(engines, environ)
+    expected = "engine here: there is no docker context 'lab'; there are: default"
+    assert str(caught.value) == expected
+    make_context(tmp_path, "edge")
+    (tmp_path / ".docker/contexts/meta/broken").mkdir()
+    (tmp_path / ".docker/contexts/meta/broken/meta.json").write_text("[]")
+    with pytest.raises(EndpointError) as caught:
+        resolve_endpoints(engines, environ)
+    assert str(caught.value) == f"{expected}, 'edge'"
+    make_context(tmp_path, "lab")
+    assert resolve_endpoints(engines, environ) == {"here": context("lab")}

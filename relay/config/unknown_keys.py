@@ -1,0 +1,72 @@
+"""Says what to write instead of a key that does not exist.
+
+Most unknown keys are mistyped. Others are the words of another program, such as ``webhook`` for
+``url``, or stand on the wrong level. For the rest, the keys that there are is the best answer.
+"""
+
+from collections.abc import Collection, Mapping
+
+from relay.config.errors import find_closest, quote
+
+Synonyms = Mapping[str, tuple[str, ...]]
+"""The keys that somebody may mean by another word; the first one that exists is meant."""
+
+TARGETS = ("chat_id", "room_id", "topic")
+"""The keys that name a channel; a destination without one has its channel from its URL."""
+
+DESTINATION_SYNONYMS: Synonyms = {
+    **dict.fromkeys(("webhook", "webhook_url", "hook", "endpoint", "address", "server"), ("url",)),
+    **dict.fromkeys(("channel", "chat", "room", "target"), TARGETS),
+    **dict.fromkeys(("token", "api_token", "api_key"), ("access_token", "token", "bearer_token")),
+    **dict.fromkeys(("key", "service_key", "integration_key"), ("routing_key",)),
+    **dict.fromkeys(("user", "username", "password", "auth"), ("basic_auth",)),
+    **dict.fromkeys(("secret", "hmac"), ("signing_secret",)),
+    **dict.fromkeys(("template", "message", "payload", "content"), ("text", "body")),
+    "retries": ("retry",),
+}
+ROUTE_SYNONYMS: Synonyms = {
+    **dict.fromkeys(("destination", "destinations", "receiver", "send_to", "notify"), ("to",)),
+    **dict.fromkeys(("when", "if", "filter", "filters", "rule"), ("match",)),
+    **dict.fromkeys(("priority", "level"), ("severity",)),
+    **dict.fromkeys(("message", "template"), ("text",)),
+}
+CONFIG_SYNONYMS: Synonyms = {
+    **dict.fromkeys(("rules", "rule", "filters"), ("routes",)),
+    **dict.fromkeys(("outputs", "receivers", "webhooks", "notifiers", "sinks"), ("destinations",)),
+    **dict.fromkeys(("docker", "hosts", "sources"), ("engines",)),
+}
+ENGINE_SYNONYMS: Synonyms = dict.fromkeys(
+    ("socket", "address", "endpoint", "docker_host"), ("url",)
+)
+
+MATCH_SYNONYMS: Mapping[str, str] = {
+    **dict.fromkeys(("container", "container_name", "names"), "name"),
+    **dict.fromkeys(("event", "events", "actions"), "action"),
+    "status": "action' or 'health",
+    "state": "action' or 'health",
+    "project": "label: {com.docker.compose.project: …}",
+    "service": "label: {com.docker.compose.service: …}",
+    "stack": "label: {com.docker.stack.namespace: …}",
+    "code": "exit_code",
+}
+"""What is meant by words that somebody may take for a field of a match."""
+
+
+def find_target(key: str, known: Collection[str], synonyms: Synonyms) -> str | None:
+    """Return the known key that is meant by ``key``; None if that cannot be told."""
+    named = next((name for name in synonyms.get(key.casefold(), ()) if name in known), None)
+    return named or find_closest(key, known)
+
+
+def hint(key: str, known: Collection[str], synonyms: Synonyms | None = None) -> str:
+    """Return what to append to a message about an unknown key: what is meant, or what there is."""
+    if target := find_target(key, known, synonyms or {}):
+        return f" (did you mean {quote(target)}?)"
+    return f" (there are: {', '.join(known)})"
+
+
+def hint_for_match(key: str, known: Collection[str]) -> str:
+    """Return the same for a key of a match."""
+    if key.casefold() in MATCH_SYNONYMS:
+        return f" (did you mean '{MATCH_SYNONYMS[key.casefold()]}'?)"
+    return hint(key, known)
