@@ -46,6 +46,8 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The stop signal that it is configured with; None until relay had to inspect it."""
     interactive: bool | None = None
     """See `Event.interactive`; None until relay inspected it."""
+    auto_remove: bool | None = None
+    """Whether the engine removes it when it ends (``--rm``); None until relay inspected it."""
 
     def is_described_as(self, other: "Container") -> bool:
         """Whether everything but the times is the same."""
@@ -59,6 +61,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             and self.health == other.health
             and self.stop_signal == other.stop_signal
             and self.interactive == other.interactive
+            and self.auto_remove == other.auto_remove
         )
 
     @property

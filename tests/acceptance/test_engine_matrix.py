@@ -22,6 +22,9 @@ RUNS_MAX = 3
 
 OUTCOME_TIMEOUT_S = 30.0
 
+MATCH = {"type": "container", "interactive": False}
+"""As in the shipped configurations, so that relay inspects each container at its start."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -117,7 +120,7 @@ def _run_once(engine_name: str, engine: SandboxedEngine, folder: Path) -> list[O
             engines={"here": {"url": engine.url}},
             store={"path": str(folder / "relay.db")},
             destinations={"hook": {"type": "http", "url": receiver.url(), "concurrency": 1}},
-            routes=[{"name": "containers", "match": {"type": "container"}, "to": "hook"}],
+            routes=[{"name": "containers", "match": MATCH, "to": "hook"}],
         )
         with RelayProcess(config) as relay:
             relay.wait_for_log("engine.connected")

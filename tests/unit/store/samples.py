@@ -55,6 +55,7 @@ CONTAINER = Container(
     health="healthy",
     stop_signal=3,
     interactive=True,
+    auto_remove=True,
 )
 
 

@@ -123,7 +123,7 @@ async def test_a_store_of_version_3_is_migrated(file: Path, count: int) -> None:
             assert [each for chunk in chunks for each in decode_seen(chunk)] == seen
             assert checkpoint.sealed_count == len(checkpoint.sealed) == count // CHUNK_EVENTS
             assert {len(chunk) for chunk in checkpoint.sealed} <= {CHUNK_BYTES}
-        added = dict.fromkeys(("signal", "health", "interactive"))  # since then
+        added = dict.fromkeys(("signal", "health", "interactive", "auto_remove"))  # since then
         described = msgspec.structs.replace(
             CONTAINER, labels={"a": "b\0"}, signal_hidden=False, **added
         )

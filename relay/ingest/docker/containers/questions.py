@@ -77,7 +77,7 @@ def assess(
     if is_explained(known, event.time_ns, exit_code):
         return Findings(needs_inspection=True) if may_be_hidden else NOTHING_MISSING
     after = later()
-    if cause := find_later_cause(event, after, podman=podman):
+    if cause := find_later_cause(event, after, known, podman=podman):
         return Findings(may_be_hidden, later_cause=cause)
     needs_inspection = may_be_hidden or podman or event.exit_code == EXIT_CODE_SIGKILL
     wait_s = evidence_wait_s(event, after, known, exit_code, podman=podman)

@@ -315,6 +315,7 @@ def _apply_inspection(container: Container, inspected: ContainerSnapshot) -> Con
         # It cannot change, so that one inspection is enough.
         stop_signal=inspected.stop_signal or container.stop_signal or USUAL_STOP_SIGNAL,
         interactive=inspected.interactive,
+        auto_remove=inspected.auto_remove,
     )
 
 

@@ -39,6 +39,8 @@ class ContainerSnapshot(msgspec.Struct, frozen=True):
     """The labels that replace real values in its events."""
     interactive: bool = False
     """See `relay.core.event.Event.interactive`. Podman does not show it."""
+    auto_remove: bool = False
+    """Whether the engine removes it when it ends."""
     stopped_by_user: bool | None = None
     """Whether somebody stopped it, or sent it any signal at all, before its last death; None if the
     engine does not say, or if it runs again."""
@@ -80,6 +82,7 @@ class _LogConfig(msgspec.Struct, rename="pascal"):
 
 class _HostConfig(msgspec.Struct, rename="pascal"):
     log_config: _LogConfig | None = None
+    auto_remove: bool = False
 
 
 class _Inspection(msgspec.Struct, rename="pascal"):
@@ -127,6 +130,7 @@ def parse_inspection(
         stop_signal=_parse_signal(inspected.config.stop_signal),
         hiding_labels=frozenset() if podman else _HIDEABLE_ATTRIBUTES.intersection(labels),
         interactive=_is_interactive(inspected),
+        auto_remove=inspected.host_config is not None and inspected.host_config.auto_remove,
         stopped_by_user=state.stopped_by_user if has_ended and says_stopped else None,
     )
 

@@ -41,21 +41,21 @@ def wait_s(
 def test_a_stop_right_after_the_death(podman: bool) -> None:
     """Docker before 26 sends ``stop`` right after the death: that proves a request."""
     stop = later_events(("stop", 0.01))
-    assert find_later_cause(make_event("die", 0), stop, podman=podman) is Cause.REQUESTED
+    assert find_later_cause(make_event("die", 0), stop, None, podman=podman) is Cause.REQUESTED
 
 
 def test_a_stop_long_after_the_death() -> None:
     """A late ``stop`` ended the wait of a crashed container for its restart: it proves nothing."""
     death = make_event("die", 1)
-    in_time = find_later_cause(death, later_events(("stop", 1)), podman=False)
+    in_time = find_later_cause(death, later_events(("stop", 1)), None, podman=False)
     assert in_time is Cause.REQUESTED
-    assert find_later_cause(death, later_events(("stop", 1.001)), podman=False) is None
+    assert find_later_cause(death, later_events(("stop", 1.001)), None, podman=False) is None
 
 
 @pytest.mark.parametrize("podman", [False, True])
 def test_no_later_event(podman: bool) -> None:
     """Without a later event, nothing is shown."""
-    assert find_later_cause(make_event("die", 137), [], podman=podman) is None
+    assert find_later_cause(make_event("die", 137), [], None, podman=podman) is None
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_oom_after_the_death(
 ) -> None:
     """It explains a 137 of the same life."""
     death = make_event("die", exit_code)
-    assert find_later_cause(death, later_events(*actions), podman=False) is expected
+    assert find_later_cause(death, later_events(*actions), None, podman=False) is expected
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,26 @@ def test_podman(exit_code: int, actions: list[tuple[str, float]], requested: boo
     """Two cleanups in one life prove a stop, an immediate removal a forced one."""
     death, later = make_event("die", exit_code), later_events(*actions)
     expected = Cause.REQUESTED if requested else None
-    assert find_later_cause(death, later, podman=True) is expected
-    assert find_later_cause(death, later, podman=False) is None
+    assert find_later_cause(death, later, None, podman=True) is expected
+    assert find_later_cause(death, later, None, podman=False) is None
+
+
+@pytest.mark.parametrize("exit_code", [0, 3, 137])
+def test_a_removal_before_the_monitor_has_cleaned_up(exit_code: int) -> None:
+    """It is by force, however long it takes, unless the engine removes the container itself."""
+    death, removal = make_event("die", exit_code), later_events(("remove", 4))
+    kept, removed = Container("c", auto_remove=False), Container("c", auto_remove=True)
+    assert find_later_cause(death, removal, kept, podman=True) is Cause.REQUESTED
+    for known in (None, BARE, removed):
+        assert find_later_cause(death, removal, known, podman=True) is None
+    cleaned = later_events(("cleanup", 3.9), ("remove", 4))
+    assert find_later_cause(death, cleaned, kept, podman=True) is None
+    soon = later_events(("cleanup", 0.05), ("remove", 0.19))
+    expected = Cause.REQUESTED if exit_code == 137 else None
+    assert find_later_cause(death, soon, kept, podman=True) is expected
+    assert find_later_cause(death, soon, removed, podman=True) is None
+    assert find_later_cause(death, removal, kept, podman=False) is None
+    assert find_later_cause(death, later_events(("remove", 11)), kept, podman=True) is None
 
 
 def test_the_waits() -> None:
@@ -150,7 +168,7 @@ def test_no_other_action_shows_a_cause(actions: list[str], exit_code: int, podma
     """Only ``stop``, ``remove`` and ``cleanup`` can prove a request, and only ``oom`` an OOM."""
     death = make_event("die", exit_code)
     later = later_events(*((action, 0.01) for action in actions))
-    match find_later_cause(death, later, podman=podman):
+    match find_later_cause(death, later, None, podman=podman):
         case Cause.REQUESTED:
             assert {"stop", "remove", "cleanup"} & set(actions)
         case Cause.OOM:

@@ -37,7 +37,7 @@ def process_batch(
         later = [each for each in events[place + 1 :] if each.actor.id == event.actor.id]
         cause = None
         if event.action == "die":
-            cause = find_later_cause(event, later, podman=tracker.podman)
+            cause = find_later_cause(event, later, None, podman=tracker.podman)
         reported += tracker.on_event(event, inspected, later_cause=cause)
     return reported
 

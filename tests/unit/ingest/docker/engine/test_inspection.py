@@ -221,3 +221,14 @@ def test_a_build(image: str, log: dict[str, object] | None, interactive: bool) -
     found = parse_inspection(json.dumps({**body, "HostConfig": {"LogConfig": log}}).encode())
     assert found is not None
     assert found.interactive is interactive
+
+
+@pytest.mark.parametrize(
+    ("host", "auto_remove"),
+    [({"AutoRemove": True}, True), ({"AutoRemove": False}, False), ({}, False), (None, False)],
+)
+def test_whether_the_engine_removes_it(host: dict[str, object] | None, auto_remove: bool) -> None:
+    """``--rm`` says so."""
+    found = parse_inspection(json.dumps({"Id": "1", "HostConfig": host}).encode())
+    assert found is not None
+    assert found.auto_remove is auto_remove
