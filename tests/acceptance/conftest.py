@@ -11,6 +11,7 @@ import pytest
 from tests.support.docker import Binaries, PrivateEngine, find_binaries
 from tests.support.engines import RELEASES, Release, find
 from tests.support.podman import PodmanEngine, Programs, find_programs
+from tests.support.proxy import find_haproxy
 from tests.support.receiver import Receiver
 from tests.support.sandboxed_engine import EngineError, SandboxedEngine
 
@@ -63,6 +64,17 @@ def podman_programs() -> Programs:
     """The installed Podman; without it the test is skipped, or fails if required."""
     try:
         return find_programs()
+    except EngineError as missing:
+        if required():
+            raise
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def haproxy() -> str:
+    """The path of haproxy; without it the test is skipped, or fails if required."""
+    try:
+        return find_haproxy()
     except EngineError as missing:
         if required():
             raise

@@ -16,7 +16,7 @@ from tests.support.daemon import write_config
 from tests.support.docker import PrivateEngine
 from tests.support.engine_api import EngineApi
 from tests.support.image import IMAGE, USER
-from tests.support.proxy import find_haproxy, socket_proxy
+from tests.support.proxy import socket_proxy
 from tests.support.receiver import Received, Receiver
 from tests.support.sandboxed_engine import EngineError
 
@@ -67,17 +67,6 @@ def built(engine: PrivateEngine) -> str:
     engine.start()
     try:
         return image.build(engine)
-    except EngineError as missing:
-        if required():
-            raise
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="module")
-def haproxy() -> str:
-    """The path of haproxy; without it the test is skipped, or fails if required."""
-    try:
-        return find_haproxy()
     except EngineError as missing:
         if required():
             raise

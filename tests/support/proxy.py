@@ -1,4 +1,4 @@
-"""A read-only proxy for an engine's socket: haproxy with the configuration in ``deploy/``."""
+"""A proxy for an engine's socket: haproxy, by default with the configuration in ``deploy/``."""
 
 import os
 import shutil
@@ -23,11 +23,13 @@ def find_haproxy() -> str:
 
 
 @contextmanager
-def socket_proxy(haproxy: str, engine: Path, listen: Path) -> Iterator[None]:
+def socket_proxy(
+    haproxy: str, engine: Path, listen: Path, configuration: Path = CONFIGURATION
+) -> Iterator[None]:
     """Forward allowed requests from the socket ``listen`` to the socket ``engine``."""
     environ = {"LISTEN": str(listen), "SOCKET_PATH": str(engine), "PATH": os.defpath}
     process = subprocess.Popen(
-        [haproxy, "-db", "-f", str(CONFIGURATION)],
+        [haproxy, "-db", "-f", str(configuration)],
         env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
