@@ -42,6 +42,7 @@ routes:
       any: [{action: die, cause: [crashed, oom]}, {action: oom}]
       interactive: false
     to: terminal
+  - {name: not-started, match: {action: start_failed}, to: terminal}
   - {name: unhealthy, match: {type: container, health: unhealthy}, to: terminal}
 """
 

@@ -138,6 +138,8 @@ _ACTIONS = (
     # Podman only: libpod/events/config.go
     *("auto-update", "build", "checkpoint", "cleanup", "history", "loadfromarchive", "refresh"),
     *("renumber", "restore", "sync"),
+    # inferred by relay, of containers and services: no engine sends it
+    "start_failed",
     *RELAY_ACTIONS,
 )
 KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {

@@ -48,6 +48,13 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """See `Event.interactive`; None until relay inspected it."""
     auto_remove: bool | None = None
     """Whether the engine removes it when it ends (``--rm``); None until relay inspected it."""
+    restart_policy: str | None = None
+    """Its restart policy; None until relay inspected it."""
+    ended_unasked: bool = False
+    """Whether it should still run: its restart policy keeps it running, and nobody asked for its
+    last end."""
+    start_failed: bool = False
+    """Whether it was reported that it cannot be started. It ends with its next start."""
 
     def is_described_as(self, other: "Container") -> bool:
         """Whether everything but the times is the same."""
@@ -62,6 +69,9 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             and self.stop_signal == other.stop_signal
             and self.interactive == other.interactive
             and self.auto_remove == other.auto_remove
+            and self.restart_policy == other.restart_policy
+            and self.ended_unasked == other.ended_unasked
+            and self.start_failed == other.start_failed
         )
 
     @property

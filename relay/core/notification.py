@@ -97,13 +97,13 @@ def resolve_severity(notification: Notification) -> Severity:
 def default_severity(event: Event) -> Severity:
     """Derive the severity of an event from its action and cause.
 
-    Critical: a container was killed for memory, crashed, or fails its health check; relay missed
-    events, lost an engine, or cannot reach a destination. Warning: a container ended for an unknown
-    reason or was killed; a node is down; a service has no replicas, or its update is paused or
-    rolled back; relay gave up a delivery. Everything else is information.
+    Critical: a container was killed for memory, crashed, cannot be started, or fails its health
+    check; relay missed events, lost an engine, or cannot reach a destination. Warning: a container
+    ended for an unknown reason or was killed; a node is down; a service has no replicas, or its
+    update is paused or rolled back; relay gave up a delivery. Everything else is information.
     """
     match event.action:
-        case "oom" | "gap" | "engine_lost" | "destination_failing":
+        case "oom" | "start_failed" | "gap" | "engine_lost" | "destination_failing":
             return Severity.CRITICAL
         case "dead_letter":
             return Severity.WARNING

@@ -18,6 +18,7 @@ from relay.destinations.common.headline import (
     describe_image,
     find_changes,
     find_container,
+    find_error,
     find_reclaimed,
     headline,
 )
@@ -171,6 +172,7 @@ class Card(msgspec.Struct, frozen=True):
             *((change.name, change.values) for change in find_changes(event)),
             ("Container", find_container(event)),
             ("Reclaimed", find_reclaimed(event)),
+            ("Error", find_error(event)),
             ("Image", describe_image(_image(event))),
             ("Compose service", " / ".join(part for part in compose if part)),
             ("Swarm service", labels.get("com.docker.swarm.service.name")),

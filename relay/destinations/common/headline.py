@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable
 from typing import NamedTuple
 
-from relay.core.event import TYPE_RELAY, Cause, Event
+from relay.core.event import TYPE_RELAY, Cause, Event, Origin
 from relay.core.notification import Notification, Status
 from relay.core.text import escape_unprintable, truncate
 
@@ -46,6 +46,7 @@ _PREDICATES: dict[str, dict[tuple[str, str | None], str]] = {
         ("rename", None): "was renamed from {old_name}",
         ("restart", None): "was restarted",
         ("start", None): "started",
+        ("start_failed", None): "cannot be started{error}",
         ("stop", None): "was stopped",
         ("unpause", None): "was unpaused",
         ("update", None): "was updated",
@@ -77,6 +78,7 @@ _OTHER_PREDICATES: dict[tuple[str, str | None], str] = {  # of all other types
     ("reload", None): "reloaded its configuration",
     ("remove", None): "was removed",
     ("save", None): "was saved",
+    ("start_failed", None): "cannot start its tasks{error}",
     ("tag", None): "was tagged",
     ("unmount", None): "was unmounted by {container}",
     ("untag", None): "was untagged",
@@ -113,6 +115,12 @@ _CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "image": ("New image", {"": "was updated to {new}{was}"}),
 }
 _BYTES = re.compile(r"[0-9]{1,18}")
+_UNTOLD = re.compile(
+    r"^(?:(?:starting container failed|failed to create task for container"
+    r"|failed to create shim task|OCI runtime create failed|runc create failed"
+    r"|unable to start container process|error during container init): )+"
+)
+"""How an engine's error begins, before it says what is wrong (measured with 20.10 to 28.5)."""
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
@@ -166,6 +174,12 @@ def find_container(event: Event) -> str | None:
     if event.type not in ("network", "volume"):
         return None
     return event.actor.attributes.get("container", "")[:ID_MAX] or None
+
+
+def find_error(event: Event) -> str | None:
+    """Return why a start failed; None for every other event."""
+    is_failure = event.action == "start_failed" and event.origin is Origin.INFERRED
+    return event.actor.attributes.get("error") if is_failure else None
 
 
 def find_reclaimed(event: Event) -> str | None:
@@ -278,6 +292,7 @@ def _placeholders(event: Event) -> dict[str, str]:
         "container": f"container {container}" if container else "a container",
         "destination": attributes.get("destination", "a destination"),
         "engine": attributes.get("engine") or event.engine,
+        "error": f": {error}" if (error := _UNTOLD.sub("", find_error(event) or "")) else "",
         "exit": "" if code is None else f" with exit code {describe_exit_code(code)}",
         "health": event.health or event.detail or "unknown",
         "old_name": attributes.get("oldName", "another name").removeprefix("/"),

@@ -128,7 +128,7 @@ class EventPipeline:
         return [
             id_
             for id_, state in listed.items()
-            if thorough or state == "running" or not self._tracker.is_known_dead(id_)
+            if thorough or state == "running" or self._tracker.needs_inspection(id_)
         ]
 
     def find_missing(self, listed: Collection[str]) -> frozenset[str]:

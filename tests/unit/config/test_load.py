@@ -55,7 +55,7 @@ def test_example() -> None:
     """The example that people copy loads, and its repr shows no secret."""
     config = load_config(EXAMPLE, CANARIES)
     assert list(config.destinations) == ["terminal", "ops", "audit"]
-    assert [route.name for route in config.routes] == ["noise", "died", "unhealthy"]
+    assert [route.name for route in config.routes] == ["noise", "died", "not-started", "unhealthy"]
     assert "CANARY" not in repr(config) + str(config)
 
 
@@ -64,7 +64,7 @@ def test_default() -> None:
     config = default_config()
     assert list(config.engines) == ["local"]
     assert list(config.destinations) == ["terminal"]
-    assert [route.name for route in config.routes] == ["died", "unhealthy"]
+    assert [route.name for route in config.routes] == ["died", "not-started", "unhealthy"]
     assert all(route.to == ("terminal",) for route in config.routes)
 
 

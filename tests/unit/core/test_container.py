@@ -44,6 +44,9 @@ def test_it_survives_the_store_unchanged() -> None:
         stop_signal=9,
         interactive=True,
         auto_remove=True,
+        restart_policy="always",
+        ended_unasked=True,
+        start_failed=True,
     )
     fields = Container.__struct_fields__
     assert all(getattr(container, name) != getattr(Container("x"), name) for name in fields)
@@ -55,6 +58,7 @@ def test_the_times_are_all_fields_that_events_change() -> None:
     fields = set(Container.__struct_fields__)
     others = {"id", "name", "image", "labels", "exit_code_hidden", "signal_hidden"}
     others |= {"signal", "health", "stop_signal", "interactive", "auto_remove"}
+    others |= {"restart_policy", "ended_unasked", "start_failed"}
     assert fields == {*TIME_FIELDS} | others
     one = Container("c", labels={"a": "b"})
     assert one.is_described_as(replace(one, **dict.fromkeys(TIME_FIELDS, 1)))

@@ -58,6 +58,7 @@ def test_one_event_makes_one_notification() -> None:
         (container_event("health_status", 1, "a", {}, health="healthy"), Severity.INFO),
         (container_event("kill", 1, "a", {}, signal=9), Severity.WARNING),
         (container_event("start", 1, "a", {}), Severity.INFO),
+        (container_event("start_failed", 1, "a", {}), Severity.CRITICAL),
         (make_self_event("gap", engine="here", host="here", time_ns=1), Severity.CRITICAL),
         (make_self_event("engine_lost", engine="here", host="here", time_ns=1), Severity.CRITICAL),
         (make_self_event("engine_back", engine="here", host="here", time_ns=1), Severity.INFO),

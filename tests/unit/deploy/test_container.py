@@ -131,7 +131,7 @@ def test_the_configuration_is_right() -> None:
     )
     assert config.engines["here"].host == "node-1"
     assert config.store.path is None
-    assert [route.name for route in config.routes] == ["died", "unhealthy"]
+    assert [route.name for route in config.routes] == ["died", "not-started", "unhealthy"]
 
 
 def test_the_image_is_nobodys_and_its_versions_are_locked() -> None:

@@ -56,6 +56,9 @@ CONTAINER = Container(
     stop_signal=3,
     interactive=True,
     auto_remove=True,
+    restart_policy="always",
+    ended_unasked=True,
+    start_failed=True,
 )
 
 

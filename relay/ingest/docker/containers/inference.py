@@ -150,6 +150,20 @@ def infer_oom(death: Event) -> Event:
     return _make_inferred_event("oom", container, snapshot, death.time_ns, death.time_ns)
 
 
+def infer_start_failure(
+    container: Container, inspected: ContainerSnapshot, snapshot: Snapshot, error: str
+) -> Event:
+    """Make the ``start_failed`` of a container that should run and does not.
+
+    Its id does not depend on when that was found, only on when the container last ran.
+    """
+    last_ns = max(inspected.started_ns or 0, inspected.finished_ns or 0)
+    event = _make_inferred_event("start_failed", container, snapshot, snapshot.taken_ns, last_ns)
+    facts = {"error": error, "restartPolicy": inspected.restart_policy}
+    actor = replace(event.actor, attributes={**event.actor.attributes, **facts})
+    return replace(event, actor=actor)
+
+
 def _make_inferred_event(
     action: str,
     container: Container,

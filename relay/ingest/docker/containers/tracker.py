@@ -26,12 +26,19 @@ from relay.ingest.docker.containers.inference import (
     infer_death,
     infer_end,
     infer_oom,
+    infer_start_failure,
     is_unreported,
     matches_inferred,
     matches_inferred_oom,
 )
 from relay.ingest.docker.containers.questions import NOTHING_MISSING, Findings, assess
 from relay.ingest.docker.containers.registry import ContainerRegistry
+from relay.ingest.docker.containers.start_failure import (
+    KEPT_RUNNING,
+    NOBODY_ASKED,
+    find_start_failure,
+    may_fail_to_start,
+)
 from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
@@ -118,7 +125,7 @@ class ContainerTracker:
         container = apply_event(container, event)
         if len(emitted) > 1:
             container = replace(container, oom_inferred_ns=event.time_ns)
-        self.registry.put(container)
+        self.registry.put(_note_end(container, event, emitted))
         return emitted
 
     def mark_interactive(self, event: Event) -> Event:
@@ -129,26 +136,52 @@ class ContainerTracker:
         return replace(event, interactive=True)
 
     def on_snapshot(self, snapshot: Snapshot, blind_window: BlindWindow | None) -> list[Event]:
-        """Update the state from a snapshot and return the deaths inferred from it."""
+        """Update the state from a snapshot and return what is inferred from it."""
         emitted: list[Event] = []
         for inspected in snapshot.containers:
-            if self.registry.is_destroyed(inspected.id):
-                continue
-            known = self.registry.get(inspected.id)
-            container = _apply_inspection(known or Container(inspected.id), inspected)
-            if is_unreported(known, inspected, self.registry.reported_until_ns):
-                before, container = split_requests(container, _next_start_ns(container, inspected))
-                emitted += infer_death(before, inspected, snapshot, blind_window)
-                container = _mark_inferred(container, inspected)
-            elif known is not None and _was_reset(known, inspected, snapshot):
-                emitted.append(infer_end(container, snapshot))
-                container = replace(
-                    container, inferred_ns=known.started_ns, died_ns=known.started_ns
-                )
-            self.registry.put(_update_times(container, inspected, snapshot))
+            if not self.registry.is_destroyed(inspected.id):
+                emitted += self._on_container_snapshot(inspected, snapshot, blind_window)
         for id_ in snapshot.missing:
             emitted += self._on_missing(id_, snapshot)
         return emitted
+
+    def _on_container_snapshot(
+        self, inspected: ContainerSnapshot, snapshot: Snapshot, blind_window: BlindWindow | None
+    ) -> list[Event]:
+        """Update the state of one container and return what is inferred from its inspection."""
+        emitted: list[Event] = []
+        known = self.registry.get(inspected.id)
+        container = _apply_inspection(known or Container(inspected.id), inspected)
+        if is_unreported(known, inspected, self.registry.reported_until_ns):
+            before, container = split_requests(container, _next_start_ns(container, inspected))
+            emitted = infer_death(before, inspected, snapshot, blind_window)
+            container = _mark_inferred(container, inspected)
+        elif known is not None and _was_reset(known, inspected, snapshot):
+            emitted = [infer_end(container, snapshot)]
+            container = replace(container, inferred_ns=known.started_ns, died_ns=known.started_ns)
+        if emitted:
+            container = _note_end(container, emitted[-1], emitted)
+        container = _update_times(container, inspected, snapshot)
+        return emitted + self._find_start_failure(container, known, inspected, snapshot)
+
+    def _find_start_failure(
+        self,
+        container: Container,
+        known: Container | None,
+        inspected: ContainerSnapshot,
+        snapshot: Snapshot,
+    ) -> list[Event]:
+        """Store the container's state; return the event of a start that failed since the last.
+
+        A failure that was there before relay knew the engine is noted and not reported.
+        """
+        error = find_start_failure(container, inspected, snapshot.taken_ns)
+        was_reported = known is not None and known.start_failed
+        self.registry.put(replace(container, start_failed=error is not None))
+        is_old = known is None and (inspected.created_ns or 0) <= self.registry.reported_until_ns
+        if error is None or was_reported or is_old:
+            return []
+        return [infer_start_failure(container, inspected, snapshot, error)]
 
     def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
         """Whether these snapshots show a death that no event has reported yet."""
@@ -160,10 +193,10 @@ class ContainerTracker:
             for inspected in snapshots
         )
 
-    def is_known_dead(self, id_: str) -> bool:
-        """Whether the container's last life is known to be over."""
+    def needs_inspection(self, id_: str) -> bool:
+        """Whether a container that does not run may have died, or may have failed to start."""
         container = self.registry.get(id_)
-        return container is not None and container.is_dead
+        return container is None or not container.is_dead or may_fail_to_start(container)
 
     def find_missing(self, listed: Collection[str]) -> frozenset[str]:
         """Return the ids of the known containers that are not in the engine's list."""
@@ -218,6 +251,22 @@ class ContainerTracker:
         # If its events still arrive, they belong to the life whose end is reported here.
         self.registry.put(replace(container, inferred_ns=container.started_ns))
         return [infer_end(container, snapshot)]
+
+
+def _note_end(container: Container, event: Event, emitted: Sequence[Event]) -> Container:
+    """Return the state with what the event says about whether the container should still run.
+
+    ``emitted`` ends with the event as it is reported, so with its cause.
+    """
+    match event.action:
+        case "start" if container.start_failed:
+            return replace(container, start_failed=False)
+        case "stop" if container.ended_unasked:  # somebody stopped it before its next restart
+            return replace(container, ended_unasked=False)
+        case "die" if emitted and container.restart_policy in KEPT_RUNNING:
+            return replace(container, ended_unasked=emitted[-1].cause in NOBODY_ASKED)
+        case _:
+            return container
 
 
 def _is_end_unreported(container: Container) -> bool:
@@ -316,6 +365,7 @@ def _apply_inspection(container: Container, inspected: ContainerSnapshot) -> Con
         stop_signal=inspected.stop_signal or container.stop_signal or USUAL_STOP_SIGNAL,
         interactive=inspected.interactive,
         auto_remove=inspected.auto_remove,
+        restart_policy=inspected.restart_policy,
     )
 
 

@@ -13,6 +13,12 @@ from relay.config.match_parser import parse_signal
 from relay.core.container import Container
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
+RESTART_POLICIES = ("always", "unless-stopped", "on-failure")
+"""The policies by which an engine starts a container again (Docker Engine API, ``HostConfig``)."""
+
+ERROR_MAX_CHARS = 1_000
+"""How much is kept of the error of a failed start."""
+
 _HIDEABLE_ATTRIBUTES = frozenset({"exitCode", "signal"})
 
 
@@ -41,6 +47,12 @@ class ContainerSnapshot(msgspec.Struct, frozen=True):
     """See `relay.core.event.Event.interactive`. Podman does not show it."""
     auto_remove: bool = False
     """Whether the engine removes it when it ends."""
+    is_restarting: bool = False
+    """Whether it waits for its next restart."""
+    restart_policy: str = "no"
+    start_error: str = ""
+    """Why its last start failed; Podman 4.3 does not show it."""
+    created_ns: int | None = None
     stopped_by_user: bool | None = None
     """Whether somebody stopped it, or sent it any signal at all, before its last death; None if the
     engine does not say, or if it runs again."""
@@ -63,6 +75,7 @@ class _State(msgspec.Struct, rename="pascal"):
     restarting: bool = False
     oom_killed: bool = msgspec.field(default=False, name="OOMKilled")
     exit_code: int | None = None
+    error: str | None = None
     started_at: str = ""
     finished_at: str = ""
     stopped_by_user: bool = False  # Podman's, which leaves it out if it is false
@@ -80,9 +93,14 @@ class _LogConfig(msgspec.Struct, rename="pascal"):
     type: str = ""
 
 
+class _RestartPolicy(msgspec.Struct, rename="pascal"):
+    name: str = ""
+
+
 class _HostConfig(msgspec.Struct, rename="pascal"):
     log_config: _LogConfig | None = None
     auto_remove: bool = False
+    restart_policy: _RestartPolicy | None = None
 
 
 class _Inspection(msgspec.Struct, rename="pascal"):
@@ -90,6 +108,7 @@ class _Inspection(msgspec.Struct, rename="pascal"):
 
     id: str
     name: str | None = None
+    created: str = ""
     image: str | None = None
     """The id of its image; `_Config` has the name by which it was chosen."""
     state: _State = msgspec.field(default_factory=_State)
@@ -132,7 +151,17 @@ def parse_inspection(
         interactive=_is_interactive(inspected),
         auto_remove=inspected.host_config is not None and inspected.host_config.auto_remove,
         stopped_by_user=state.stopped_by_user if has_ended and says_stopped else None,
+        is_restarting=state.restarting,
+        restart_policy=_parse_restart_policy(inspected.host_config),
+        start_error=(state.error or "")[:ERROR_MAX_CHARS],
+        created_ns=_parse_time_ns(inspected.created),
     )
+
+
+def _parse_restart_policy(host: _HostConfig | None) -> str:
+    """Return one of `RESTART_POLICIES`, else ``no``."""
+    policy = None if host is None else host.restart_policy
+    return policy.name if policy is not None and policy.name in RESTART_POLICIES else "no"
 
 
 def _is_interactive(inspected: _Inspection) -> bool:

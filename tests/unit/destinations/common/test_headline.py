@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from relay.core.event import Actor, Cause, Event, make_self_event
+from relay.core.event import Actor, Cause, Event, Origin, make_self_event
 from relay.core.notification import Notification, Status, build_notification
 from relay.core.text import utf16_length
 from relay.destinations.common.card import Card
@@ -25,6 +25,28 @@ def web(action: str, **facts: object) -> Event:
     """An event of the container web-1."""
     event = container_event(action, 1, "f53eb17c442d9f01", {"name": "web-1", "oldName": "/web"})
     return msgspec.structs.replace(event, **facts)
+
+
+RUNC = (
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+    "runc create failed: unable to start container process: "
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (f'{RUNC}exec: "nosuch": not found', 'web-1 cannot be started: exec: "nosuch": not found'),
+        ("No such image: shop:2", "web-1 cannot be started: No such image: shop:2"),
+        ("", "web-1 cannot be started"),
+    ],
+)
+def test_a_start_that_failed(error: str, expected: str) -> None:
+    """The sentence has what is wrong; how the engine came to know it is left to the facts."""
+    actor = Actor("f53e", "web-1", None, {"name": "web-1", "error": error})
+    event = web("start_failed", origin=Origin.INFERRED, actor=actor)
+    assert describe_event(event) == expected
+    assert ("Error", error) in Card(build_notification("r", event)).facts or not error
 
 
 @pytest.mark.parametrize(

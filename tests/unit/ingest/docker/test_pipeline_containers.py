@@ -176,7 +176,10 @@ def test_a_death_in_a_gap_has_no_known_cause() -> None:
 
 
 def test_which_containers_are_inspected() -> None:
-    """Those that run and those not known to be dead; all of them if deaths may be missing."""
+    """Those that run, those not known to be dead, and those whose restart policy is not known.
+
+    If deaths may be missing, all of them are.
+    """
     pipeline = new_pipeline()
     process(
         pipeline,
@@ -186,6 +189,8 @@ def test_which_containers_are_inspected() -> None:
         ],
     )
     listed = {"c": "exited", "d": "exited", "e": "exited", "f": "running"}
+    assert pipeline.select_for_inspection(listed, thorough=False) == ["c", "d", "e", "f"]
+    process(pipeline, [make_snapshot(2, dead_container(1), thorough=False)])
     assert pipeline.select_for_inspection(listed, thorough=False) == ["d", "e", "f"]
     assert pipeline.select_for_inspection(listed, thorough=True) == ["c", "d", "e", "f"]
     assert pipeline.select_for_inspection({"c": "running"}, thorough=False) == ["c"]

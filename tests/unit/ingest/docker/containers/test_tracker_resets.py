@@ -40,7 +40,7 @@ def test_a_container_that_seems_never_to_have_run(
     assert (end.action, end.origin, end.time_ns) == ("die", Origin.INFERRED, at(1000))
     cause = Cause.REQUESTED if requested else Cause.UNKNOWN
     assert (end.exit_code, end.cause) == (None, cause)
-    assert tracker.is_known_dead("c")
+    assert not tracker.needs_inspection("c")
     assert tracker.on_snapshot(make_snapshot(inspected, second=2000), None) == []
     tracker = restore_tracker(tracker)
     assert tracker.on_snapshot(make_snapshot(inspected, second=3000), None) == []

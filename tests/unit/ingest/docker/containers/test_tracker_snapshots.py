@@ -44,7 +44,7 @@ def test_a_received_death_is_not_inferred() -> None:
     tracker = tracker_with_running()
     tracker.on_event(make_event("die", 3, second=5.01))
     assert tracker.on_snapshot(make_snapshot(DEAD), None) == []
-    assert tracker.is_known_dead("c")
+    assert not tracker.needs_inspection("c")
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -156,7 +156,7 @@ def test_a_snapshot_older_than_the_last_event() -> None:
     tracker = tracker_with_running()
     tracker.on_event(make_event("start", second=6))
     assert actions(tracker.on_snapshot(make_snapshot(DEAD, second=5), None)) == ["die"]
-    assert not tracker.is_known_dead("c")
+    assert tracker.needs_inspection("c")
     assert actions(tracker.on_event(make_event("die", 3, second=7))) == ["die"]
 
 
@@ -165,7 +165,7 @@ def test_a_life_that_ended_before_its_start_was_reported() -> None:
     tracker = new_tracker()
     tracker.on_event(make_event("start", second=6))
     assert actions(tracker.on_snapshot(make_snapshot(DEAD), None)) == ["die"]
-    assert tracker.is_known_dead("c")
+    assert not tracker.needs_inspection("c")
     assert tracker.on_snapshot(make_snapshot(DEAD, second=2000), None) == []
     assert actions(tracker.on_event(make_event("destroy", second=2001))) == ["destroy"]
 
@@ -175,7 +175,8 @@ def test_a_clock_set_back_during_a_life() -> None:
     tracker = new_tracker()
     tracker.on_event(make_event("start", second=3600))
     assert actions(tracker.on_event(make_event("die", 3, second=9))) == ["die"]
-    assert tracker.is_known_dead("c")
+    (container,) = tracker.registry.list_all()
+    assert container.is_dead
     assert actions(tracker.on_event(make_event("destroy", second=11))) == ["destroy"]
 
 
@@ -186,7 +187,7 @@ def test_a_container_restarted_by_an_engine_that_forgot_its_end() -> None:
     again = make_container_snapshot(started=900)
     (end,) = tracker.on_snapshot(make_snapshot(again), None)
     assert (end.action, end.cause, end.exit_code) == ("die", Cause.UNKNOWN, None)
-    assert not tracker.is_known_dead("c")
+    assert tracker.needs_inspection("c")
     assert tracker.on_snapshot(make_snapshot(again, second=2000), None) == []
 
 
@@ -210,15 +211,15 @@ def test_deaths_before_the_first_start_count_as_reported() -> None:
         )[0].actor.id
         == "d"
     )
-    assert tracker.is_known_dead("c")
+    assert not tracker.needs_inspection("c")
 
 
 def test_a_running_container_is_known_from_the_snapshot_on() -> None:
     """Its next death is reported, and it counts as running."""
     tracker = new_tracker()
     assert tracker.on_snapshot(make_snapshot(make_container_snapshot(started=1)), None) == []
-    assert not tracker.is_known_dead("c")
-    assert not tracker.is_known_dead("d")
+    assert tracker.needs_inspection("c")
+    assert tracker.needs_inspection("d")
     assert len(tracker.on_snapshot(make_snapshot(DEAD), None)) == 1
 
 
