@@ -1,7 +1,7 @@
 """Turns pydantic's validation errors into issues with messages for people."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -145,7 +145,8 @@ class _Messages:
             if key in MATCH_SYNONYMS:
                 return f" (did you mean '{MATCH_SYNONYMS[key]}' under 'match'?)"
         for name, field in model.model_fields.items():
-            section = _find_section(field.annotation)
+            is_many = get_origin(field.annotation) in (dict, tuple)
+            section = None if is_many else _find_section(field.annotation)
             if section is not None and key in section.model_fields:
                 return f" (indent it under '{name}')"
         fields = model.model_fields

@@ -290,7 +290,7 @@ def _reject_empty(value: object) -> object:
 NonEmptyPath = Annotated[Path, BeforeValidator(_reject_empty)]
 
 ENGINE_URL: Final = text_like(
-    r"unix:(//)?/.+|(tcp|https?|ssh)://[^/\s]\S*", "unix:///run/docker.sock"
+    r"unix:(//)?/.+|tcp://[^/\s]+:[0-9]+(/\S*)?|(https?|ssh)://[^/\s]\S*", "unix:///run/docker.sock"
 )
 EngineUrl = Annotated[str, AfterValidator(validators.check_engine_url), WithJsonSchema(ENGINE_URL)]
 

@@ -97,6 +97,8 @@ CHAPTERS = (
             _match("{name: {regexp: a}}"),
             "engines:\n  here: {socket: /run/docker.sock}\n",
             "rules: []\n",
+            "max_size: 1GiB\n",
+            "to: ops\n",
             "colour: red\n",
         ),
     ),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relay.destinations.catalog import parse_config
+from relay.config.warnings import find_warnings
+from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 from relay.dryrun.compare import run_suite
 from relay.dryrun.history import Recording
 from relay.dryrun.simulator import Simulator
@@ -67,9 +68,15 @@ DIED = ["failed", "oomed", "hostkilled", *["looping"] * 4, "shop-web-1"]
 
 @every_recipe
 def test_it_can_be_loaded(recipe: Recipe, tmp_path: Path) -> None:
-    """As a whole, with the variables and the secrets that it asks for; editors agree."""
+    """As a whole, with the variables and the secrets that it asks for; editors agree.
+
+    Nothing of it is a mistake; what looks like a placeholder is one.
+    """
     assert errors(yaml.safe_load(recipe.text)) == []
-    parse_config(recipe.at(tmp_path), file=recipe.title, environ=ENVIRONMENT, folder=tmp_path)
+    text = recipe.at(tmp_path)
+    config = parse_config(text, file=recipe.title, environ=ENVIRONMENT, folder=tmp_path)
+    warnings = [issue.message for issue in find_warnings(config, DESTINATION_TYPES)]
+    assert [text for text in warnings if "placeholder" not in text] == []
 
 
 @every_recipe
