@@ -11,6 +11,7 @@ from typing import cast
 import click
 
 from relay import __version__
+from relay.cli.group import Group
 from relay.cli.output import open_missing_streams
 from relay.core.errors import RelayError, describe_os_error
 
@@ -20,7 +21,7 @@ COMMANDS = (
 )
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(Group):
     """Imports only the command that is called: the daemon needs none of the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -14,8 +14,16 @@ import click
 import msgspec
 
 from relay.admin.operations import PAGE_SIZE, AdminOperations, OperationError
-from relay.cli.connect import StoreLocation, connect, locate_store
-from relay.cli.options import Filters, config_option, convert_id, json_option, selection_options
+from relay.cli.connect import Connection, StoreLocation, connect, locate_store
+from relay.cli.group import Group
+from relay.cli.options import (
+    Filters,
+    check_known,
+    config_option,
+    convert_id,
+    json_option,
+    selection_options,
+)
 from relay.cli.tables import (
     describe_failure,
     describe_notification,
@@ -44,7 +52,7 @@ _HEADINGS = ("ID", "DIED", "DESTINATION", "ROUTE", "WHAT HAPPENED", "WHY", "ATTE
 all_option = click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 
 
-@click.group()
+@click.group(cls=Group)
 def dead() -> None:
     """Show, replay or drop dead letters: the deliveries that were given up.
 
@@ -54,7 +62,13 @@ def dead() -> None:
 
 @dead.command("list")
 @selection_options
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Show at most so many dead letters.",
+)
 @json_option
 @config_option
 def list_(config_file: Path | None, limit: int, as_json: bool, **options: Any) -> None:
@@ -141,7 +155,7 @@ async def _list(location: StoreLocation, filters: Filters, limit: int, as_json: 
     more = 0
     async with connect(location) as connection:
         operations = connection.operations
-        selection = filters.to_selection(await operations.now_ns())
+        selection = await _select(filters, connection, location)
         async for letter in _fetch_newest(operations, selection, limit):
             found.append(letter)
         if len(found) == limit:
@@ -158,6 +172,24 @@ async def _list(location: StoreLocation, filters: Filters, limit: int, as_json: 
         click.echo("no dead letters", err=True)
     if more > 0:
         click.echo(f"… and {more} more: --limit {limit + more} shows them", err=True)
+
+
+async def _select(filters: Filters, connection: Connection, location: StoreLocation) -> Selection:
+    """Return the selection of these filters.
+
+    Raises `click.UsageError` if a name is neither configured nor that of any dead letter.
+    """
+    operations, outline = connection.operations, location.outline
+    by_destination = Selection(destination=filters.destination)
+    by_route = Selection(route=filters.route)
+    for noun, name, known, selection in (
+        ("destination", filters.destination, outline.destinations, by_destination),
+        ("route", filters.route, outline.routes, by_route),
+    ):
+        is_known = name is None or name in known or await operations.count_dead_letters(selection)
+        if not is_known:
+            check_known(noun, name, known)
+    return filters.to_selection(await operations.now_ns())
 
 
 async def _fetch_newest(
@@ -190,7 +222,7 @@ async def _show(location: StoreLocation, id_: int | str, as_json: bool) -> None:
 
 async def _replay(location: StoreLocation, filters: Filters) -> None:
     async with connect(location) as connection:
-        selection = filters.to_selection(await connection.operations.now_ns())
+        selection = await _select(filters, connection, location)
         result = await connection.operations.replay_dead_letters(selection)
     for to, count in result.left.items():
         verb = "stays" if count == 1 else "stay"
@@ -206,14 +238,14 @@ async def _replay(location: StoreLocation, filters: Filters) -> None:
 
 async def _drop(location: StoreLocation, filters: Filters) -> int:
     async with connect(location) as connection:
-        selection = filters.to_selection(await connection.operations.now_ns())
+        selection = await _select(filters, connection, location)
         return await connection.operations.drop_dead_letters(selection)
 
 
 async def _find_numbers(location: StoreLocation, filters: Filters) -> dict[int, str]:
     """Return the numbers of the selected dead letters, each with its destination."""
     async with connect(location) as connection:
-        selection = filters.to_selection(await connection.operations.now_ns())
+        selection = await _select(filters, connection, location)
         newest = _fetch_newest(connection.operations, selection, _NO_LIMIT)
         return {letter.number: letter.destination async for letter in newest}
 

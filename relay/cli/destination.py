@@ -7,16 +7,17 @@ import click
 
 from relay.admin.operations import UnknownDestination
 from relay.cli.connect import StoreLocation, connect, locate_store
-from relay.cli.options import config_option, convert_name
+from relay.cli.group import Group
+from relay.cli.options import complete_destination, config_option, convert_name
 
 
-@click.group()
+@click.group(cls=Group)
 def destination() -> None:
     """Change the state of a destination in the running relay."""
 
 
 @destination.command()
-@click.argument("name", callback=convert_name)
+@click.argument("name", callback=convert_name, shell_complete=complete_destination)
 @config_option
 def enable(name: str, config_file: Path | None) -> None:
     """Send to NAME now, even if its answer 410 stopped it, it fails, or it asked for a pause."""

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from relay.admin import logs
-from relay.cli.options import check_known, config_option, read_config
+from relay.cli.options import check_known, complete_engine, config_option, read_config
 from relay.core.event import Cause, Event
 from relay.dryrun.simulator import describe_mismatch, format_event
 from relay.ingest.docker.containers.registry import ContainerRegistry
@@ -32,14 +32,37 @@ _MARKS = {
 
 @click.command()
 @config_option
-@click.option("--engine", help="The engine that sends the event. Default: the first configured.")
-@click.option("--type", "type_", default="container", show_default=True)
+@click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=complete_engine,
+    help="The engine that sends the event. Default: the first configured.",
+)
+@click.option(
+    "--type",
+    "type_",
+    default="container",
+    show_default=True,
+    help="What the event is about: container, image, network, volume, service, node, …",
+)
 @click.option("--action", help="For example die, oom, 'health_status: unhealthy'.")
 @click.option("--id", "id_", default="", help="The id of the container, image, network, …")
 @click.option("--name", help="The name of the container, image, network, …")
 @click.option("--image", help="The container's image.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE")
-@click.option("--attribute", "attributes", multiple=True, metavar="KEY=VALUE")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A label of the container. May be given several times.",
+)
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another attribute of the event, such as exitCode=3 or signal=9. Likewise.",
+)
 @click.option(
     "--cause",
     type=click.Choice([cause.value for cause in Cause]),

@@ -6,7 +6,7 @@ A ``convert_…`` function is a callback of click's: it returns the value for th
 
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -14,8 +14,9 @@ from typing import TypeVar
 import click
 import msgspec
 
-from relay.config import Config
+from relay.config import Config, ConfigOutline, read_outline
 from relay.config.types import parse_duration
+from relay.core.errors import RelayError
 from relay.destinations.catalog import default_config, load_config
 from relay.store.records import Selection
 
@@ -69,7 +70,31 @@ def check_known(noun: str, name: str | None, known: Collection[str]) -> None:
     ``noun`` says what it names, as in ``engine``.
     """
     if name is not None and name not in known:
-        raise click.UsageError(f"no {noun} {name!r}; there are: {', '.join(known)}")
+        raise click.UsageError(f"no {noun} {name!r}; there are: {', '.join(known) or 'none'}")
+
+
+def complete_names(
+    select: Callable[[ConfigOutline], Sequence[str]],
+) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return a function that completes one of the names that ``select`` takes from an outline.
+
+    Without a configuration that can be read it offers nothing: a shell has no place for an error.
+    """
+
+    def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+        try:
+            file = find_config(context.params.get("config_file"))
+            names = [] if file is None else select(read_outline(file, os.environ))
+        except (RelayError, OSError):
+            return []
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+complete_destination = complete_names(lambda outline: outline.destinations)
+complete_engine = complete_names(lambda outline: outline.engines)
+complete_route = complete_names(lambda outline: outline.routes)
 
 
 def convert_id(_: click.Context, __: click.Parameter, value: str) -> int | str:
@@ -162,9 +187,19 @@ def selection_options(command: Command) -> Command:
             callback=convert_duration,
             help="Only those given up within so long: 30m, 2h, 7d.",
         ),
-        click.option("--route", callback=convert_name, help="Only those of this route."),
         click.option(
-            "--destination", callback=convert_name, help="Only those for this destination."
+            "--route",
+            metavar="NAME",
+            callback=convert_name,
+            shell_complete=complete_route,
+            help="Only those of this route.",
+        ),
+        click.option(
+            "--destination",
+            metavar="NAME",
+            callback=convert_name,
+            shell_complete=complete_destination,
+            help="Only those for this destination.",
         ),
         click.argument("ids", nargs=-1, callback=_convert_ids),
     ):

@@ -11,7 +11,14 @@ import msgspec
 
 from relay.admin.operations import PAGE_SIZE
 from relay.cli.connect import StoreLocation, connect, locate_store
-from relay.cli.options import config_option, convert_name, json_option
+from relay.cli.group import Group
+from relay.cli.options import (
+    check_known,
+    complete_destination,
+    config_option,
+    convert_name,
+    json_option,
+)
 from relay.cli.tables import (
     describe_destination,
     describe_failure,
@@ -37,14 +44,26 @@ T = TypeVar("T")
 _HEADINGS = ("AGE", "DESTINATION", "ROUTE", "WHAT HAPPENED", "ATTEMPTS", "WHY", "NEXT")
 
 
-@click.group()
+@click.group(cls=Group)
 def outbox() -> None:
     """Show the deliveries that wait."""
 
 
 @outbox.command("list")
-@click.option("--destination", callback=convert_name, help="Only this destination.")
-@click.option("--limit", type=click.IntRange(1, PAGE_SIZE), default=100, show_default=True)
+@click.option(
+    "--destination",
+    metavar="NAME",
+    callback=convert_name,
+    shell_complete=complete_destination,
+    help="Only this destination.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, PAGE_SIZE),
+    default=100,
+    show_default=True,
+    help="Show at most so many deliveries.",
+)
 @json_option
 @config_option
 def list_(config_file: Path | None, destination: str | None, limit: int, as_json: bool) -> None:
@@ -81,11 +100,12 @@ async def _list(
 ) -> None:
     async with connect(location) as connection:
         operations = connection.operations
-        statuses = _restrict_to(destination, await operations.destination_status())
-        pending = _restrict_to(destination, await operations.pending())
+        statuses, pending = await operations.destination_status(), await operations.pending()
+        configured = statuses if connection.is_daemon else location.outline.destinations
+        check_known("destination", destination, sorted({*configured, *pending}))
+        statuses, pending = _restrict_to(destination, statuses), _restrict_to(destination, pending)
         waiting = await operations.list_waiting(destination, limit)
         now_ns = await operations.now_ns()
-    configured = statuses if connection.is_daemon else location.outline.destinations
     view = _View(now_ns, statuses, configured, pending, waiting)
     for line in _json_lines(view) if as_json else _table_lines(view):
         click.echo(line)

@@ -14,7 +14,13 @@ import click
 
 from relay.admin import logs
 from relay.cli.event_line import summarize_event
-from relay.cli.options import check_known, config_option, convert_duration, read_config
+from relay.cli.options import (
+    check_known,
+    complete_engine,
+    config_option,
+    convert_duration,
+    read_config,
+)
 from relay.cli.output import standard_output
 from relay.cli.tables import format_count, format_name, format_table, format_time
 from relay.config import Config
@@ -35,7 +41,12 @@ _SUMMARY_HEADINGS = ("DESTINATION", "DELIVERED", "GIVEN UP", "NOT SENT", "FAILED
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @config_option
-@click.option("--engine", help="The engine that sent the events. Default: the first configured.")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=complete_engine,
+    help="The engine that sent the events. Default: the first configured.",
+)
 @click.option("--podman", is_flag=True, help="That engine is Podman.")
 @click.option("--deliver", "is_delivered", is_flag=True, help="Also send the notifications.")
 @click.option(

@@ -11,10 +11,11 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import structlog
 
 from relay.admin import logs
 from relay.cli import creating_lasting_objects
-from relay.cli.options import config_option, find_config, read_config
+from relay.cli.options import DEFAULT_FILE, config_option, find_config, read_config
 from relay.cli.output import StandardError, standard_output
 from relay.config import Config
 from relay.core.tasks import Shutdown
@@ -23,6 +24,8 @@ from relay.daemon.reload import ConfigSource
 from relay.delivery.client import ConsoleOutput
 from relay.destinations.catalog import load_config
 from relay.store.database import resolve_store_path
+
+log = structlog.get_logger()
 
 LARGE_BLOCK_BYTES = 1024 * 1024
 """A block of this size or more is mapped by itself. Ordinary events need none."""
@@ -52,6 +55,13 @@ def run(config_file: Path | None, debug: bool) -> None:
             output = logs.configure(StandardError(), level="debug" if debug else config.log.level)
             loop_factory = _loop_factory()
         return_large_blocks()
+        if file is None:
+            log.info(
+                "relay.without_config",
+                uses="the built-in configuration",
+                looked_at=f"$RELAY_CONFIG (not set), {DEFAULT_FILE} (not there)",
+                remedy="name a file with --config",
+            )
         with output.write_in_background(), asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_run(config, file, store, keep_level=debug))
 

@@ -22,13 +22,14 @@ from relay.cli.connect import locate_store
 from relay.cli.event_line import LineStyle, format_json, format_line, format_skipped
 from relay.cli.options import (
     check_known,
+    complete_engine,
     config_option,
     convert_time,
     find_config,
     read_config,
 )
 from relay.cli.output import STDOUT, write_line
-from relay.cli.tables import format_name, format_time
+from relay.cli.tables import format_count, format_name, format_time
 from relay.config import Config
 from relay.core.tasks import spawn
 from relay.dryrun.history import TIMEOUT_S, History, PointInTime, Window, fetch_history
@@ -49,7 +50,12 @@ USE_HISTORY = "read what the engines remember with --since 10m"
 @click.command()
 @config_option
 @click.option("--all", "everything", is_flag=True, help="Also events that no route sends anywhere.")
-@click.option("--engine", help="Only this engine's events.")
+@click.option(
+    "--engine",
+    metavar="NAME",
+    shell_complete=complete_engine,
+    help="Only this engine's events.",
+)
 @click.option(
     "--since",
     metavar="TIME",
@@ -130,13 +136,25 @@ def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json
     style = LineStyle(_wants_colour(as_json), len(engines) > 1, show_date=True)
     display = _make_display(style, as_json)
     events = [it for history in histories.values() for it in history.events]
-    for routed in sorted(events, key=lambda it: it.event.time_ns):
-        if tap_filter.accepts(routed.event, routed.routes):
-            display(make_tapped_event(routed.event, routed.routes))
+    shown = [it for it in events if tap_filter.accepts(it.event, it.routes)]
+    for routed in sorted(shown, key=lambda it: it.event.time_ns):
+        display(make_tapped_event(routed.event, routed.routes))
+    if histories and not shown:
+        click.echo(_describe_nothing(len(events)), err=True)
     for engine, error in errors.items():
         click.echo(f"engine {format_name(engine)}: {describe_error(error)}", err=True)
     if errors:
         raise SystemExit(1)
+
+
+def _describe_nothing(events: int) -> str:
+    """Say why nothing is shown, although so many events were found."""
+    if not events:
+        return "nothing to show: no event is remembered of that time"
+    return (
+        f"nothing to show: there {'was' if events == 1 else 'were'} "
+        f"{format_count(events, 'event', 'events')}, and no route sends any: --all shows them"
+    )
 
 
 async def _fetch_histories(

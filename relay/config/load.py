@@ -265,6 +265,7 @@ class ConfigOutline(msgspec.Struct, frozen=True):
     unordered: tuple[str, ...]
     """The destinations with ``ordering: none``."""
     engines: tuple[str, ...]
+    routes: tuple[str, ...]
 
 
 def read_outline(path: Path, environ: Mapping[str, str]) -> ConfigOutline:
@@ -284,7 +285,15 @@ def read_outline(path: Path, environ: Mapping[str, str]) -> ConfigOutline:
     except InvalidValue as error:
         raise ConfigError([Problem(str(path), 0, 0, "store.path", str(error))]) from None
     engines = tuple(_as_mapping(data.get("engines"))) or (DEFAULT_ENGINE,)
-    return ConfigOutline(store_path, tuple(destinations), tuple(unordered), engines)
+    routes = data.get("routes")
+    names = [_as_mapping(it).get("name") for it in routes] if isinstance(routes, list) else []
+    return ConfigOutline(
+        store_path,
+        tuple(destinations),
+        tuple(unordered),
+        engines,
+        tuple(name for name in names if isinstance(name, str)),
+    )
 
 
 def _as_mapping(value: object) -> Mapping[str, object]:

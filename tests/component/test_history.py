@@ -249,10 +249,30 @@ async def test_all_events(tmp_path: Path, engine: ScriptedEngine) -> None:
         code, out, _ = await tail(tmp_path, "--since", "1h", "--all", "--json", here=engine)
     first, *rest = (json.loads(line) for line in out.splitlines())
     oldest = f"{format_rfc3339(first['event']['time_ns'])[:19].replace('T', ' ')}Z"
-    assert err == f"engine here remembers nothing before {oldest}\n"
+    assert err == (
+        f"engine here remembers nothing before {oldest}\n"
+        "nothing to show: there were 256 events, and no route sends any: --all shows them\n"
+    )
     assert first["event"]["actor"]["name"] == "web-44"
     assert first["routes"] == [{"route": "noise", "verdict": "dropped", "to": []}]
     assert (code, len(rest)) == (0, 255)
+
+
+async def test_nothing_to_show(tmp_path: Path, engine: ScriptedEngine) -> None:
+    """It is said, and why: nothing happened, or no route sends what happened."""
+    async with engine.serve():
+        assert await tail(tmp_path, "--since", "1h", here=engine) == (
+            0,
+            "",
+            "nothing to show: no event is remembered of that time\n",
+        )
+        engine.emit("web", "start")
+        engine.emit("web", "pause")
+        assert await tail(tmp_path, "--since", "1h", here=engine) == (
+            0,
+            "",
+            "nothing to show: there were 2 events, and no route sends any: --all shows them\n",
+        )
 
 
 async def test_hostile_names(tmp_path: Path, engine: ScriptedEngine) -> None:

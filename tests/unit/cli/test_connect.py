@@ -36,10 +36,12 @@ def test_an_outline_of_a_wrong_configuration(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(f"{SECRETS}nonsense: 1\n")
     assert read_outline(file, {}) == ConfigOutline(
-        Path("relay.db"), ("ops", "audit"), ("audit",), ("local",)
+        Path("relay.db"), ("ops", "audit"), ("audit",), ("local",), ("crashed",)
     )
     file.write_text("destinations: 5\nengines: {a: 1, b: }\nstore: {path: '${WHERE}/x'}\n")
-    assert read_outline(file, {"WHERE": "/w"}) == ConfigOutline(Path("/w/x"), (), (), ("a", "b"))
+    assert read_outline(file, {"WHERE": "/w"}) == ConfigOutline(
+        Path("/w/x"), (), (), ("a", "b"), ()
+    )
 
 
 @pytest.mark.parametrize("text", ["store: {path: '${NOBODY_SET_THIS}'}", "[", ""])

@@ -56,10 +56,9 @@ ID  DIED                  DESTINATION  ROUTE    WHAT HAPPENED  WHY              
     [
         ([], [3, 2, 1]),
         (["--destination", "ops"], [1]),
-        (["--destination", "nobody"], []),
-        (["--destination", ""], []),
+        (["--destination", "gone"], [3]),
         (["--route", "crashed"], [3, 2, 1]),
-        (["--route", "other"], []),
+        (["--route", "crashed", "99"], []),
         (["1", "2", "99"], [2, 1]),
         ([make_notification(1).id], [3, 1]),
         ([make_notification(1).id, "--destination", "gone"], [3]),
@@ -74,6 +73,27 @@ def test_list_a_selection(
     assert list_numbers(*arguments) == wanted
     with running_relay(installation.store):
         assert list_numbers(*arguments) == wanted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--destination", "nobody"], "no destination 'nobody'; there are: ops, audit"),
+        (["--destination", ""], "no destination ''; there are: ops, audit"),
+        (["--route", "other"], "no route 'other'; there are: crashed"),
+        (["--route", "crashed", "--destination", "nobody"], "no destination 'nobody'"),
+    ],
+)
+@pytest.mark.parametrize("command", [["list"], ["replay"], ["drop", "--yes"]])
+def test_a_name_that_nothing_has(
+    installation: Installation, command: list[str], arguments: list[str], words: str
+) -> None:
+    """Is wrong usage: neither the configuration nor a dead letter has it."""
+    in_store(installation.store, add_three)
+    result = run("dead", *command, *arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert list_numbers() == [3, 2, 1]
 
 
 def test_list_since(installation: Installation) -> None:

@@ -69,7 +69,7 @@ def test_replay_all(installation: Installation, running: bool) -> None:
 def test_replay_nothing(installation: Installation) -> None:
     """Filters may select nothing; an unknown id is a failure."""
     in_store(installation.store, add_three)
-    result = run("dead", "replay", "--route", "other")
+    result = run("dead", "replay", "--since", "1m")
     assert (result.exit_code, result.output) == (0, "replayed no dead letters\n")
     assert "none has one of these ids and passes the filters" in failure(
         run("dead", "replay", "99")
@@ -125,7 +125,7 @@ def test_drop_asks(installation: Installation) -> None:
 def test_drop_does_not_ask_about_nothing(installation: Installation) -> None:
     """Does not ask if nothing is selected."""
     in_store(installation.store, add_three)
-    assert run("dead", "drop", "--route", "other").output == "dropped no dead letters\n"
+    assert run("dead", "drop", "--since", "1m").output == "dropped no dead letters\n"
 
 
 @pytest.mark.usefixtures("interactive")

@@ -19,7 +19,7 @@ PLAIN_STYLE = LineStyle()
 
 def details(event: Event) -> str:
     """The part of a line between the time and the routes."""
-    return format_line(TappedEvent(event, ()), PLAIN_STYLE)[len("06:48:34Z ") :].partition(" →")[0]
+    return format_line(TappedEvent(event, ()), PLAIN_STYLE)[len("06:48:34Z ") :].rpartition(" →")[0]
 
 
 def test_an_event_that_is_sent() -> None:

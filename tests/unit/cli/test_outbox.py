@@ -121,6 +121,17 @@ def test_list_of_a_destination(installation: Installation) -> None:
     assert "db ended" in output
 
 
+def test_a_destination_that_does_not_exist(installation: Installation) -> None:
+    """Is wrong usage, whether relay runs or not; one that was removed can still be listed."""
+    in_store(installation.store, add_some)
+    result = run("outbox", "list", "--destination", "nope")
+    assert result.exit_code == 2
+    assert "no destination 'nope'; there are: audit, gone, ops" in result.output
+    with running_relay(installation.store, now_ns=NOW_NS):
+        assert run("outbox", "list", "--destination", "nope").exit_code == 2
+    assert "gone" in list_output(installation, "--destination", "gone")
+
+
 def test_nothing_waits(installation: Installation) -> None:
     """Shows the destinations, and says that nothing waits."""
     assert (

@@ -3,11 +3,13 @@
 import asyncio
 import ctypes
 import io
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from relay import cli
@@ -84,3 +86,24 @@ def test_the_level_of_the_log(
     file.write_text(CONFIG)
     result = CliRunner().invoke(cli.relay, ["run", "--config", str(file), *options])
     assert (result.exit_code, set_levels) == (0, levels)
+
+
+def test_without_a_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first line says what is used instead, and where a file was looked for."""
+    written = io.StringIO()
+
+    async def run_daemon(*_: object) -> None:
+        structlog.get_logger().info("relay.started")
+
+    monkeypatch.delenv("RELAY_CONFIG", raising=False)
+    nowhere = tmp_path / "config.yaml"
+    for module in ("options", "run"):
+        monkeypatch.setattr(f"relay.cli.{module}.DEFAULT_FILE", nowhere)
+    monkeypatch.setattr("relay.cli.run.StandardError", lambda: written)
+    monkeypatch.setattr("relay.daemon.run.run_daemon", run_daemon)
+    assert CliRunner().invoke(cli.relay, ["run"]).exit_code == 0
+    first, second = map(json.loads, written.getvalue().splitlines())
+    assert first["event"] == "relay.without_config"
+    assert first["uses"] == "the built-in configuration"
+    assert first["looked_at"] == f"$RELAY_CONFIG (not set), {nowhere} (not there)"
+    assert second["event"] == "relay.started"

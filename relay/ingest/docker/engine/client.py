@@ -335,7 +335,9 @@ def _make_docker(endpoint: Endpoint) -> aiodocker.Docker:
         )
     if url and url.startswith("ssh://"):
         if find_spec("asyncssh") is None:
-            raise EngineUnavailable("ssh needs: pip install 'docker-event-relay[ssh]'")
+            raise EngineUnavailable(
+                "ssh:// needs asyncssh: install requirements.lock into relay's environment"
+            )
         from relay.ingest.docker.engine.ssh import CleanSSHConnector  # noqa: PLC0415 (see `connect`)
 
         try:

@@ -1,0 +1,94 @@
+"""Sample notifications: what a destination would get if a container crashed just now."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from types import MappingProxyType
+
+import msgspec
+
+from relay.config import Config
+from relay.core.event import Cause, Event
+from relay.core.notification import Include, Included, Notification, build_notification
+from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
+from relay.routing.router import Router, RouteResult, Verdict
+
+CONTAINER = "relay-test"
+"""The name of the container in every sample, by which people know it from a real one."""
+
+_ID = "5ab1e" + 59 * "0"
+_IMAGE = "example:1"
+
+
+class SampleKind(StrEnum):
+    """What happened to the container."""
+
+    CRASH = "crash"
+    OOM = "oom"
+    UNHEALTHY = "unhealthy"
+
+
+_RECORDS: Mapping[SampleKind, Sequence[tuple[str, Mapping[str, str], Cause | None]]]
+_RECORDS = MappingProxyType(
+    {
+        SampleKind.CRASH: [("die", {"exitCode": "1"}, Cause.CRASHED)],
+        SampleKind.OOM: [("die", {"exitCode": "137"}, Cause.OOM), ("oom", {}, None)],
+        SampleKind.UNHEALTHY: [("health_status: unhealthy", {}, None)],
+    }
+)
+"""The action, the attributes and the cause of each event by which an engine tells of it."""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """A sample notification."""
+
+    notification: Notification
+    route: str | None
+    """The route that would send it; None if no route sends such an event to the destination."""
+
+
+def build_sample(
+    kind: SampleKind, config: Config, destination: str, host: str, now_ns: int
+) -> Sample:
+    """Build what the first route would send to a destination, with its severity and its texts.
+
+    What the route includes is replaced by words that say what would stand there.
+    """
+    engine = next(iter(config.engines))
+    events = [_build_event(*it, engine, host, now_ns) for it in _RECORDS[kind]]
+    router = Router(config.routes)
+    for event in events:
+        for result in router.explain(event):
+            if result.verdict is Verdict.SENT and destination in result.destinations:
+                return Sample(_fill(result, event), result.route.name)
+    return Sample(build_notification("test", events[0]), None)
+
+
+def _build_event(
+    action: str,
+    attributes: Mapping[str, str],
+    cause: Cause | None,
+    engine: str,
+    host: str,
+    now_ns: int,
+) -> Event:
+    """Parse the record that an engine would send."""
+    actor = {"ID": _ID, "Attributes": {"image": _IMAGE, "name": CONTAINER, **attributes}}
+    record = {"Type": "container", "Action": action, "Actor": actor, "timeNano": now_ns}
+    event = parse_event(msgspec.json.encode(record), engine=engine, host=host, live_from_ns=0)
+    assert not isinstance(event, InvalidRecord)
+    return msgspec.structs.replace(event, cause=cause)
+
+
+def _fill(result: RouteResult, event: Event) -> Notification:
+    notification = result.build_notification(event)
+    if notification.include is None:
+        return notification
+    return msgspec.structs.replace(notification, included=_describe(notification.include))
+
+
+def _describe(include: Include) -> Included:
+    return Included(
+        logs=("(the last lines that the container wrote)",) if include.logs else None,
+        health="(the output of its last health check)" if include.health else None,
+        inspect=dict.fromkeys(include.inspect, "(its value)"),
+    )
