@@ -100,3 +100,25 @@ async def test_an_engine_that_cannot_be_reached(engine: ScriptedEngine, is_there
             (found,) = await _reach("{type: console}", engine.socket)
         assert found.text == "answers, but not as a container engine does"
     assert not found.is_reached
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+async def test_an_engine_that_wants_a_token(
+    engine: ScriptedEngine, tmp_path: Path, is_accepted: bool
+) -> None:
+    """It gets what the daemon would send, and nothing of it is shown."""
+    (tmp_path / "token").write_text("canary-token")
+    if not is_accepted:
+        engine.answers["_ping"] = Answer(b"no access for canary-token", 401)
+    text = f"""
+engines: {{here: {{url: "unix://{engine.socket}", bearer_token_file: token}}}}
+destinations: {{out: {{type: console}}}}
+routes: [{{name: all, to: out}}]
+"""
+    config = parse_config(text, file="f", environ={}, folder=tmp_path)
+    async with engine.serve():
+        (found,) = await reach_all(config, resolve_endpoints(config.engines, {}))
+    assert found.is_reached is is_accepted
+    assert "canary" not in found.text
+    assert all("Authorization: Bearer canary-token" in head for head in engine.request_heads)
+    assert engine.request_heads
