@@ -46,10 +46,12 @@ def log_attempt(
     """Write the one log line of a request.
 
     A success at the first attempt is written at debug level: it is expected, and on a busy host
-    there are hundreds of such lines a second.
+    there are hundreds of such lines a second. So is an attempt that relay could not make, because
+    what it lacks is logged elsewhere.
     """
     is_delivered = isinstance(acks[0].outcome, Delivered)  # then all are
     is_expected = is_delivered and not any(delivery.attempts for delivery, *_ in acks)
+    is_expected = is_expected or response.failure is Reason.EXHAUSTED
     level = logging.DEBUG if is_expected else logging.INFO
     if log.is_enabled_for(level):
         log.log(level, "delivery.attempted", **log_fields(acks, response, duration_s, is_batch))

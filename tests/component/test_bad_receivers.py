@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from relay.config import RetryConfig
@@ -16,6 +17,7 @@ from relay.delivery.http.response import KEPT_BODY_BYTES
 from relay.delivery.http.sender import open_http_sender
 from relay.delivery.http.tls import TlsError, create_ssl_context
 from relay.delivery.retry import Attempt, classify
+from relay.destinations.discord import DiscordDestination
 from relay.destinations.http import HttpDestination
 from tests.support.certificates import Authority
 from tests.support.loopback import serve_connections
@@ -225,6 +227,23 @@ async def test_one_behind_a_login(send_to: SendTo) -> None:
     response = await send_to(show_login)
     assert classify_first(response) == Retry(1.0, Reason.UNEXPECTED)
     assert response.error == ("a web page, such as a login or a proxy shows: Sign in &middot; •••")
+
+
+async def test_one_that_repeats_a_long_message() -> None:
+    """Its id stands behind the message, far behind what is kept of the response."""
+    echo = msgspec.json.encode({"embeds": [{"title": "\\u00fc" * 10_000}], "id": "1"})
+
+    async def repeat(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + f"Content-Length: {len(echo)}\r\n\r\n".encode() + echo)
+        await writer.drain()
+
+    async with serving(repeat) as address:
+        url = f"http://{address}/"
+        to = DiscordDestination.model_validate({"url": url})
+        async with open_http_sender(to) as http:
+            response = await http.send(Request(b"{}", url))
+    assert classify_first(response) == Delivered()
+    assert len(response.body) == KEPT_BODY_BYTES < len(echo)
 
 
 async def test_one_whose_name_has_no_address() -> None:

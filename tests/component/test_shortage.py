@@ -5,6 +5,7 @@ import errno
 import os
 import resource
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -130,10 +131,18 @@ async def test_no_descriptor_is_no_attempt(
     to = ScriptedDestination(lambda _: answers[len(to.received) - 1])
     worker = make_worker(outbox, to, clock, retry={"max_attempts": 2, "max": "2s"})
     await enqueue(outbox, sample_notification(1), now_ns=clock.now_ns)
-    async with run_workers(worker):
-        for _ in range(30):
-            await virtual_time.advance(2)
-        assert len(to.received) == len(answers)
+    with capture_logs() as logged:
+        async with run_workers(worker):
+            for _ in range(30):
+                await virtual_time.advance(2)
+            assert len(to.received) == len(answers)
+    levels = Counter(
+        (line["reason"], line["log_level"])
+        for line in logged
+        if line["event"] == "delivery.attempted"
+    )
+    assert levels["exhausted", "info"] == 0
+    assert levels["unavailable", "info"] == levels["ok", "info"] == 1
     assert await outbox.pending() == {}
     assert not worker.status.failing
     assert worker.counters.dead_letters == 0
