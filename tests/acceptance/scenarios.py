@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tests.support.sandboxed_engine import EngineError, SandboxedEngine
+from tests.support.sandboxed_engine import EAT_MEMORY, MEMORY_LIMITS, EngineError, SandboxedEngine
 
 TIMEOUT_S = 30.0
 
@@ -87,6 +87,25 @@ def _hup_then_crash(engine: SandboxedEngine, name: str) -> None:
     engine.wait(name)
 
 
+def _thread_dump_then_crash(engine: SandboxedEngine, name: str) -> None:
+    # One second more than a signal explains any death.
+    command = f"trap 'echo dumped' QUIT; {_UNTIL_GO}; exit 1"
+    engine.run("sh", "-c", command, name=name)
+    _wait_until(lambda: "ready" in engine.docker("logs", name))
+    engine.docker("kill", "--signal=QUIT", name)
+    _wait_until(lambda: "dumped" in engine.docker("logs", name))
+    time.sleep(11)
+    with suppress(EngineError):  # the container may end before the command has returned
+        engine.docker("exec", name, "touch", "/go")
+    engine.wait(name)
+
+
+def _child_out_of_memory(engine: SandboxedEngine, name: str) -> None:
+    command = f"sh -c '{EAT_MEMORY}'; sleep 3; exit 1"
+    engine.run("sh", "-c", command, name=name, options=MEMORY_LIMITS)
+    engine.wait(name)
+
+
 def _remove_by_force(engine: SandboxedEngine, name: str) -> None:
     # Podman sends SIGTERM first.
     _run_with_traps(engine, name, "trap '' TERM", "--stop-timeout=1")
@@ -151,8 +170,10 @@ SCENARIOS = (
     Scenario("kill", _kill, (("requested", 137),)),
     Scenario("kill by TERM", _kill_term, (("requested", 0),)),
     Scenario("HUP, then a crash", _hup_then_crash, (("crashed", 5),)),
+    Scenario("QUIT, then a crash", _thread_dump_then_crash, (("crashed", 1),)),
     Scenario("rm by force", _remove_by_force, (("requested", 137),)),
     Scenario("out of memory", _out_of_memory, (("oom", 137),), ooms=1),
+    Scenario("a child's OOM, then a crash", _child_out_of_memory, (("crashed", 1),), ooms=1),
     Scenario("killed from the host", _killed_from_the_host, (("crashed", 137),)),
     Scenario("crash", _crash, (("crashed", 3),)),
     Scenario("finished", _finish, (("finished", 0),)),

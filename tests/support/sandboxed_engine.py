@@ -18,6 +18,11 @@ from tests.support.sandbox import Sandbox
 IMAGE = "bb:1"
 """An image with a static busybox and nothing else; it needs no registry."""
 
+EAT_MEMORY = "x=a; while true; do x=$x$x; done"
+"""A shell's command that doubles a text until the kernel ends the shell."""
+
+MEMORY_LIMITS = ("--memory=16m", "--memory-swap=16m")
+
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 COMMAND_TIMEOUT_S = 60.0
@@ -153,8 +158,7 @@ class SandboxedEngine(EngineApi, ABC):
 
         Now and then a Docker engine sends the ``oom`` after the ``die``, or not at all.
         """
-        limits = ["--memory=16m", "--memory-swap=16m"]
-        self.run("sh", "-c", "x=a; while true; do x=$x$x; done", name=name, options=limits)
+        self.run("sh", "-c", EAT_MEMORY, name=name, options=MEMORY_LIMITS)
         return self.wait(name)
 
     def report_out_of_memory(self, name: str) -> dict[str, Any]:
