@@ -57,6 +57,8 @@ _PERMISSIONS = {
 }
 """By path. Every other path requires `Permission.FULL`, also one that is added later."""
 
+_PROBES = ("/livez", "/readyz")
+
 
 class AdminListenerError(RelayError):
     """``admin.listen`` cannot be opened."""
@@ -83,7 +85,7 @@ async def serve_admin(
         application = build_application(routes, [_check_access(config)])
         add_api_routes(application, operations, queries, tap)
         try:
-            await resources.enter_async_context(serve(address, application))
+            await resources.enter_async_context(serve(address, application, _PROBES))
         except OSError as error:
             raise AdminListenerError(
                 f"admin.listen {address} cannot be opened: {describe_bind_error(error)}"
@@ -107,7 +109,7 @@ async def serve_control_api(
 
     application = build_application([web.get("/livez", livez)])
     add_api_routes(application, operations, queries, tap)
-    async with serve(bound, application):
+    async with serve(bound, application, _PROBES):
         with closing(queries):
             yield
 

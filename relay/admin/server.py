@@ -8,7 +8,7 @@ lasts.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -29,6 +29,10 @@ MAX_CONNECTIONS = 64
 """At most this many connections are open. For one more, the one that has been idle longest is
 closed. A connection is idle until a whole request has arrived."""
 
+MAX_BUSY = 48
+"""At most so many requests are answered at a time, not counting probes. So there is always an idle
+connection to close for a probe."""
+
 IDLE_TIMEOUT_S = 60.0
 """How long a connection may take to send a request; after an answer, that includes the time the
 client needs to receive it."""
@@ -41,13 +45,16 @@ BAD_REQUEST = "this is not a valid HTTP/1.1 request"
 
 @asynccontextmanager
 async def serve(
-    address: TcpPort | UnixSocket | socket.socket, application: web.Application
+    address: TcpPort | UnixSocket | socket.socket,
+    application: web.Application,
+    probes: Collection[str] = (),
 ) -> AsyncIterator[None]:
     """Serve at this address as long as the context lasts. Raises OSError if it cannot be opened.
 
-    The address may be a Unix socket that is bound already.
+    The address may be a Unix socket that is bound already. ``probes`` are the paths of requests
+    that are answered however many others are under way; they are answered at once.
     """
-    connections, bad_requests = _ConnectionLimiter(), _BadRequests()
+    connections, bad_requests = _ConnectionLimiter(probes), _BadRequests()
     application.middlewares.insert(0, connections.restart_idle_timer)
     application.middlewares.append(connections.mark_busy)
     runner = web.AppRunner(
@@ -90,7 +97,8 @@ async def _start_listening(
 class _ConnectionLimiter:
     """The open connections, bounded in number and in idle time; aiohttp bounds neither."""
 
-    def __init__(self) -> None:
+    def __init__(self, probes: Collection[str]) -> None:
+        self._probes = probes
         self._open: dict[web.RequestHandler, asyncio.Transport] = {}
         self._idle: dict[web.RequestHandler, asyncio.TimerHandle] = {}
         """The timer that closes each idle connection; the longest idle first."""
@@ -117,6 +125,9 @@ class _ConnectionLimiter:
         The innermost middleware: by then the request is allowed, and its body has arrived. So
         clients that do not finish their requests cannot keep others out.
         """
+        busy = len(self._open) - len(self._idle)
+        if busy >= MAX_BUSY and request.path not in self._probes:
+            raise web.HTTPServiceUnavailable(reason=f"{busy} requests are being answered already")
         self._stop_idle_timer(request.protocol)
         return await handler(request)
 

@@ -54,9 +54,9 @@ async def is_ended(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-async def gets_answer(streams: Streams) -> bool:
+async def gets_answer(streams: Streams, request: bytes = GET) -> bool:
     reader, writer = streams
-    writer.write(GET)
+    writer.write(request)
     async with asyncio.timeout(TIMEOUT_S):
         head = await reader.readuntil(b"\r\n\r\n")
         return head.startswith(b"HTTP/1.1 200 ") and await reader.readexactly(4) == b"well"
@@ -163,8 +163,9 @@ async def test_too_many_connections(address: UnixSocket, monkeypatch: pytest.Mon
 async def test_too_many_busy_connections(
     address: UnixSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No busy connection is closed; a new one is refused until one of them is free."""
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
+    """No busy connection is closed. Others have to wait until one is free, but no probe has to."""
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "MAX_BUSY", 1)
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
     async def wait(_: web.Request) -> web.StreamResponse:
@@ -172,11 +173,22 @@ async def test_too_many_busy_connections(
         await goes_on.wait()
         return web.Response(text="well")
 
-    async with serve(address, make_application(wait)), connect(address) as busy:
+    async def probe(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="well")
+
+    application = make_application(wait)
+    application.router.add_get("/livez", probe)
+    async with serve(address, application, ["/livez"]), connect(address) as busy:
         answered = asyncio.create_task(gets_answer(busy))
         await begun.wait()
-        async with connect(address) as (reader, _):
-            assert await is_ended(reader)
+        for _ in range(4):
+            async with connect(address) as (reader, writer):
+                writer.write(GET)
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 503 ")
+                assert b"1 requests are being answered already" in await reader.readuntil(b"}")
+            async with connect(address) as probing:
+                assert await gets_answer(probing, GET.replace(b"/", b"/livez", 1))
         goes_on.set()
         assert await answered
         async with connect(address) as later:
