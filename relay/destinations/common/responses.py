@@ -29,6 +29,8 @@ EXCERPT_MAX = 100
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _HTML_START = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^<>]{0,200}>([^<]{1,400})", re.IGNORECASE)
+_OBJECT = msgspec.json.Decoder(dict[str, object], float_hook=float)
+"""Decodes a number that is too large as infinite; msgspec alone would refuse the whole object."""
 _DECIMAL = re.compile(r"[0-9]+(\.[0-9]*)?")
 
 
@@ -112,7 +114,7 @@ def read_expected(
 def parse_object(body: bytes) -> dict[str, object]:
     """Return the JSON object that a body holds; an empty one if it holds anything else."""
     try:
-        return msgspec.json.decode(body, type=dict[str, object])
+        return _OBJECT.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
 
