@@ -41,6 +41,7 @@ from relay.ingest.docker.engine.client import (
 )
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.inspector import Inspector, inspect_containers
+from relay.ingest.docker.engine.swarm import ServiceFailure
 
 log = structlog.get_logger()
 
@@ -117,6 +118,7 @@ class Reconciler:
         self._now = now
         self._started_s = -math.inf
         """When the last reconciliation started, by the loop's clock."""
+        self._failing_services: tuple[ServiceFailure, ...] = ()
         self._has_warned = False
         """Whether the current failure was logged."""
         self._log = log.bind(engine=engine)
@@ -180,7 +182,8 @@ class Reconciler:
         """
         taken_ns = self._now() + connection.ahead_ns
         thorough = self._known.may_have_missed_deaths
-        listed, missing = await self._list_containers(client)
+        services = await self._list_failing_services(client)
+        listed, missing = await self._list_containers(client, services)
         remaining = deque(self._known.select_for_inspection(listed, thorough=thorough))
         has_seen_none, last_error = True, None
         while True:
@@ -195,6 +198,7 @@ class Reconciler:
                     taken_ns,
                     tuple(page.snapshots),
                     missing,
+                    services,
                     is_complete=thorough and not remaining and last_error is None,
                 )
             )
@@ -202,7 +206,7 @@ class Reconciler:
                 raise EngineUnavailable(describe_error(error))
             if not remaining:
                 return last_error and EngineUnavailable(describe_error(last_error))
-            missing = frozenset()
+            missing, services = frozenset(), ()
 
     async def _publish(self, snapshot: Snapshot) -> None:
         """Put the snapshot into the buffer, behind events that may be on their way.
@@ -214,14 +218,24 @@ class Reconciler:
         self._buffer.put(snapshot)
         await snapshot.committed.wait()
 
-    async def _list_containers(self, client: EngineClient) -> tuple[dict[str, str], frozenset[str]]:
+    async def _list_failing_services(self, client: EngineClient) -> tuple[ServiceFailure, ...]:
+        """Return the Swarm's services that cannot start; the last known ones if it does not say."""
+        with suppress(*ENGINE_ERRORS):
+            async with asyncio.timeout(LIST_TIMEOUT_S):
+                self._failing_services = tuple(await client.list_failing_services())
+        return self._failing_services
+
+    async def _list_containers(
+        self, client: EngineClient, services: Iterable[ServiceFailure]
+    ) -> tuple[dict[str, str], frozenset[str]]:
         """List the containers: the state of each by id, and the ids of known ones that are gone.
 
-        A container counts as gone only if a second list, a moment later, lacks it too.
+        A container counts as gone only if a second list, a moment later, lacks it too; a failing
+        service if it is not among ``services``.
         """
         async with asyncio.timeout(LIST_TIMEOUT_S):
             listed = await client.list_containers()
-        missing = self._known.find_missing(listed)
+        missing = self._known.find_missing({*listed, *(service.id for service in services)})
         if missing:
             await asyncio.sleep(EVENT_GRACE_S)
             async with asyncio.timeout(LIST_TIMEOUT_S):

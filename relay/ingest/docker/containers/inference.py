@@ -17,6 +17,7 @@ from relay.core.container import Container
 from relay.core.event import Actor, Cause, Event, Origin, make_event_id
 from relay.ingest.docker.containers.cause import REQUEST_EXPIRY_NS, find_cause
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.swarm import ServiceFailure
 
 UNKNOWN_EXIT_CODE = 255
 """The exit code that engines give a container whose end they did not observe: after a power cut."""
@@ -35,6 +36,8 @@ class Snapshot:
     processed before this snapshot."""
     missing: frozenset[str] = frozenset()
     """The ids of known containers that the engine did not list, twice."""
+    failing_services: tuple[ServiceFailure, ...] = ()
+    """The services of a Swarm whose tasks cannot start."""
     is_complete: bool = False
     """Whether all containers were inspected, and not only those that were known to run."""
     committed: asyncio.Event = field(default_factory=asyncio.Event, compare=False)
@@ -148,6 +151,26 @@ def infer_oom(death: Event) -> Event:
         actor.id, actor.name, actor.image, attributes, interactive=death.interactive
     )
     return _make_inferred_event("oom", container, snapshot, death.time_ns, death.time_ns)
+
+
+def infer_service_failure(failure: ServiceFailure, snapshot: Snapshot) -> Event:
+    """Make the ``start_failed`` of a Swarm's service whose tasks cannot start."""
+    named = {"name": failure.name} if failure.name else {}
+    wire_action = "start_failed: inferred"
+    return Event(
+        id=make_event_id(
+            snapshot.engine, failure.failed_ns, "service", wire_action, failure.id, {}
+        ),
+        engine=snapshot.engine,
+        host=snapshot.host,
+        type="service",
+        action="start_failed",
+        detail=None,
+        scope="swarm",
+        time_ns=snapshot.taken_ns,
+        actor=Actor(failure.id, failure.name, None, {**named, "error": failure.error}),
+        origin=Origin.INFERRED,
+    )
 
 
 def infer_start_failure(

@@ -26,6 +26,7 @@ from relay.ingest.docker.containers.inference import (
     infer_death,
     infer_end,
     infer_oom,
+    infer_service_failure,
     infer_start_failure,
     is_unreported,
     matches_inferred,
@@ -143,6 +144,11 @@ class ContainerTracker:
                 emitted += self._on_container_snapshot(inspected, snapshot, blind_window)
         for id_ in snapshot.missing:
             emitted += self._on_missing(id_, snapshot)
+        for failure in snapshot.failing_services:
+            if self.registry.get(failure.id) is None:  # else it was reported
+                # kept like a container until the engine no longer lists it as failing
+                self.registry.put(Container(failure.id, failure.name, start_failed=True))
+                emitted.append(infer_service_failure(failure, snapshot))
         return emitted
 
     def _on_container_snapshot(

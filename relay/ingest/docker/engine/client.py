@@ -23,11 +23,16 @@ from aiohttp.client_exceptions import UnixClientConnectorError
 
 from relay.core.errors import describe_os_error
 from relay.core.tasks import import_in_thread, run_in_thread
-from relay.ingest.docker.engine.container_details import parse_object
+from relay.ingest.docker.engine.container_details import get_path, parse_object
 from relay.ingest.docker.engine.container_list import ContainerListParser, InvalidContainerList
 from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles, read_headers
 from relay.ingest.docker.engine.inspection import ContainerSnapshot, parse_inspection
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
+from relay.ingest.docker.engine.swarm import (
+    ServiceFailure,
+    parse_failures,
+    parse_service_names,
+)
 
 CONNECT_TIMEOUT_S = 10
 
@@ -124,6 +129,8 @@ class EngineClient:
         self._now = now
         self._headers = headers or {}
         self._podman = False
+        self._is_manager = False
+        """Whether it managed a Swarm when it was asked last."""
         self._libpod_prefix: str | None = None
         """Where Podman's own API begins; None if its inspections say no more than Docker's do."""
 
@@ -141,6 +148,7 @@ class EngineClient:
         self._podman = headers.get("Server", "").startswith("Libpod/")
         self._libpod_prefix = _libpod_prefix(headers.get("Libpod-Api-Version", ""))
         info = await self._info()
+        self._is_manager = get_path(info, "Swarm.ControlAvailable") is True
         return EngineInfo(
             api_version=self._docker.api_version,
             name=_get_text(info, "Name"),
@@ -198,6 +206,24 @@ class EngineClient:
                 return parse_inspection(answer, podman=True, says_stopped=True)
         body = await self.inspect(container)
         return None if body is None else parse_inspection(body, podman=self._podman)
+
+    async def list_failing_services(self) -> list[ServiceFailure]:
+        """Return the services of the Swarm that this engine manages whose tasks cannot start.
+
+        None, without a request, if it did not manage one when the client connected.
+        """
+        if not self._is_manager:
+            return []
+        _, tasks = await self._get("tasks")
+        failures = parse_failures(tasks)
+        if failures is None:
+            raise EngineUnavailable("its list of tasks cannot be read")
+        if not failures:
+            return []
+        ids = msgspec.json.encode({"id": [failure.id for failure in failures]}).decode()
+        _, services = await self._get("services", {"filters": ids})
+        names = parse_service_names(services)
+        return [msgspec.structs.replace(it, name=names.get(it.id)) for it in failures]
 
     @asynccontextmanager
     async def stream(self, since_ns: int) -> AsyncIterator[AsyncIterator[bytes]]:

@@ -133,7 +133,7 @@ def parse_inspection(
         return None
     state = inspected.state
     is_running = state.running and not state.restarting
-    finished_ns = _parse_time_ns(state.finished_at)
+    finished_ns = parse_time_ns(state.finished_at)
     labels = inspected.config.labels or {}
     has_ended = not is_running and finished_ns is not None
     return ContainerSnapshot(
@@ -142,7 +142,7 @@ def parse_inspection(
         image=inspected.config.image,
         labels=labels,
         is_running=is_running,
-        started_ns=_parse_time_ns(state.started_at),
+        started_ns=parse_time_ns(state.started_at),
         finished_ns=finished_ns,
         exit_code=_parse_exit_code(state.exit_code) if has_ended else None,
         oom_killed=state.oom_killed and not is_running,
@@ -154,7 +154,7 @@ def parse_inspection(
         is_restarting=state.restarting,
         restart_policy=_parse_restart_policy(inspected.host_config),
         start_error=(state.error or "")[:ERROR_MAX_CHARS],
-        created_ns=_parse_time_ns(inspected.created),
+        created_ns=parse_time_ns(inspected.created),
     )
 
 
@@ -179,7 +179,7 @@ def _is_interactive(inspected: _Inspection) -> bool:
     return is_chosen_by_id and log is not None and log.type == "none"
 
 
-def _parse_time_ns(text: str) -> int | None:
+def parse_time_ns(text: str) -> int | None:
     """Parse RFC 3339 with up to nine digits; None for the year 1, which means never.
 
     None also for times at which no event is accepted.

@@ -49,6 +49,13 @@ def test_a_start_that_failed(error: str, expected: str) -> None:
     assert ("Error", error) in Card(build_notification("r", event)).facts or not error
 
 
+def test_a_service_whose_tasks_cannot_start() -> None:
+    """A service of a Swarm is named as such."""
+    actor = Actor("s1", "web", None, {"name": "web", "error": "No such image: web:2"})
+    event = web("start_failed", type="service", origin=Origin.INFERRED, actor=actor)
+    assert describe_event(event) == "service web cannot start its tasks: No such image: web:2"
+
+
 @pytest.mark.parametrize(
     ("event", "expected"),
     [

@@ -1,5 +1,6 @@
 """Containers that should run and do not: reported once, and not if somebody stopped them."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.start_failure import NOT_STARTED_AGAIN
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.swarm import ServiceFailure
 from tests.unit.ingest.docker.samples import (
     actions,
     at,
@@ -146,3 +148,25 @@ def test_which_dead_containers_are_inspected_again() -> None:
     assert tracker.needs_inspection("c")
     look(tracker, inspected("always", ERROR), second=8)
     assert not tracker.needs_inspection("c")
+
+
+def look_at_services(tracker: ContainerTracker, *services: str, second: float) -> list[Event]:
+    """Give the tracker a snapshot; services that it knows and that do not fail are missing."""
+    failures = tuple(ServiceFailure(it, f"name of {it}", ERROR, at(second)) for it in services)
+    missing = tuple(tracker.find_missing(services))
+    snapshot = make_snapshot(second=second, missing=missing)
+    return tracker.on_snapshot(dataclasses.replace(snapshot, failing_services=failures), None)
+
+
+def test_a_service_of_a_swarm() -> None:
+    """It is reported once, also by the next process, and again if it fails after it worked."""
+    tracker = new_tracker()
+    (event,) = look_at_services(tracker, "s", second=1)
+    assert (event.type, event.action, event.scope) == ("service", "start_failed", "swarm")
+    assert (event.actor.id, event.actor.name) == ("s", "name of s")
+    assert event.actor.attributes == {"name": "name of s", "error": ERROR}
+    assert look_at_services(tracker, "s", second=2) == []
+    later = restore_tracker(tracker)
+    assert [it.actor.id for it in look_at_services(later, "s", "t", second=3)] == ["t"]
+    assert look_at_services(later, second=4) == []
+    assert [it.actor.id for it in look_at_services(later, "s", second=5)] == ["s"]
