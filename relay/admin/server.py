@@ -127,7 +127,7 @@ class _ConnectionLimiter:
         """
         busy = len(self._open) - len(self._idle)
         if busy >= MAX_BUSY and request.path not in self._probes:
-            raise web.HTTPServiceUnavailable(reason=f"{busy} requests are being answered already")
+            raise web.HTTPTooManyRequests(reason=f"{busy} requests are being answered already")
         self._stop_idle_timer(request.protocol)
         return await handler(request)
 

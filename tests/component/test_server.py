@@ -185,7 +185,7 @@ async def test_too_many_busy_connections(
             async with connect(address) as (reader, writer):
                 writer.write(GET)
                 head = await reader.readuntil(b"\r\n\r\n")
-                assert head.startswith(b"HTTP/1.1 503 ")
+                assert head.startswith(b"HTTP/1.1 429 ")
                 assert b"1 requests are being answered already" in await reader.readuntil(b"}")
             async with connect(address) as probing:
                 assert await gets_answer(probing, GET.replace(b"/", b"/livez", 1))
