@@ -78,6 +78,13 @@ def find_match_warnings(match: Match, path: KeyPath) -> list[ConfigIssue]:
     return list(dict.fromkeys(found))
 
 
+def may_take_containers(match: Match) -> bool:
+    """Whether the type that a match asks for may be that of containers."""
+    return all(
+        located.fits("container") for located in _locate(match, ()) if located.field.name == "type"
+    )
+
+
 def _find_in(
     match: Match, path: KeyPath, outer: tuple[_Located, ...], *, for_relay: bool
 ) -> Iterator[ConfigIssue]:

@@ -24,7 +24,7 @@ from relay.config.match import (
     Regex,
     selects_relay_events,
 )
-from relay.config.match_warnings import find_match_warnings, is_plain
+from relay.config.match_warnings import find_match_warnings, is_plain, may_take_containers
 from relay.config.model import Config, Route
 from relay.config.types import Section
 from relay.config.validators import describe_paste_mistake
@@ -117,6 +117,9 @@ def _find_in_routes(config: Config) -> Iterator[ConfigIssue]:
             key = "title" if route.title else "text"
             message = "does nothing: no destination of this route shows it"
             yield ConfigIssue((*path, key), message, IssueScope.KEY)
+        if route.include.request is not None and not may_take_containers(route.match):
+            message = "does nothing: only containers have logs, health and inspect fields"
+            yield ConfigIssue((*path, "include"), message, IssueScope.KEY)
         if reason := _find_earlier(config.routes[:at], route):
             yield ConfigIssue((*path, "name"), reason, IssueScope.VALUE)
 

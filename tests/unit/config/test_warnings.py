@@ -209,6 +209,19 @@ def test_texts_that_nobody_sees() -> None:
     assert _of_routes(f"{CRASHED}, to: [a, ops], title: x") == []
 
 
+@pytest.mark.parametrize("match", ["{type: image}", "{all: [{type: [network, volume]}]}"])
+def test_what_is_included_of_things_that_have_none(match: str) -> None:
+    """Only containers have logs, health checks and an inspection that relay asks for."""
+    (found,) = _of_routes(f"match: {match}, include: {{logs: 5}}, to: a")
+    assert found.startswith("routes.0.include: does nothing: only containers have logs")
+
+
+def test_what_is_included_of_containers() -> None:
+    """A match that may take containers may include what they have."""
+    for match in ("{type: [container, image]}", "{action: die}", "{type: 'c*'}"):
+        assert _of_routes(f"match: {match}, include: {{logs: 5}}, to: a") == []
+
+
 @pytest.mark.parametrize(
     ("match", "warning"),
     [

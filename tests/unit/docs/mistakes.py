@@ -172,6 +172,7 @@ CHAPTERS = (
             "routes:\n  - {name: all, to: ops}\n"
             "  - {name: crashed, match: {action: die, cause: crashed}, to: ops}\n",
             _route("{name: a, match: {action: die}, title: '{{ event.name }}', to: ops}"),
+            _route("{name: a, match: {type: image}, include: {logs: 20}, to: ops}"),
             _match("{action: oom, cause: oom}"),
             _match("{cause: crashed, exit_code: 0}"),
             _match("{type: image, action: die}"),

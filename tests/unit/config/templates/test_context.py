@@ -54,6 +54,7 @@ def test_event() -> None:
         "signal": None,
         "health": None,
         "origin": "live",
+        "interactive": False,
     }
     assert type(event["cause"]) is str
 
