@@ -133,7 +133,7 @@ def find_cause(
         return Cause.OOM
     if exit_code is None:
         return Cause.UNKNOWN
-    if _may_be_signalled(container, time_ns, exit_code):
+    if may_be_signalled(container, time_ns, exit_code):
         return Cause.REQUESTED
     if may_have_missed_request and (exit_code == 0 or is_terminating(exit_code - 128, container)):
         return Cause.UNKNOWN
@@ -143,12 +143,13 @@ def find_cause(
 def is_explained(container: Container | None, time_ns: int, exit_code: int | None) -> bool:
     """Whether a request or a kill for memory explains a death at this time.
 
-    ``exit_code`` is None if it is not known.
+    ``exit_code`` is None if it is not known. A signal whose number is not known explains no 137,
+    because the kernel may have killed the container for memory.
     """
     return container is not None and (
         _request_ns(container, time_ns, exit_code) is not None
         or _oom_ns(container, time_ns, exit_code) is not None
-        or _may_be_signalled(container, time_ns, exit_code)
+        or (exit_code != EXIT_CODE_SIGKILL and may_be_signalled(container, time_ns, exit_code))
     )
 
 
@@ -171,9 +172,9 @@ def _oom_ns(container: Container, time_ns: int, exit_code: int | None) -> int | 
     return _unless_older(container.oom_ns, time_ns, expiry_ns)
 
 
-def _may_be_signalled(container: Container, time_ns: int, exit_code: int | None) -> bool:
+def may_be_signalled(container: Container | None, time_ns: int, exit_code: int | None) -> bool:
     """Whether the container died as it would of a signal whose number is not known."""
-    if container.signal is not None or exit_code is None:
+    if container is None or container.signal is not None or exit_code is None:
         return False
     is_own = exit_code - 128 == container.stop_signal is not None
     if exit_code in _SLOW_EXIT_CODES or is_own:

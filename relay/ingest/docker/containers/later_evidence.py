@@ -24,6 +24,7 @@ from relay.ingest.docker.containers.cause import (
     SIGTERM,
     has_signal,
     is_explained,
+    may_be_signalled,
 )
 
 STOP_WAIT_S = 1.0
@@ -102,6 +103,8 @@ def evidence_wait_s(
         event.action in _START_ACTIONS or event.action in REMOVAL_ACTIONS for event in later
     )
     if is_over or is_explained(known, death.time_ns, exit_code):
+        return 0
+    if may_be_signalled(known, death.time_ns, exit_code):
         return 0
     if podman:
         return PODMAN_WAIT_S

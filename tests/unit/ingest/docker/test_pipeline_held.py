@@ -273,6 +273,18 @@ def test_podman_takes_any_signal_for_a_stop(code: int, cause: Cause) -> None:
     assert commit.notifications[-1][0].events[0].cause is cause
 
 
+def test_an_oom_soon_after_a_signal_that_podman_does_not_name() -> None:
+    """It may have been a HUP: the container is inspected."""
+    pipeline = new_pipeline()
+    pipeline.process([StreamOpened(PODMAN)], NOW_NS)
+    begin = [line("start", 0), line("kill", 0.5), die(1)]
+    pipeline.process(records(begin, PODMAN), NOW_NS)
+    pipeline.answer(pipeline.questions[0].event_id, killed_for_memory("c", 0.9))
+    commit = pipeline.process([], NOW_NS)
+    assert routed_actions(commit) == ["oom c", "die c"]
+    assert commit.notifications[1][0].events[0].cause is Cause.OOM
+
+
 def test_the_end_of_a_session_decides_what_waits() -> None:
     """With the answers that there are."""
     pipeline = new_pipeline()

@@ -130,6 +130,7 @@ def test_podman_may_send_evidence_after_any_death_that_is_not_explained() -> Non
     assert wait_s(None, 0, podman=True) == PODMAN_WAIT_S
     assert wait_s(UNKNOWN_SIGNAL, 5, ("cleanup", 0.01), podman=True) == PODMAN_WAIT_S
     assert wait_s(UNKNOWN_SIGNAL, 0, podman=True) == 0
+    assert wait_s(UNKNOWN_SIGNAL, 137, podman=True) == 0
     assert wait_s(STOPPED, 0, podman=True) == 0
 
 
