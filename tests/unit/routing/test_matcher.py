@@ -147,3 +147,11 @@ def test_a_nested_match_fails_as_a_whole(match: dict[str, Any]) -> None:
 def test_a_compiled_match_agrees_with_the_reference(match: Match, event: Event) -> None:
     """A compiled match fits the same events as the simple implementation."""
     assert (Matcher(match).first_failure(event) is None) is reference_matches(match, event)
+
+
+@pytest.mark.parametrize("glob", ["a*" * 30 + "b", "*a?" * 30 + "*b", "*[ab]*a" * 20 + "c*d"])
+def test_a_glob_takes_linear_time(glob: str) -> None:
+    """However many wildcards it has: if each were tried again, this test would not end."""
+    matcher = Matcher(parse_match({"name": glob}))
+    actor = Actor("c0ffee", "a" * 100_000, None, {})
+    assert not matcher.matches(msgspec.structs.replace(DEATH, actor=actor))
