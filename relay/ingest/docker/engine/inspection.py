@@ -173,7 +173,8 @@ def _is_interactive(inspected: _Inspection) -> bool:
     """
     config, host = inspected.config, inspected.host_config
     if config.tty and config.attach_stdin:
-        return True
+        # ``docker create -it`` looks the same; with a restart policy it is a service for certain
+        return _parse_restart_policy(host) == "no"
     is_chosen_by_id = config.image is not None and config.image == inspected.image
     log = None if host is None else host.log_config
     return is_chosen_by_id and log is not None and log.type == "none"

@@ -206,6 +206,16 @@ def test_a_terminal(tty: bool, attached: bool, interactive: bool) -> None:
     assert inspect(Tty=tty, AttachStdin=attached).interactive is interactive
 
 
+def test_a_terminal_with_a_restart_policy() -> None:
+    """What the engine starts again is a service, even if it was created with ``-it``."""
+    body: dict[str, Any] = {"Id": "1", "Config": {"Tty": True, "AttachStdin": True}}
+    for policy, interactive in (("always", False), ("on-failure", False), ("no", True), ("", True)):
+        body["HostConfig"] = {"RestartPolicy": {"Name": policy}}
+        found = parse_inspection(json.dumps(body).encode())
+        assert found is not None
+        assert found.interactive is interactive
+
+
 @pytest.mark.parametrize(
     ("image", "log", "interactive"),
     [
