@@ -98,6 +98,9 @@ FIELDS: Mapping[str, str] = {
 MAPPING_FIELDS = ("label", "attribute")
 """Fields whose value is a mapping of names to patterns."""
 
+NOT_LABELS = ("image", "name")
+"""Attributes that are never a label: the engine overwrites labels of these names."""
+
 NUMBER_FIELDS = ("exit_code", "signal")
 """Fields with numbers: their patterns are ranges, not globs."""
 

@@ -15,6 +15,7 @@ from relay.config.errors import ConfigIssue, IssueScope, KeyPath
 from relay.config.match import (
     CONTAINER_ACTIONS,
     KNOWN_VALUES,
+    NOT_LABELS,
     RELAY_ACTIONS,
     Exists,
     Field,
@@ -117,10 +118,14 @@ def _locate(match: Match, path: KeyPath) -> Iterator[_Located]:
 
 
 def _check_values(located: _Located) -> Iterator[ConfigIssue]:
-    """Check each plain value of a field by itself."""
-    for at, pattern in enumerate(located.field.patterns):
-        if isinstance(pattern, Glob) and (message := _find_odd(located.field.name, pattern.text)):
-            yield ConfigIssue((*located.path, at), message, IssueScope.VALUE)
+    """Check a field by itself: its name, and each of its plain values."""
+    field = located.field
+    if field.name == "label" and field.key in NOT_LABELS and _needs_value(field):
+        message = f"never fits: the engine's own '{field.key}' hides a label of this name"
+        yield located.issue(message)
+    for at, pattern in enumerate(field.patterns):
+        if isinstance(pattern, Glob) and (odd := _find_odd(field.name, pattern.text)):
+            yield ConfigIssue((*located.path, at), odd, IssueScope.VALUE)
 
 
 def _find_odd(field: str, text: str) -> str | None:

@@ -9,6 +9,7 @@ from operator import attrgetter
 import msgspec
 
 from relay.config.match import (
+    NOT_LABELS,
     Exists,
     Field,
     Glob,
@@ -25,9 +26,6 @@ from relay.routing.value_index import KeyKind, find_keys
 
 Value = str | int | None
 ValuesTest = Callable[[tuple[Value, ...]], bool]
-
-_NOT_LABELS = frozenset({"image", "name"})
-"""Attributes that are never a label: the engine overwrites labels of these names."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 
@@ -103,7 +101,7 @@ def value_reader(name: str, key: str | None = None) -> Callable[[Event], Value]:
     without its detail.
     """
     match name:
-        case "label" if key in _NOT_LABELS:
+        case "label" if key in NOT_LABELS:
             return lambda _: None
         case "label" | "attribute":
             attribute = key or ""

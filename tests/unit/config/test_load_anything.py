@@ -6,14 +6,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError
-from relay.destinations.catalog import load_config, parse_config
+from relay.destinations.catalog import DESTINATION_TYPES, load_config, parse_config
 from tests.support.profiles import examples
 from tests.unit.config.test_load import CANARIES, EXAMPLE, HERE
 
 
 def _check(text: str) -> None:
-    """Load a text; neither the configuration nor an error shows a value of the environment."""
+    """Load a text; no configuration, error or warning shows a value of the environment."""
     shown = _outcome(text)
     assert all(line.isprintable() for line in shown)
     assert "CANARY" not in "".join(shown)
@@ -24,7 +25,8 @@ def _outcome(text: str) -> list[str]:
         config = parse_config(text, file="f", environ=CANARIES, folder=HERE)
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
-    return [repr(config.destinations)]
+    warnings = [issue.message for issue in find_warnings(config, DESTINATION_TYPES)]
+    return [repr(config.destinations), *warnings]
 
 
 @given(st.text() | st.binary().map(lambda junk: junk.decode("latin-1")))

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
+from relay.config.match import Match
 from relay.config.match_parser import parse_match
 from relay.config.warnings import covers, find_warnings
 from relay.config.yaml_reader import read_document
+from relay.core.event import Event
 from relay.destinations.catalog import DESTINATION_TYPES, default_config, parse_config
+from tests.unit.routing.reference_matcher import events, matches, reference_matches
 
 SLACK = "https://hooks.slack.com/services/T0/B0/c"
 DISCORD = "https://discord.com/api/webhooks/123/abc"
@@ -248,6 +252,7 @@ def test_what_is_included_of_containers() -> None:
         ("{action: explode}", "action.0: is not an action that relay knows of any engine"),
         ('{action: "health_status:unhealthy"}', "action.0: has no space after the ':'"),
         ("{name: [web, /db]}", "name.1: begins with a '/'"),
+        ("{label: {name: web}}", "label.name: never fits: the engine's own 'name' hides a label"),
         ("{id: 0123456789ab}", "id.0: is the beginning of an id"),
         ("{all: [{name: web}, {name: db}]}", "all.1.name: cannot hold: no value fulfils this and"),
         (
@@ -283,7 +288,7 @@ def test_conditions_that_nothing_fulfils(match: str, warning: str) -> None:
         "{name: web, all: [{name: 'w*'}]}",
         "{not: {action: oom, cause: oom}}",
         "{id: '0123456789ab*'}",
-        "{label: {a: /x}}",
+        "{label: {a: /x, name: {exists: false}}}",
     ],
 )
 def test_conditions_that_some_event_fulfils(match: str) -> None:
@@ -298,3 +303,11 @@ def test_covers_is_about_the_same_events() -> None:
     assert covers(match, match)
     assert covers(parse_match({}), match)
     assert not covers(match, parse_match({}))
+
+
+@given(matches, matches, events)
+def test_what_is_covered_is_taken(above: Match, other: Match, event: Event) -> None:
+    """An event that fits the match below fits the one above, by the naive matcher."""
+    for below in (other, Match((*above.fields, *other.fields), above.any, above.all, above.not_)):
+        if covers(above, below) and reference_matches(below, event):
+            assert reference_matches(above, event)

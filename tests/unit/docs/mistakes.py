@@ -182,6 +182,7 @@ CHAPTERS = (
             _match("{health: sick}"),
             _match("{name: /web}"),
             _match("{id: 4b1d0c5e7a90}"),
+            _match("{label: {name: web}}"),
         ),
     ),
 )
