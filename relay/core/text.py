@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Mapping
 
 ELLIPSIS = "…"
@@ -13,6 +14,19 @@ ZERO_WIDTH_SPACE = "\u200b"
 others it is escaped."""
 
 codecs.lookup("utf-16-le")  # its module is read now: later there may be no file descriptor left
+# Python says that these print: letters and marks by their category, and default ignorable ones by
+# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt. The selectors of emoji
+# (U+FE00 to U+FE0F) are no such ones; the braille pattern without dots looks like a space.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0\U000e0100-\U000e01ef]"
+)
+_UNPRINTABLE_UTF8 = re.compile(  # DEL, C1, format characters, line ends and `_INVISIBLE`
+    rb"\x7f|\xc2[\x80-\x9f\xad]|\xcd\x8f|\xd8[\x80-\x85\x9c]|\xe1\x85[\x9f\xa0]|\xe1\x9e[\xb4\xb5]"
+    rb"|\xe1\xa0[\x8b-\x8f]|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xe2\xa0\x80"
+    rb"|\xdb\x9d|\xdc\x8f|\xe0\xa2[\x90\x91]|\xe0\xa3\xa2|\xf0\x91(?:\x82\xbd|\x83\x8d)"
+    rb"|\xf0\x93\x90[\xb0-\xbf]|\xf0\x9b\xb2[\xa0-\xa3]|\xf0\x9d\x85[\xb3-\xba]"
+    rb"|\xe3\x85\xa4|\xef\xbb\xbf|\xef\xbe\xa0|\xef\xbf[\xb0-\xbb]|\xf3\xa0[\x80-\x87][\x80-\xbf]"
+)
 
 Truncator = Callable[[str, int, Callable[[str], str]], str]
 """`truncate`, `truncate_lines` or `truncate_start`."""
@@ -22,23 +36,42 @@ def escape_unprintable(text: str) -> str:
     r"""Escape every character that does not print, as in ``\x1b`` or ``\u202e``.
 
     By Unicode these are controls (C0, DEL, C1), format characters (bidirectional overrides, zero
-    widths), line ends, every space except U+0020, surrogates, private use and unassigned ones.
+    widths), line ends, every space except U+0020, surrogates, private use and unassigned ones. So
+    are letters and marks that show nothing (`_INVISIBLE`).
     """
-    if text.isprintable():
+    if _shows(text):
         return text
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
+        character if _shows(character) else character.encode("unicode_escape").decode()
         for character in text
     )
 
 
 def escape_json(text: str) -> str:
     r"""Escape every character of a JSON text that does not print, as in ``\u001b``."""
-    if text.isprintable():
+    if _shows(text):
         return text
     return "".join(
-        character if character.isprintable() else json.dumps(character)[1:-1] for character in text
+        character if _shows(character) else json.dumps(character)[1:-1] for character in text
     )
+
+
+def _shows(text: str) -> bool:
+    return text.isprintable() and (text.isascii() or not _INVISIBLE.search(text))
+
+
+def escape_json_bytes(encoded: bytes) -> bytes:
+    r"""Escape what `escape_json` does in UTF-8, except private use, unassigned ones and spaces.
+
+    Works on bytes of any number, most of which need no escape, in one pass.
+    """
+    if encoded.isascii() and b"\x7f" not in encoded:
+        return encoded
+    return _UNPRINTABLE_UTF8.sub(_escape_utf8, encoded)
+
+
+def _escape_utf8(found: re.Match[bytes]) -> bytes:
+    return json.dumps(found[0].decode())[1:-1].encode()
 
 
 def escape_with(replacements: Mapping[str, str]) -> Callable[[str], str]:

@@ -12,6 +12,7 @@ delivered late would be over before it arrives.
 Names, labels and images are hostile. Alertmanager never evaluates templates in them and escapes
 them in mail, but not for Slack (``notify/slack/slack.go``). There a mention stands between ``<``
 and ``>``, which are replaced, and an address becomes a link by its ``://``: see `defuse_links`.
+Links of the configuration remain.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,14 +21,9 @@ from typing import Literal
 from relay.config.errors import ConfigIssue
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request, Response, ResponseHint
-from relay.core.text import (
-    defuse_links,
-    escape_brackets,
-    truncate_forwarded,
-    truncate_lines,
-    truncate_start,
-)
+from relay.core.text import truncate_forwarded, truncate_start
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
+from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import parse_acknowledgement
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path, warn_of_path
@@ -121,7 +117,7 @@ def _annotations(card: Card) -> dict[str, str]:
     each = card.share_inspect(INSPECT_MAX) - 1
     inspected = "\n".join(truncate_forwarded(line, each) for line in card.inspect_lines(each))
     return {
-        "summary": defuse_links(card.title(SUMMARY_MAX, escape_brackets)),
+        "summary": join_forwarded(card.title_pieces(SUMMARY_MAX, FORWARDED)),
         **_drop_blank({"description": _description(card), **details}),
         **output,
         **_drop_blank({"inspect": inspected}),
@@ -130,7 +126,7 @@ def _annotations(card: Card) -> dict[str, str]:
 
 def _description(card: Card) -> str:
     if card.body:
-        return truncate_forwarded(card.body, CUSTOM_TEXT_MAX, truncate_lines)
+        return join_forwarded(card.body_pieces(CUSTOM_TEXT_MAX, FORWARDED))
     # The line breaks are relay's: `truncate` leaves none in a value, so no value can look like
     # another fact.
     return "\n".join(

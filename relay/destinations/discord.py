@@ -24,11 +24,11 @@ from relay.core.text import (
     ZERO_WIDTH_SPACE,
     escape_unprintable,
     truncate,
-    truncate_lines,
     truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.pieces import Escapes, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,
     is_2xx,
@@ -112,7 +112,7 @@ class DiscordDestination(ServiceDestination):
 
 
 def _embed(card: Card) -> Part:
-    title = card.title(TITLE_MAX - utf16_length(card.emoji) - 1, _escape)
+    title = card.title(TITLE_MAX - utf16_length(card.emoji) - 1, _ESCAPES)
     embed: Part = {
         "title": f"{card.emoji} {title}",
         "color": int(card.colour.removeprefix("#"), 16),
@@ -134,7 +134,11 @@ def _description(card: Card) -> str:
         blocks.append(f"**{title}**\n```\n{shown}\n```")
     if card.body:
         limit = CUSTOM_TEXT_MAX - sum(utf16_length(block) + 1 for block in blocks)
-        blocks.insert(0, truncate_lines(card.body, limit, _escape))
+        # Between angle brackets, which are not shown, a link ends where it ends.
+        pieces = card.body_pieces(limit, _ESCAPES)
+        blocks.insert(
+            0, "".join(f"<{it.text}>" if it.kind is PieceKind.LINK else it.text for it in pieces)
+        )
     return "\n".join(blocks)
 
 
@@ -159,6 +163,9 @@ def _escape(character: str) -> str:
     if character in _MARKDOWN_CHARACTERS:
         return f"\\{character}"
     return escape_unprintable(character).replace("\\", "\\\\")
+
+
+_ESCAPES = Escapes(_escape, _escape)
 
 
 def _escape_in_code(character: str) -> str:

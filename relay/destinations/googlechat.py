@@ -3,12 +3,13 @@
 Names, labels and images are hostile. The ``text`` of a message may hold mentions (``<users/all>``),
 links and Markdown, so relay sends none. The texts of a card are HTML and hold none of these
 (https://developers.google.com/workspace/chat/format-messages#card-formatting): there ``& < >`` are
-escaped. The headline is such a text too, and not the header of the card: a header has a fixed
-height, and no document says whether it is HTML. ``fallbackText``, which phones show in their
-notifications, is plain text, where an escape would be visible: a zero-width space after every
-``<`` prevents mentions there.
+escaped, and only a link of the configuration is an ``a``. The headline is such a text too, and not
+the header of the card: a header has a fixed height, and no document says whether it is HTML.
+``fallbackText``, which phones show in their notifications, is plain text, where an escape would be
+visible: a zero-width space after every ``<`` prevents mentions there.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from relay.config.types import Rate, RateLimit
@@ -18,10 +19,10 @@ from relay.core.text import (
     escape_unprintable,
     escape_with,
     truncate,
-    truncate_lines,
     truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,
     ERROR_STATUSES,
@@ -54,6 +55,7 @@ OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
 Part = dict[str, object]
 
 _escape = escape_with({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_ESCAPES = Escapes(_escape, _escape, _escape)
 _NOTE_COLOUR = "#80868b"
 
 
@@ -69,7 +71,9 @@ class GoogleChatDestination(ServiceDestination):
 
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
-        fallback = f"{card.emoji} {card.title(TITLE_MAX, _escape_fallback)}"
+        fallback = (
+            f"{card.emoji} {card.title(TITLE_MAX, Escapes(_escape_fallback, _escape_fallback))}"
+        )
         if host := card.event.host:
             fallback += f" · {truncate(host, VALUE_MAX, _escape_fallback)}"
         message = {"fallbackText": fallback, "cardsV2": [{"card": {"sections": _sections(card)}}]}
@@ -92,9 +96,9 @@ class GoogleChatDestination(ServiceDestination):
 
 
 def _sections(card: Card) -> list[Part]:
-    first = [_paragraph(f"{card.emoji} <b>{card.title(TITLE_MAX, _escape)}</b>")]
+    first = [_paragraph(f"{card.emoji} <b>{_html(card.title_pieces(TITLE_MAX, _ESCAPES))}</b>")]
     if card.body:
-        first.append(_paragraph(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)))
+        first.append(_paragraph(_html(card.body_pieces(CUSTOM_TEXT_MAX, _ESCAPES))))
     facts = [
         ("Time", card.readable_time),
         *card.fit_facts(VALUE_MAX, _escape),
@@ -110,6 +114,13 @@ def _sections(card: Card) -> list[Part]:
     return sections
 
 
+def _html(pieces: Iterable[Piece]) -> str:
+    """Return escaped pieces as HTML, in which only the links of the configuration are links."""
+    return "".join(
+        f'<a href="{text}">{text}</a>' if kind is PieceKind.LINK else text for kind, text in pieces
+    )
+
+
 def _fact(name: str, value: str) -> Part:
     return {"decoratedText": {"topLabel": name, "text": value, "wrapText": True}}
 
@@ -120,3 +131,6 @@ def _paragraph(html: str) -> Part:
 
 def _escape_fallback(character: str) -> str:
     return f"<{ZERO_WIDTH_SPACE}" if character == "<" else escape_unprintable(character)
+
+
+_FALLBACK_ESCAPES = Escapes(_escape_fallback, _escape_fallback)

@@ -19,7 +19,7 @@ from relay.config.templates.template import Template, is_template
 from relay.config.types import HeaderText, TemplateText, TemplateTree, split_lines
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.core.text import ELLIPSIS
+from relay.core.text import ELLIPSIS, escape_json_bytes
 from relay.destinations.common import document
 from relay.destinations.common.card import template_context
 from relay.destinations.common.envelope import Envelope
@@ -214,7 +214,7 @@ def _json_renderer(body: object, url: str, on_template_error: OnTemplateError) -
 
     def render(notification: Notification) -> Request:
         writer = _BodyWriter(notification)
-        content = msgspec.json.encode(_fill(tree, "body", writer.write))
+        content = escape_json_bytes(msgspec.json.encode(_fill(tree, "body", writer.write)))
         writer.report_failure(on_template_error)
         return Request(content, url, {"Content-Type": "application/json"})
 
@@ -254,7 +254,7 @@ class _BodyWriter:
     """Renders the texts of one body, which share one budget of steps and characters."""
 
     def __init__(self, notification: Notification) -> None:
-        self._context = template_context(notification)
+        self._context = template_context(notification, for_people=False)
         self._budget = Budget(BODY_STEPS, BODY_MAX)
         self._headlines = HEADLINES_MAX
         self._failures: list[tuple[str, str]] = []

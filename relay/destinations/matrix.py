@@ -4,7 +4,8 @@ The sections quoted below are those of the client-server API
 (https://spec.matrix.org/latest/client-server-api/).
 
 Names, labels and images are hostile. In ``formatted_body``, which is HTML, all text that is not
-relay's own is escaped, and is inline code or a code block. Clients turn neither addresses nor the
+relay's own is escaped, and is inline code or a code block; so is what is filled into a text of the
+configuration. Clients turn neither addresses nor the
 ids of users and rooms in code into links (Element: ``ignoreTags`` in ``linkify-matrix.ts``,
 https://github.com/element-hq/element-web). Push notifications and simple clients show the plain
 ``body`` instead: see `relay.destinations.common.plain_text`.
@@ -30,11 +31,11 @@ from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
     escape_with,
     truncate,
-    truncate_lines,
     truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
 from relay.destinations.common.responses import is_2xx, parse_number, parse_object, unexpected_body
 from relay.destinations.common.service import ServiceDestination
@@ -62,6 +63,7 @@ NOTE_MAX = 120
 _ROOM_ID = re.compile(r"![!-~]{1,254}")
 """At most 255 bytes: https://spec.matrix.org/latest/appendices/#room-ids"""
 _escape = escape_with({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})
+_ESCAPES = Escapes(_escape, _escape, _escape)
 
 
 def _check_room(text: str) -> str:
@@ -108,7 +110,7 @@ class MatrixDestination(ServiceDestination):
 
         The access token is in a header, because URLs may be logged ("Using access tokens").
         """
-        headline = f"{card.emoji} {break_links(card.title(HEADLINE_MAX))}"
+        headline = f"{card.emoji} {break_links(card.title_pieces(HEADLINE_MAX))}"
         content = {
             "msgtype": "m.text",
             "body": f"{headline}\n\n{render_plain_text(card, LIMITS)}",
@@ -155,9 +157,10 @@ class MatrixDestination(ServiceDestination):
 
 def _html_body(card: Card) -> str:
     """Return the message as HTML, with tags that "m.room.message msgtypes" lets clients show."""
-    blocks = [f"<p>{card.emoji} <strong>{_code(card.title(HEADLINE_MAX, _escape))}</strong></p>"]
+    title = _html(card.title_pieces(HEADLINE_MAX, _ESCAPES))
+    blocks = [f"<p>{card.emoji} <strong>{title}</strong></p>"]
     if card.body:
-        blocks.append(_code_block(truncate_lines(card.body, LIMITS.custom_text, _escape)))
+        blocks.append(f"<p>{_html(card.body_pieces(LIMITS.custom_text, _ESCAPES))}</p>")
     facts = [*card.fit_facts(LIMITS.value, _escape), ("Time", card.time)]
     lines = [f"{name}: {_code(value)}" for name, value in facts]
     for path, value in card.fit_inspect_fields(LIMITS.inspect, LIMITS.value, _escape):
@@ -168,6 +171,24 @@ def _html_body(card: Card) -> str:
         blocks.append(f"<p><strong>{title}</strong></p>{_code_block(shown)}")
     notes = " · ".join(_code(truncate(note, NOTE_MAX, _escape)) for note in card.notes)
     return "".join([*blocks, f"<p>{notes}</p>"])
+
+
+def _html(pieces: Iterable[Piece]) -> str:
+    """Return escaped pieces as HTML: what is filled in as code, only the configuration's links as
+    links."""
+    return "".join(map(_piece_html, pieces))
+
+
+def _piece_html(piece: Piece) -> str:
+    match piece.kind:
+        case PieceKind.OWN:
+            return piece.text.replace("\n", "<br>")
+        case PieceKind.LINK:
+            return f'<a href="{piece.text}">{piece.text}</a>'
+        case PieceKind.FILLED if "\n" in piece.text:
+            return f"</p>{_code_block(piece.text)}<p>"
+        case PieceKind.FILLED:
+            return _code(piece.text)
 
 
 def _code(html: str) -> str:

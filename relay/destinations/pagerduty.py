@@ -7,7 +7,7 @@ once.
 
 Names, labels and images are hostile. PagerDuty reads the fields of its common event format as plain
 text, but forwards them to chats and mail. So ``<`` and ``>``, between which mentions, links and
-tags stand, are replaced, and no address remains a link.
+tags stand, are replaced, and no address remains a link except those of the configuration.
 """
 
 import hashlib
@@ -22,14 +22,9 @@ from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
 from relay.core.event import Origin
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.text import (
-    defuse_links,
-    escape_brackets,
-    truncate_forwarded,
-    truncate_lines,
-    truncate_start,
-)
+from relay.core.text import truncate_forwarded, truncate_start
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
+from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import is_2xx, parse_object, unexpected_body
 from relay.destinations.common.service import ServiceDestination
 
@@ -91,7 +86,7 @@ class PagerDutyDestination(ServiceDestination):
         cause = event.cause or event.health
         what = f"{event.action}: {cause}" if cause else event.action
         payload = {
-            "summary": defuse_links(card.title(SUMMARY_MAX, escape_brackets)),
+            "summary": join_forwarded(card.title_pieces(SUMMARY_MAX, FORWARDED)),
             "source": _first_field(event.host, event.engine) or "unknown",
             "severity": card.severity,
             "timestamp": card.precise_time,  # milliseconds, as in examples
@@ -149,7 +144,7 @@ def _details(card: Card) -> dict[str, object]:
         "not_included": included.missing if included and included.missing else "",
     }
     details: dict[str, object] = {
-        "text": truncate_forwarded(card.body, CUSTOM_TEXT_MAX, truncate_lines),
+        "text": join_forwarded(card.body_pieces(CUSTOM_TEXT_MAX, FORWARDED)),
         **{name: truncate_forwarded(value, VALUE_MAX) for name, value in texts.items()},
         "count": notification.count if notification.count > 1 else None,
         "held_back": notification.suppressed,

@@ -7,9 +7,10 @@ only in push notifications and to screen readers
 
 Names, labels and images are hostile. They are in ``plain_text`` objects, where Slack formats and
 links nothing. Nevertheless ``& < >`` are escaped, as Slack requires for every text
-(https://docs.slack.dev/messaging/formatting-message-text). Container output is in ``rich_text``,
-where text is literal: mentions and links are separate elements there, and an escape would be
-visible (https://docs.slack.dev/reference/block-kit/blocks/rich-text-block).
+(https://docs.slack.dev/messaging/formatting-message-text). Container output and a text of the
+configuration are in ``rich_text``, where text is literal: mentions and links are separate elements
+there, and an escape would be visible
+(https://docs.slack.dev/reference/block-kit/blocks/rich-text-block).
 """
 
 import re
@@ -20,11 +21,11 @@ from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import (
     escape_with,
     truncate,
-    truncate_lines,
     truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.pieces import Escapes, PieceKind
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.slack_compatible import hint_from_slack_error, parse_slack_json
 
@@ -51,8 +52,7 @@ at which Slack answers ``msg_blocks_too_long``, a limit that it does not documen
 OUTPUT_MAX = {LOGS: 2_000, HEALTH: 1_000}
 """Our own limits, for the same reason: all output of each kind."""
 CUSTOM_TEXT_MAX = 3_000
-"""The text of the configuration:
-https://docs.slack.dev/reference/block-kit/blocks/section-block"""
+"""Our own limit for the text of the configuration, for the same reason."""
 INSPECT_MAX = 2_400
 """All inspect fields together."""
 PATH_MAX = 60
@@ -61,6 +61,7 @@ PATH_MAX = 60
 Block = dict[str, object]
 
 _escape = escape_with({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_ESCAPES = Escapes(_escape, _escape, _escape)
 _ERROR_CODE = re.compile(rb"\s*([a-z]+(?:_[a-z]+)+|ratelimited)\s*")
 """An error in plain text, such as ``invalid_payload`` or ``channel_not_found``."""
 
@@ -82,7 +83,7 @@ class SlackDestination(ServiceDestination):
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
         emoji = card.emoji
-        header = f"{emoji} {card.title(HEADER_MAX - utf16_length(emoji) - 1, _escape)}"
+        header = f"{emoji} {card.title(HEADER_MAX - utf16_length(emoji) - 1, _ESCAPES)}"
         text = f"{header} · {_value(card.event.host)}" if card.event.host else header
         message = {
             "text": text,
@@ -111,8 +112,7 @@ class SlackDestination(ServiceDestination):
 def _attachment_blocks(card: Card) -> list[Block]:
     blocks: list[Block] = []
     if card.body:
-        text = truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape)
-        blocks.append({"type": "section", "text": _plain_text(text)})
+        blocks.append(_body_block(card))
     # The line break is relay's: `truncate` leaves none in a value, so no value can look like
     # another field.
     facts = [_plain_text(f"{name}\n{_value(value)}") for name, value in card.facts]
@@ -123,6 +123,18 @@ def _attachment_blocks(card: Card) -> list[Block]:
     blocks += [_output_block(title, text) for title, text in card.output]
     notes = [_plain_text(_value(note)) for note in card.notes]
     return [*blocks, {"type": "context", "elements": notes}]
+
+
+def _body_block(card: Card) -> Block:
+    """Return the custom text, in which only the links of the configuration are links."""
+    elements = [
+        {"type": "link", "url": text} if kind is PieceKind.LINK else {"type": "text", "text": text}
+        for kind, text in card.body_pieces(CUSTOM_TEXT_MAX)
+    ]
+    return {
+        "type": "rich_text",
+        "elements": [{"type": "rich_text_section", "elements": elements}],
+    }
 
 
 def _time(card: Card) -> Block:

@@ -21,11 +21,11 @@ from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.notification import Severity
 from relay.core.text import (
     truncate,
-    truncate_lines,
     truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.responses import (
     ERROR_STATUSES,
     is_2xx,
@@ -125,10 +125,12 @@ class TeamsDestination(ServiceDestination):
 
 def _body(card: Card) -> list[Part]:
     colour = _COLOUR_RESOLVED if card.is_resolved else _COLOURS[card.severity]
-    title = f"{card.emoji} {card.title(TITLE_MAX - utf16_length(card.emoji) - 1)}"
-    body = [_block(_run(title, size="Large", weight="Bolder", color=colour))]
+    style = {"size": "Large", "weight": "Bolder", "color": colour}
+    title = card.title_pieces(TITLE_MAX - utf16_length(card.emoji) - 1)
+    first, *others = _runs(title, **style)
+    body = [_block({**first, "text": f"{card.emoji} {first['text']}"}, *others)]
     if card.body:
-        body.append(_block(_run(truncate_lines(card.body, CUSTOM_TEXT_MAX))))
+        body.append(_block(*_runs(card.body_pieces(CUSTOM_TEXT_MAX))))
     facts = [
         ("Time", card.readable_time),
         *card.fit_facts(VALUE_MAX),
@@ -152,6 +154,16 @@ def _output_container(title: str, text: str) -> Part:
             _block(_run(shown, fontType="Monospace", size="Small"), spacing="Small"),
         ],
     }
+
+
+def _runs(pieces: Iterable[Piece], **style: object) -> list[Part]:
+    """Return a run for each piece. Only the links of the configuration are links."""
+    return [
+        _run(text, **style, selectAction={"type": "Action.OpenUrl", "url": text})
+        if kind is PieceKind.LINK
+        else _run(text, **style)
+        for kind, text in pieces
+    ]
 
 
 def _block(*runs: Part, **style: object) -> Part:

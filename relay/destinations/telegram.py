@@ -6,7 +6,7 @@ text: mentions, links and bare host names, hashtags, commands, numbers of phones
 (``find_entities``, td/telegram/MessageEntity.cpp in https://github.com/tdlib/td). It detects none
 in ``pre`` and ``code``, which cannot contain other entities
 (https://core.telegram.org/bots/api#formatting-options). So all text that is not relay's own is one
-of these two, the headline too.
+of these two, the headline too. Only what the author of a title or a text wrote is neither.
 """
 
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ from relay.config.errors import ConfigIssue
 from relay.config.types import Rate, RateLimit, WebhookUrl, WholeNumber
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import (
-    truncate_lines,
     truncate_or_blank,
     truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,
     ERROR_STATUSES,
@@ -145,11 +145,14 @@ class _EntityText:
         self._end = 0
         self.entities: list[dict[str, object]] = []
 
-    def write(self, piece: str, kind: str | None = None) -> None:
-        """Append text as an entity of a ``kind``. Text without a ``kind`` must be relay's own."""
+    def write(self, piece: str, kind: str | None = None, **more: str) -> None:
+        """Append text as an entity of a ``kind``, which may have ``more`` fields.
+
+        Text without a ``kind`` must be relay's own or the configuration's.
+        """
         length = utf16_length(piece)
         if kind is not None:
-            self.entities.append({"type": kind, "offset": self._end, "length": length})
+            self.entities.append({"type": kind, "offset": self._end, "length": length, **more})
         self._pieces.append(piece)
         self._end += length
 
@@ -160,11 +163,11 @@ class _EntityText:
 def _compose(card: Card) -> _EntityText:
     text = _EntityText()
     text.write(f"{card.emoji} ")
-    _write_code(text, card.title(HEADLINE_MAX), HEADLINE_MAX)
+    _write_pieces(text, card.title_pieces(HEADLINE_MAX))
     text.write("\n")
     if card.body:
         text.write("\n")
-        text.write(truncate_lines(card.body, CUSTOM_TEXT_MAX), "pre")
+        _write_pieces(text, card.body_pieces(CUSTOM_TEXT_MAX))
     for name, value in (*card.facts, ("Time", card.time)):
         text.write("\n")
         text.write(name, "bold")
@@ -183,6 +186,17 @@ def _compose(card: Card) -> _EntityText:
         text.write(" · " if at else "\n\n")
         _write_code(text, note, NOTE_MAX)
     return text
+
+
+def _write_pieces(text: _EntityText, pieces: Iterable[Piece]) -> None:
+    for kind, piece in pieces:
+        match kind:
+            case PieceKind.OWN:
+                text.write(piece)
+            case PieceKind.LINK:
+                text.write(piece, "text_link", url=piece)
+            case PieceKind.FILLED:
+                text.write(piece, "pre" if "\n" in piece else "code")
 
 
 def _write_code(text: _EntityText, value: str, limit: int) -> None:

@@ -19,6 +19,7 @@ from relay.config.templates.budget import (
     count_steps,
     count_work,
 )
+from relay.config.templates.parts import FixedText
 
 _MAX_RANGE = 1_000
 _MAX_PRECISION = 12
@@ -91,7 +92,7 @@ def _to_text(value: object) -> str:
 @pass_context  # keeps Jinja from evaluating constants while it compiles
 def finalize(_: object, value: object) -> str:
     """Convert the value of an expression to the text to write, and count its characters."""
-    text = _to_text(value)
+    text = value if isinstance(value, FixedText) else _to_text(value)
     count_chars(len(text))
     return text
 
@@ -240,6 +241,7 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "_require_comparable": _require_comparable,
     "_count_value": _count_value,
     "_count_steps": count_steps,
+    "_fixed_text": FixedText,
 }
 ALLOWED_FILTERS = {
     name: _count_calls(FILTERS[name], name) for name in _JINJA_FILTERS

@@ -31,14 +31,18 @@ class TemplateValues(dict[str, object]):
 
 
 def build_context(
-    notification: Notification, headline: str, included: Included, escape: Escape = str
+    notification: Notification,
+    headline: str,
+    included: Included,
+    escape: Escape = str,
+    format_time: Callable[[int], str] = format_rfc3339,
 ) -> Mapping[str, object]:
     """Build the values that a template may use, by name.
 
     ``escape`` is applied to every text that comes from the engine or the container. An absent value
     is None, which a template writes as empty text. Using a label that does not exist is an error.
     """
-    events = [_event_values(event, escape) for event in notification.events]
+    events = [_event_values(event, escape, format_time) for event in notification.events]
     return {
         "event": events[0],
         "events": events,
@@ -104,7 +108,9 @@ class Labels(dict[str, str]):
         return escaped
 
 
-def _event_values(event: Event, escape: Escape) -> TemplateValues:
+def _event_values(
+    event: Event, escape: Escape, format_time: Callable[[int], str] = format_rfc3339
+) -> TemplateValues:
     labels = Labels(event.actor.attributes, escape)
     named = {
         "host": event.host,
@@ -121,7 +127,7 @@ def _event_values(event: Event, escape: Escape) -> TemplateValues:
         {key: _escape_texts(value, escape) for key, value in named.items()},
         id=event.id,
         engine=event.engine,
-        time=format_rfc3339(event.time_ns),
+        time=format_time(event.time_ns),
         time_ns=event.time_ns,
         labels=labels,
         attributes=labels,

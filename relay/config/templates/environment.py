@@ -30,6 +30,7 @@ from relay.config.templates.builtins import (
     finalize,
 )
 from relay.config.templates.context import NAMES, TemplateValues
+from relay.config.templates.parts import FixedText, TemplatePart
 
 _NODES_PER_STEP = 8
 """This many nodes (names, constants, tests ...) in a loop or a macro count as one step a round."""
@@ -82,8 +83,8 @@ class _Instrumenter(NodeTransformer):
         self.generic_visit(node)
         return node
 
-    def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Const:  # noqa: N802
-        return nodes.Const(node.data, lineno=node.lineno)
+    def visit_TemplateData(self, node: nodes.TemplateData) -> nodes.Filter:  # noqa: N802
+        return _apply_filter(nodes.Const(node.data, lineno=node.lineno), "_fixed_text")
 
     def visit_List(self, node: nodes.List) -> Any:  # noqa: N802
         return _require_constants(node)
@@ -245,8 +246,8 @@ class _NameFinder(meta.TrackingCodeGenerator):
 _environment = _Environment()
 
 
-def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
-    """Compile a template into a function that renders it for a context.
+def compile_template(source: str) -> Callable[[Mapping[str, object]], list[TemplatePart]]:
+    """Compile a template into a function that renders it, in parts, for a context.
 
     Raises `TemplateError` if it is invalid, or uses a name that does not exist.
     """
@@ -268,9 +269,11 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], str]:
         message = f"there is no {name!r}{did_you_mean(name, NAMES)}"
         raise TemplateError(TemplateErrorKind.NAME, message)
 
-    def render(context: Mapping[str, object]) -> str:
+    def render(context: Mapping[str, object]) -> list[TemplatePart]:
         try:
-            return template.render(context)
+            # outside of macros and of blocks that are captured, Jinja yields each text by itself
+            texts = template.root_render_func(template.new_context(dict(context)))
+            return [TemplatePart(text, isinstance(text, FixedText)) for text in texts]
         except TemplateError:
             raise
         except RecursionError:

@@ -7,10 +7,11 @@ are counted (see `budget`), without a clock. A template cannot build other data 
 lists and mappings come from the context, or are lists of constants.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from relay.config.templates.budget import Budget, TemplateError, TemplateErrorKind, current_budget
+from relay.config.templates.parts import TemplatePart
 
 MAX_SOURCE_CHARS = 16_384
 """The longest source, in characters."""
@@ -53,7 +54,18 @@ class Template:
 
         Raises `TemplateError`.
         """
+        return _replace_surrogates("".join(part.text for part in self._run(context, budget)))
+
+    def render_parts(self, context: Mapping[str, object]) -> Iterable[TemplatePart]:
+        """Like `render`, but what its author wrote and what is filled in stay apart."""
+        parts = self._run(context, None)
+        return [part._replace(text=_replace_surrogates(part.text)) for part in parts]
+
+    def _run(self, context: Mapping[str, object], budget: Budget | None) -> Iterable[TemplatePart]:
         with _spend(Budget() if budget is None else budget, self._source):
-            text = self._render(context)
-        # join surrogate pairs such as "\ud83d\ude00", and replace unpaired surrogates
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            return self._render(context)
+
+
+def _replace_surrogates(text: str) -> str:
+    """Join surrogate pairs such as ``\\ud83d\\ude00``, and replace unpaired surrogates."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -22,6 +22,16 @@ from relay.destinations.common.headline import (
     find_reclaimed,
     headline,
 )
+from relay.destinations.common.pieces import (
+    PLAIN,
+    Escapes,
+    Piece,
+    PieceKind,
+    Pieces,
+    fit,
+    join,
+    to_line,
+)
 
 TEMPLATE_HEADLINE_MAX = 200
 """The UTF-16 units of the headline that templates may use."""
@@ -66,18 +76,17 @@ def format_inspect_fields(included: Included) -> Iterator[tuple[str, str]]:
                 yield path, msgspec.json.encode(value).decode()
 
 
-def template_context(
-    notification: Notification, escape: Callable[[str], str] = str
-) -> Mapping[str, object]:
+def template_context(notification: Notification, *, for_people: bool) -> Mapping[str, object]:
     """Return the values that a template may use for a notification, by name.
 
-    ``escape`` is applied to every text that others chose.
+    ``for_people``: every text that others chose is escaped, and times are to the second.
     """
     return build_context(
         notification,
         headline(notification, TEMPLATE_HEADLINE_MAX),
         get_included(notification) or Included(),
-        escape,
+        escape_unprintable if for_people else str,
+        format_second if for_people else format_rfc3339,
     )
 
 
@@ -88,17 +97,13 @@ def _describe_host(event: Event) -> str:
     return f"{event.host} (engine “{event.engine}”)"
 
 
-def _image(event: Event) -> str:
-    return event.actor.image or (event.type == "image" and event.actor.name) or ""
-
-
 class Card(msgspec.Struct, frozen=True):
     """Headline, facts, container output and notes. Any of these texts may be hostile."""
 
     notification: Notification
-    custom_title: str | None = None
+    custom_title: Pieces = ()
     """The headline of the configuration."""
-    custom_text: str | None = None
+    custom_text: Pieces = ()
     """The text of the configuration, which replaces the facts; it may have line breaks."""
 
     @property
@@ -145,17 +150,24 @@ class Card(msgspec.Struct, frozen=True):
     def _style(self) -> tuple[str, str]:
         return _RESOLVED_STYLE if self.is_resolved else _STYLES[self.severity]
 
-    def title(self, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
+    def title(self, limit: int, escapes: Escapes = PLAIN) -> str:
         """Return the headline on one line, in at most ``limit`` UTF-16 units: see `headline`."""
-        lines = (line.strip() for line in (self.custom_title or "").splitlines())
-        if custom := " ".join(line for line in lines if line):
-            return truncate(custom, limit, escape)
-        return headline(self.notification, limit, escape)
+        return join(self.title_pieces(limit, escapes))
+
+    def title_pieces(self, limit: int, escapes: Escapes = PLAIN) -> list[Piece]:
+        """Return the same in pieces, for services that write them differently."""
+        if custom := to_line(self.custom_title):
+            return fit(custom, limit, escapes)
+        return [Piece(PieceKind.FILLED, headline(self.notification, limit, escapes.filled))]
 
     @property
-    def body(self) -> str:
+    def body(self) -> Pieces:
         """The `custom_text`; empty if it would show nothing."""
-        return self.custom_text if self.custom_text and self.custom_text.strip() else ""
+        return self.custom_text if join(self.custom_text).strip() else ()
+
+    def body_pieces(self, limit: int, escapes: Escapes = PLAIN) -> list[Piece]:
+        """Return the `body` escaped, in at most ``limit`` UTF-16 units."""
+        return fit(self.body, limit, escapes)
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -173,7 +185,7 @@ class Card(msgspec.Struct, frozen=True):
             ("Container", find_container(event)),
             ("Reclaimed", find_reclaimed(event)),
             ("Error", find_error(event)),
-            ("Image", describe_image(_image(event))),
+            ("Image", describe_image(event.actor.image or "")),
             ("Compose service", " / ".join(part for part in compose if part)),
             ("Swarm service", labels.get("com.docker.swarm.service.name")),
             ("Exit code", None if event.exit_code is None else describe_exit_code(event.exit_code)),

@@ -28,7 +28,7 @@ from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.event import Event, format_rfc3339
 from relay.core.exchange import Request
 from relay.core.notification import Included, Notification, resolve_severity
-from relay.core.text import ELLIPSIS, truncate
+from relay.core.text import ELLIPSIS, escape_json_bytes, truncate
 from relay.destinations.common.card import get_included
 
 VERSION = 1
@@ -70,7 +70,12 @@ LARGE_BYTES = 64 * 1024
 """A longer document is copied: msgspec's buffer may be half as long again, and a request that waits
 for its destination would keep all of it."""
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+
+
+def _encode(value: object) -> bytes:
+    """Return JSON in which everything that does not show is escaped: its value stays the same."""
+    return escape_json_bytes(_encoder.encode(value))
 
 
 def render_document(notification: Notification, url: str) -> Request:

@@ -75,7 +75,7 @@ class _ValueTemplates:
         """Return the values, without those that fail or must not be sent."""
         if not self._templates:
             return self._plain
-        values, context = dict(self._plain), template_context(notification)
+        values, context = dict(self._plain), template_context(notification, for_people=False)
         for name, template in self._templates.items():
             try:
                 value = template.render(context)

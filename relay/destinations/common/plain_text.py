@@ -4,23 +4,28 @@ Such apps still turn addresses into links. The apps of ntfy and Gotify for Andro
 which links anything after ``://`` and any host whose last part is a top-level domain
 (https://developer.android.com/reference/android/util/Patterns); ntfy's web app links anything
 after ``http://``. A zero-width space in ``://`` and after every dot within a word prevents all of
-these links.
+these links. It is inserted only into what others chose, or beside it: links of the configuration
+work. It is not inserted into the reference of an image, so that people can copy it. An app may link
+the registry in it, an address that people see in full.
 
 Names, labels and images are hostile, but each is on one line, which begins with a name of relay's.
 Container output keeps its line breaks: each of its lines begins with a bar.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from relay.core.text import ZERO_WIDTH_SPACE, truncate, truncate_lines, truncate_start
+from relay.core.text import ZERO_WIDTH_SPACE, truncate, truncate_start
 from relay.destinations.common.card import Card
+from relay.destinations.common.pieces import Piece, PieceKind, join
 
 _FitText = Callable[[str, int], str]
 
 _BAR = "│ "
+_IMAGE = re.compile(r"\w[\w.-]*(?:[:/][\w.-]+)*(?: \(sha256:[0-9a-f]{12}\))?", re.ASCII)
+"""An image as `relay.destinations.common.headline.describe_image` shows it."""
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=\.)(?=\w)")
 
 
@@ -44,10 +49,12 @@ def render_plain_text(card: Card, limits: TextLimits) -> str:
     """Return everything except the headline, without links; never blank."""
     lines = []
     if card.body:
-        lines.append(_fit(card.body, limits.custom_text, limits, truncate_lines))
+        lines.append(_fit_body(card, limits))
     # The time is last: a phone's lock screen shows the first lines, and its own time.
     for name, value in (*card.facts, ("Time", card.time)):
-        lines.append(f"{name}: {_fit(value, limits.value, limits)}")
+        is_image = name == "Image" and _IMAGE.fullmatch(value) is not None
+        fits = is_image and len(value) <= limits.value
+        lines.append(f"{name}: {value if fits else _fit(value, limits.value, limits)}")
     each = card.share_inspect(limits.inspect) - 2
     lines += [_fit(line, each, limits) for line in card.inspect_lines(each)]
     parts = ["\n".join(lines)]
@@ -57,9 +64,17 @@ def render_plain_text(card: Card, limits: TextLimits) -> str:
     return "\n\n".join(parts)
 
 
-def break_links(text: str) -> str:
-    """Insert a `ZERO_WIDTH_SPACE` wherever an app would find a link."""
-    return _ADDRESS.sub(ZERO_WIDTH_SPACE, text)
+def break_links(pieces: Sequence[Piece]) -> str:
+    """Return the text of pieces with a `ZERO_WIDTH_SPACE` wherever an app would find a link that is
+    not the author's."""
+    text = join(pieces)
+    kinds = [kind for kind, piece in pieces for _ in piece]
+
+    def break_link(found: re.Match[str]) -> str:
+        around = kinds[max(0, found.start() - 1) : found.start() + 1]
+        return ZERO_WIDTH_SPACE if PieceKind.FILLED in around else ""
+
+    return _ADDRESS.sub(break_link, text)
 
 
 def _truncate_with_bars(text: str, limit: int) -> str:
@@ -68,12 +83,28 @@ def _truncate_with_bars(text: str, limit: int) -> str:
 
 
 def _fit(text: str, limit: int, limits: TextLimits, truncate_text: _FitText = truncate) -> str:
-    """Return ``text`` without links. Its ``limits.size`` is at most ``limit``.
+    """Return ``text`` without links. Its ``limits.size`` is at most ``limit``: see `_shorten`."""
+    return _shorten(lambda allowed: _break_all(truncate_text(text, allowed)), limit, limits)
+
+
+def _fit_body(card: Card, limits: TextLimits) -> str:
+    """Return the text of the configuration, in which only its own links are links."""
+    return _shorten(
+        lambda allowed: break_links(card.body_pieces(allowed)), limits.custom_text, limits
+    )
+
+
+def _break_all(text: str) -> str:
+    return _ADDRESS.sub(ZERO_WIDTH_SPACE, text)
+
+
+def _shorten(make_text: Callable[[int], str], limit: int, limits: TextLimits) -> str:
+    """Return what ``make_text`` makes of a length, in at most ``limit`` by ``limits.size``.
 
     ``limit`` is at least 20. `break_links` lengthens a text, so it is truncated further until the
     result fits.
     """
     allowed = limit
-    while (size := limits.size(shown := break_links(truncate_text(text, allowed)))) > limit:
+    while (size := limits.size(shown := make_text(allowed))) > limit:
         allowed = allowed * limit // size
     return shown

@@ -18,9 +18,9 @@ from relay.config.types import TemplateText
 from relay.config.validators import reject_paste_mistake
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.core.text import escape_unprintable
 from relay.destinations.common.card import Card, template_context
 from relay.destinations.common.envelope import Envelope
+from relay.destinations.common.pieces import Pieces, split_links
 from relay.destinations.common.webhook import WebhookDestination
 
 
@@ -93,7 +93,7 @@ class CustomText:
     def make_card(self, notification: Notification) -> Card:
         """Return the card of a notification. A text whose template fails is left out."""
         # Building the context is expensive, and most notifications use no template.
-        context = cache(lambda: template_context(notification, escape_unprintable))
+        context = cache(lambda: template_context(notification, for_people=True))
         title = self._titles.render(notification.route, context)
         return Card(notification, title, self._texts.render(notification.route, context))
 
@@ -119,12 +119,12 @@ class _RouteTemplates:
         self._compile = cache(Template)
         self._on_template_error = on_template_error
 
-    def render(self, route: str, context: Callable[[], Mapping[str, object]]) -> str | None:
+    def render(self, route: str, context: Callable[[], Mapping[str, object]]) -> Pieces:
         source = self._by_route.get(route, self._default)
         if source is None:
-            return None
+            return ()
         try:
-            return self._compile(source).render(context())
+            return split_links(self._compile(source).render_parts(context()))
         except TemplateError as error:
             self._on_template_error(self._key, str(error))
-            return None
+            return ()

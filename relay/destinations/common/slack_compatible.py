@@ -12,24 +12,27 @@ is inline code or a code block, and contains no backtick:
 - Rocket.Chat's parser ends code only at the next backtick (``packages/message-parser``,
   ``InlineCode`` and ``Code``), and its browser client restores emoji in code.
 
-Code does not protect the headline entirely: see `_escape_headline`.
+Code does not protect the headline entirely: see `_escape_headline`. What the author of a title or a
+text wrote is no code: its links work, and nothing else in it is markup.
 
 The paths are those of https://github.com/mattermost/mattermost and, below ``apps/meteor`` unless it
 is a package, of https://github.com/RocketChat/Rocket.Chat. The fields of an attachment:
 https://docs.mattermost.com/developers/integrate/reference/message-attachments
 """
 
+from collections.abc import Iterable
+
 from relay.core.exchange import Response, ResponseHint
 from relay.core.text import (
     ZERO_WIDTH_SPACE,
     escape_unprintable,
     truncate,
-    truncate_lines,
     truncate_or_blank,
     truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.responses import parse_acknowledgement, parse_object
 
 # Our own limits, in UTF-16 units. They keep every text below the 5,000 characters that Rocket.Chat
@@ -66,7 +69,7 @@ def message_text(card: Card) -> str:
     It is not bold, because Mattermost's browser client ends bold text at the next ``**``, even in
     code.
     """
-    return f"{card.emoji} `{card.title(HEADLINE_MAX, _escape_headline)}`"
+    return f"{card.emoji} {_markdown(card.title_pieces(HEADLINE_MAX, _HEADLINE_ESCAPES))}"
 
 
 def build_attachments(card: Card) -> list[Attachment]:
@@ -77,7 +80,7 @@ def build_attachments(card: Card) -> list[Attachment]:
     ]
     facts: Attachment = {"color": card.colour, "fields": fields}
     if card.body:
-        facts["text"] = _code_block(truncate_lines(card.body, CUSTOM_TEXT_MAX, _escape))
+        facts["text"] = _markdown(card.body_pieces(CUSTOM_TEXT_MAX, _ESCAPES))
     return [facts, {"color": card.colour, "text": _details(card)}]
 
 
@@ -101,6 +104,24 @@ def _inspect_lines(card: Card) -> list[str]:
     return lines
 
 
+def _markdown(pieces: Iterable[Piece]) -> str:
+    """Return escaped pieces as Markdown: what is filled in as code, everything else as it is.
+
+    Blank lines are around every block: see `_details`.
+    """
+    text, is_after_link = "", False
+    for kind, piece in pieces:
+        shown = piece if kind is not PieceKind.FILLED else _code(piece)
+        if is_after_link and shown[0] in "\\`":  # these would continue the link
+            text += " "
+        text, is_after_link = text + shown, kind is PieceKind.LINK
+    return text.strip("\n")
+
+
+def _code(text: str) -> str:
+    return f"\n\n{_code_block(text)}\n\n" if "\n" in text else f"`{text}`"
+
+
 def _code_block(text: str) -> str:
     """Return a code block. ``text`` has no backtick and its own lines: a word right after the
     backticks would be taken for a language."""
@@ -115,6 +136,14 @@ def _escape(character: str) -> str:
     return _BACKTICK if character == "`" else escape_unprintable(character)
 
 
+def _escape_own(character: str) -> str:
+    """Escape the words of the configuration, which are shown as they are written.
+
+    With a backslash before what both services let it escape.
+    """
+    return f"\\{character}" if character in "*_~" else _escape(character)
+
+
 def _escape_headline(character: str) -> str:
     """Escape a character of the message's own text, where code is searched too.
 
@@ -122,6 +151,10 @@ def _escape_headline(character: str) -> str:
     for hashtags (``server/public/model``, ``ParseHashtags``).
     """
     return f"{character}{ZERO_WIDTH_SPACE}" if character in "@#" else _escape(character)
+
+
+_ESCAPES = Escapes(_escape, _escape_own)
+_HEADLINE_ESCAPES = Escapes(_escape_headline, _escape_own)
 
 
 def parse_slack_json(response: Response) -> ResponseHint:

@@ -1,5 +1,10 @@
 """Cutting text and making it printable."""
 
+import json
+import re
+import unicodedata
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +13,7 @@ from relay.core.text import (
     BLANK,
     ELLIPSIS,
     defuse_links,
+    escape_json_bytes,
     escape_unprintable,
     truncate,
     truncate_or_blank,
@@ -26,6 +32,8 @@ from relay.core.text import (
         ("\u202egnp.exe\u2066", r"\u202egnp.exe\u2066"),
         ("\u200b\u2028\U000e0041", r"\u200b\u2028\U000e0041"),
         ("\ud800", r"\ud800"),
+        ("a\u3164b\u034f\u2800", r"a\u3164b\u034f\u2800"),
+        ("⚠\ufe0f", "⚠\ufe0f"),
     ],
 )
 def test_escapes_what_does_not_print(text: str, shown: str) -> None:
@@ -99,3 +107,32 @@ def test_the_end_keeps_every_limit(text: str, limit: int) -> None:
     assert end.replace("\n", "").isprintable()
     escaped = "\n".join(escape_unprintable(line) for line in text.split("\n"))
     assert end == escaped or (end[0] == ELLIPSIS and escaped.endswith(end[1:]))
+
+
+@given(st.recursive(st.text(), lambda inner: st.dictionaries(st.text(), inner, max_size=3)))
+def test_json_keeps_its_value(value: object) -> None:
+    """What does not show is escaped as JSON escapes it, so every reader gets the same text."""
+    escaped = escape_json_bytes(msgspec.json.encode(value))
+    assert json.loads(escaped) == value
+    assert not re.search(
+        "[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]", escaped.decode()
+    )
+
+
+def test_every_format_character_is_escaped_in_json() -> None:
+    """All that Unicode calls a format character, a line end or a control."""
+    missed = [
+        hex(code)
+        for code in range(0x20, 0x110000)
+        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp")
+        and escape_json_bytes(chr(code).encode()) == chr(code).encode()
+    ]
+    assert missed == []
+
+
+def test_json_that_shows_everything_is_not_copied() -> None:
+    """Most documents need no escape."""
+    plain = b'{"name":"web"}'
+    assert escape_json_bytes(plain) is plain
+    readable = '{"name":"Größe 日本 🔥"}'.encode()
+    assert escape_json_bytes(readable) == readable

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
+from relay.config.templates.parts import TemplatePart
 from relay.core.event import Actor, Cause, Event, Origin, make_event_id
 from relay.core.notification import (
     Include,
@@ -16,6 +17,7 @@ from relay.core.notification import (
     build_notification,
 )
 from relay.destinations.common.card import Card
+from relay.destinations.common.pieces import Pieces, split_links
 from tests.support.events import make_event
 
 
@@ -135,12 +137,38 @@ SAMPLE_NOTIFICATIONS = (*NOTIFICATIONS, ALL_INCLUDED, CONTAINER_GONE)
 SAMPLE_CARDS = tuple(map(Card, SAMPLE_NOTIFICATIONS))
 RESOLVED = msgspec.structs.replace(NOTIFICATIONS[2], status=Status.RESOLVED)
 """The failing health check, resolved."""
+
+
+def filled(text: str) -> Pieces:
+    """A text that a template filled in."""
+    return split_links([TemplatePart(text, False)])
+
+
+def own(text: str) -> Pieces:
+    """A text without expressions."""
+    return split_links([TemplatePart(text, True)])
+
+
+def custom_card(notification: Notification, title: str = "", text: str = "") -> Card:
+    """A card whose title and text were filled in."""
+    return Card(notification, filled(title), filled(text))
+
+
+RUNBOOK = "https://wiki.example.com/run_book/shop-web-1?a=1&b=(2)"
 CUSTOM_CARD = Card(
     NOTIFICATIONS[0],
-    "Shop is down",
-    "It ended with *42*.\n- see <http://runbook.example>\n# soon",
+    split_links([TemplatePart("*Shop* is down: ", True), TemplatePart("shop-web-1", False)]),
+    split_links(
+        [
+            TemplatePart("It ended with *42*: ", True),
+            TemplatePart("*x* <http://evil.example/x>", False),
+            TemplatePart(".\n- see https://wiki.example.com/run_book/", True),
+            TemplatePart("shop-web-1", False),
+            TemplatePart("?a=1&b=(2).\n# soon", True),
+        ]
+    ),
 )
-"""The crash with custom texts."""
+"""The crash with the texts of a template: words, a link and hostile values."""
 
 ATTACKS = (
     "<!channel>",
@@ -222,7 +250,7 @@ def cards(*attacks: str) -> st.SearchStrategy[Card]:
     lines = hostile | st.sampled_from(attacks) if attacks else hostile
     texts = st.lists(lines).map("\n".join)
     return st.builds(
-        Card, notifications, custom_title=st.none() | lines, custom_text=st.none() | texts
+        Card, notifications, custom_title=lines.map(filled), custom_text=texts.map(filled)
     )
 
 
@@ -258,5 +286,5 @@ def longest_notification(filler: str, output: str | None = None) -> Notification
 def longest_cards(filler: str, output: str | None = None) -> list[Card]:
     """The `longest_notification`, with and without custom texts that are as long."""
     notification = longest_notification(filler, output)
-    choices = (None, filler)
-    return [Card(notification, title, text) for title in choices for text in choices]
+    choices = ("", filler)
+    return [custom_card(notification, title, text) for title in choices for text in choices]

@@ -27,6 +27,7 @@ from tests.unit.destinations.samples import (
     container_event,
     crash_of,
     crash_with_included,
+    custom_card,
     hostile_notification,
     longest_cards,
     with_fields,
@@ -162,7 +163,7 @@ def test_shows_what_the_route_includes() -> None:
 
 def test_shows_title_and_text_of_the_configuration() -> None:
     """A title becomes the summary, and a text the description."""
-    expected = alert(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["annotations"]
+    expected = alert(custom_card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["annotations"]
     assert (expected["summary"], expected["description"]) == ("Shop is down", "Call\nAda")
 
 
@@ -187,7 +188,7 @@ def test_no_hostile_text_becomes_markup(card: Card) -> None:
 def test_no_address_remains_a_link() -> None:
     """The colon of an address is replaced by a ratio sign, so no chat makes it a link."""
     address = "http://evil.example"
-    expected = alert(Card(hostile_notification(address), address, address))
+    expected = alert(custom_card(hostile_notification(address), address, address))
     shown = "http∶//evil.example"
     for name in ("summary", "description", "logs", "health_check", "not_included", "id", "image"):
         assert expected["annotations"][name] == shown

@@ -31,6 +31,7 @@ from tests.unit.destinations.samples import (
     container_event,
     crash_of,
     crash_with_included,
+    custom_card,
     longest_cards,
     longest_notification,
 )
@@ -162,7 +163,7 @@ def test_shows_the_route_and_the_event() -> None:
 def test_custom_text_replaces_the_facts() -> None:
     """Line breaks stay, and nothing in the text is markup."""
     notification = crash_with_included(logs=("panic",), inspect={"RestartCount": 3})
-    (sent,) = message(Card(notification, None, "a *b*\n# c"))["embeds"]
+    (sent,) = message(custom_card(notification, text="a *b*\n# c"))["embeds"]
     assert sent["description"].startswith("a \\*b\\*\n\\# c\n**Last log lines**\n```\n")
     assert [field["name"] for field in sent["fields"]] == ["RestartCount"]
 
@@ -171,7 +172,9 @@ def test_custom_text_replaces_the_facts() -> None:
 def test_has_no_blank_text(nothing: str) -> None:
     """Blank values are marked, and a blank description is left out."""
     (sent,) = message(
-        Card(crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing)
+        custom_card(
+            crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), text=nothing
+        )
     )["embeds"]
     assert "description" not in sent
     assert [field["value"] for field in sent["fields"][-2:]] == ["crashed", BLANK]
@@ -226,7 +229,7 @@ def test_no_markup_is_left_active(attack: str) -> None:
     """A backslash precedes every character that could start markup."""
     notification = build_notification("r", crash_of(attack, host=attack))
     sent = embed(notification)
-    custom = message(Card(notification, attack, attack))["embeds"][0]
+    custom = message(custom_card(notification, attack, attack))["embeds"][0]
     for text in (*custom_text_lines(sent), *custom_text_lines(custom)):
         assert not ACTIVE & set(ESCAPE.sub("", text))
 

@@ -23,6 +23,7 @@ from tests.unit.destinations.samples import (
     SAMPLE_CARDS,
     cards,
     crash_with_included,
+    custom_card,
     hostile_notification,
     longest_cards,
     with_fields,
@@ -111,7 +112,7 @@ def test_a_notification_on_a_phone_names_the_host() -> None:
 
 def test_custom_text_replaces_the_facts() -> None:
     """The text keeps its line breaks, and nothing in it is a tag."""
-    shown = texts(Card(NOTIFICATIONS[0], "<i>a", "b & *c*\n<d>"))
+    shown = texts(custom_card(NOTIFICATIONS[0], "<i>a", "b & *c*\n<d>"))
     assert shown[:2] == ["🔴 <b>&lt;i&gt;a</b>", "b &amp; *c*<br>&lt;d&gt;"]
     assert len(shown) == 4
 
@@ -129,14 +130,14 @@ def test_shows_container_output() -> None:
 def test_no_tag_is_somebody_elses(attack: str) -> None:
     """No value and no custom text adds a tag."""
     notification = hostile_notification(attack)
-    for card in (Card(notification), Card(notification, attack, attack)):
+    for card in (Card(notification), custom_card(notification, attack, attack)):
         for text in texts(card):
             assert not set("&<>") & set(ENTITY.sub("", OURS.sub("", text)))
 
 
 def test_a_notification_on_a_phone_mentions_nobody() -> None:
     """A zero-width space breaks every mention in ``fallbackText``."""
-    shown = message(Card(NOTIFICATIONS[0], "<users/all> <b>"))["fallbackText"]
+    shown = message(custom_card(NOTIFICATIONS[0], "<users/all> <b>"))["fallbackText"]
     assert shown == "🔴 <\u200busers/all> <\u200bb> · node-1"
 
 

@@ -17,6 +17,7 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     OOM,
     crash_with_included,
+    custom_card,
 )
 
 every_card = pytest.mark.parametrize(
@@ -44,8 +45,8 @@ def test_shows_the_route_and_the_event(service: ModuleType) -> None:
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_has_no_blank_text(service: ModuleType, nothing: str) -> None:
     """Blank values are marked, and blank custom texts and output are left out."""
-    card = Card(
-        crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), None, nothing
+    card = custom_card(
+        crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), text=nothing
     )
     facts = service.facts(card)
     assert list(facts.items())[-2:] == [("Cause", "crashed"), ("State.Error", BLANK)]

@@ -30,6 +30,7 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     OOM,
     RESOLVED,
+    RUNBOOK,
     SAMPLE_CARDS,
     cards,
     longest_cards,
@@ -161,8 +162,9 @@ def test_shows_the_facts() -> None:
 def test_shows_the_custom_text() -> None:
     """The title replaces the headline. The text replaces the facts and keeps its line breaks."""
     html = message(CUSTOM_CARD)["formatted_body"]
-    assert "<code>Shop is down</code>" in html
-    assert "It ended with *42*.\n- see &lt;http://runbook.example&gt;\n# soon" in html
+    assert "<strong>*Shop* is down: <code>shop-web-1</code></strong>" in html
+    assert "<p>It ended with *42*: <code>*x* &lt;http://evil.example/x&gt;</code>.<br>- see" in html
+    assert f'<a href="{RUNBOOK}">{RUNBOOK}</a>.<br># soon</p>' in html.replace("&amp;", "&")
     assert "Exit code" not in html
 
 

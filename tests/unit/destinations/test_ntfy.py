@@ -16,6 +16,7 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     RESOLVED,
     crash_of,
+    custom_card,
     longest_cards,
 )
 
@@ -55,7 +56,10 @@ def test_a_resolved_notification_is_green() -> None:
 
 def test_a_title_is_never_decoded() -> None:
     """A name that looks encoded by RFC 2047 introduces no line break."""
-    for card in (Card(build_notification("r", crash_of(ENCODED))), Card(NOTIFICATIONS[0], ENCODED)):
+    for card in (
+        Card(build_notification("r", crash_of(ENCODED))),
+        custom_card(NOTIFICATIONS[0], ENCODED),
+    ):
         title = message(card)["title"]
         assert title.startswith("=\u200b?UTF-8?Q?")
         assert "\n" not in decode_header(title)[0][0]

@@ -27,6 +27,7 @@ from tests.unit.destinations.samples import (
     cards,
     container_event,
     crash_with_included,
+    custom_card,
     hostile_notification,
     longest_cards,
     with_fields,
@@ -194,7 +195,7 @@ def test_shows_what_is_unusual() -> None:
 
 def test_shows_title_and_text_of_the_configuration() -> None:
     """The title replaces the summary. The text is added to the facts, which programs read."""
-    result = message(Card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["payload"]
+    result = message(custom_card(NOTIFICATIONS[0], "Shop is down", "Call\nAda"))["payload"]
     assert result["summary"] == "Shop is down"
     assert result["custom_details"] == {
         "text": "Call\nAda",
@@ -227,7 +228,7 @@ def test_a_name_is_no_mention_and_no_link(attack: str) -> None:
 def test_no_address_remains_a_link() -> None:
     """The colon of an address is replaced by a ratio sign, so no chat makes it a link."""
     address = "http://evil.example"
-    result = message(Card(hostile_notification(address), address, address))
+    result = message(custom_card(hostile_notification(address), address, address))
     shown, details = "http∶//evil.example", result["payload"]["custom_details"]
     for name in ("summary", "source", "component"):
         assert result["payload"][name] == shown

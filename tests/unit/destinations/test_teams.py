@@ -24,6 +24,7 @@ from tests.unit.destinations.samples import (
     cards,
     crash_of,
     crash_with_included,
+    custom_card,
     longest_cards,
 )
 
@@ -120,7 +121,7 @@ def test_a_resolved_notification_is_green() -> None:
 
 def test_custom_text_replaces_the_facts() -> None:
     """The text and its line breaks are unchanged."""
-    shown = texts(Card(NOTIFICATIONS[0], "*a*", "b **c**\n- [d](http://e)"))
+    shown = texts(custom_card(NOTIFICATIONS[0], "*a*", "b **c**\n- [d](http://e)"))
     assert shown[:2] == ["🔴 *a*", "b **c**\n- [d](http://e)"]
     assert shown[2].startswith("Time: ")
     assert len(shown) == 4
@@ -138,7 +139,7 @@ def test_shows_container_output_unchanged() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_text_is_a_function(function: str) -> None:
     """A space between the braces is the only change."""
-    card = Card(build_notification("r", crash_of(function)), function, None)
+    card = custom_card(build_notification("r", crash_of(function)), function)
     assert not any(map(FUNCTION.search, texts(card)))
     assert function in [text.replace("{ {", "{{").removeprefix("Image: ") for text in texts(card)]
 

@@ -28,6 +28,7 @@ from tests.unit.destinations.samples import (
     cards,
     crash_of,
     crash_with_included,
+    custom_card,
     longest_cards,
     with_fields,
 )
@@ -150,7 +151,7 @@ def test_shows_the_facts() -> None:
 
 def test_shows_the_custom_text() -> None:
     """The title replaces the headline, and the text replaces the facts."""
-    shown = parts(Card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor Bob"))
+    shown = parts(custom_card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor Bob"))
     assert [piece for piece in shown if piece[0]][:3] == [
         ("code", "Shop is down"),
         ("pre", "Call *Ann*\nor Bob"),

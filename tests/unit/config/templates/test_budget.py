@@ -17,6 +17,7 @@ from relay.config.templates.budget import (
     TemplateError,
     TemplateErrorKind,
 )
+from relay.config.templates.context import build_context
 from relay.config.templates.template import MAX_SOURCE_CHARS, Template
 from relay.core.event import Actor
 from relay.core.notification import Included, build_notification
@@ -61,7 +62,7 @@ def _in_child(source: str, result: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
     before_kb, before_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
-        Template(source).render(template_context(HUGE, escape_unprintable))
+        Template(source).render(template_context(HUGE, for_people=True))
         kind = None
     except TemplateError as error:
         kind = error.kind
@@ -233,7 +234,7 @@ def test_characters_that_do_not_print_count_for_more(character: str, length: int
 
     labels = {f"k{number}": character * length for number in range(30)}
     huge = build_notification("r", with_fields(CRASH, actor=Actor("a", "b", "c", labels)))
-    context = template_context(huge, escape)
+    context = build_context(huge, "", Included(), escape)
     with pytest.raises(TemplateError, match="takes too many steps"):
         Template(LOOP.format("{% if event.labels.values() %}{% endif %}")).render(context)
     assert escaped < 5 * MAX_STEPS + length
@@ -243,7 +244,7 @@ def test_a_long_text_on_many_lines_can_be_used() -> None:
     """A label may hold a configuration of many lines."""
     labels = {"x": "some=thing\n" * 1_500}
     few = build_notification("r", with_fields(CRASH, actor=Actor("a", "b", "c", labels)))
-    context = template_context(few, escape_unprintable)
+    context = template_context(few, for_people=True)
     source = "{{ event.labels.x | length }} {{ event.labels.x[:4] }}{{ event.labels.x }}"
     assert Template(source).render(context).startswith("18000 somesome=thing")
 
@@ -275,7 +276,7 @@ def test_shared_budget() -> None:
 
 def test_a_failed_render_leaves_nothing_behind() -> None:
     """Reading a context after a failed render counts against no budget."""
-    known = template_context(build_notification("r", CRASH))
+    known = template_context(build_notification("r", CRASH), for_people=False)
     with pytest.raises(TemplateError):
         Template("{{ 'x' * 99999 }}").render(known)
     event = known["event"]

@@ -7,6 +7,7 @@ from relay.core.event import Origin
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.pieces import join
 from tests.unit.destinations.samples import (
     CONTAINER_GONE,
     CRASH,
@@ -18,6 +19,7 @@ from tests.unit.destinations.samples import (
     cards,
     container_event,
     crash_with_included,
+    custom_card,
     with_fields,
 )
 
@@ -61,26 +63,26 @@ def test_an_engine_called_like_its_host_is_named_once(engine: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("Call Ann\n", "Call Ann\n"), ("", ""), (" \n", ""), (None, "")],
+    [("Call Ann\n", "Call Ann\n"), ("", ""), (" \n", "")],
 )
-def test_shows_the_custom_text(text: str | None, expected: str) -> None:
+def test_shows_the_custom_text(text: str, expected: str) -> None:
     """A text replaces the facts unchanged; a blank one is ignored."""
-    card = Card(NOTIFICATIONS[0], None, text)
-    assert card.body == expected
+    card = custom_card(NOTIFICATIONS[0], text=text)
+    assert join(card.body) == expected
     assert card.facts == ([] if expected else card.all_facts)
     assert card.all_facts == list(FACTS.items())
 
 
-@pytest.mark.parametrize("title", [None, "", " \n"])
-def test_always_has_a_headline(title: str | None) -> None:
+@pytest.mark.parametrize("title", ["", " \n"])
+def test_always_has_a_headline(title: str) -> None:
     """A blank title is ignored: relay's headline is shown."""
-    assert Card(NOTIFICATIONS[1], title).title(60) == "oomed ran out of memory (OOM)"
+    assert custom_card(NOTIFICATIONS[1], title).title(60) == "oomed ran out of memory (OOM)"
 
 
 @pytest.mark.parametrize("title", ["a\nb", "\n a \r\n\n b \n", "a\u2028b"])
 def test_a_title_is_one_line(title: str) -> None:
     """The lines of a title are joined with spaces."""
-    assert Card(NOTIFICATIONS[0], title).title(60) == "a b"
+    assert custom_card(NOTIFICATIONS[0], title).title(60) == "a b"
 
 
 def test_shows_the_route_and_the_event() -> None:

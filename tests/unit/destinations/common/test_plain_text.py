@@ -21,6 +21,8 @@ from tests.unit.destinations.samples import (
     cards,
     crash_of,
     crash_with_included,
+    custom_card,
+    filled,
     with_fields,
 )
 
@@ -59,7 +61,7 @@ def test_shows_the_facts() -> None:
 
 def test_shows_the_custom_text() -> None:
     """The text replaces the facts and keeps its line breaks."""
-    card = Card(NOTIFICATIONS[0], None, "Call Ann\nor Bob")
+    card = custom_card(NOTIFICATIONS[0], text="Call Ann\nor Bob")
     assert render_plain_text(card, LIMITS).startswith("Call Ann\nor Bob\nTime: ")
     assert "Host" not in render_plain_text(card, LIMITS)
 
@@ -106,14 +108,14 @@ def test_says_if_it_is_not_live_and_what_is_missing() -> None:
 def test_breaks_what_looks_like_an_address(address: str) -> None:
     """Only zero-width spaces are added, and no app finds a link."""
     assert LINK.search(address)
-    assert not LINK.search(break_links(address))
-    assert break_links(address).replace("\u200b", "") == address
+    assert not LINK.search(break_links(filled(address)))
+    assert break_links(filled(address)).replace("\u200b", "") == address
 
 
 @pytest.mark.parametrize("text", ["shop-web-1", "bb:1", "exit code 42.", "a: b", "//", "…"])
 def test_leaves_what_no_app_links(text: str) -> None:
     """A text that no app turns into a link is unchanged."""
-    assert break_links(text) == text
+    assert break_links(filled(text)) == text
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -27,6 +27,7 @@ from tests.unit.destinations.samples import (
     cards,
     crash_of,
     crash_with_included,
+    custom_card,
     hostile,
     with_fields,
 )
@@ -129,7 +130,7 @@ def test_says_if_it_is_not_live_and_what_is_missing() -> None:
 
 def test_shows_the_custom_text() -> None:
     """The title replaces the headline, and the text replaces the facts."""
-    card = Card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor `Bob`")
+    card = custom_card(NOTIFICATIONS[0], "Shop is down", "Call *Ann*\nor `Bob`")
     top = build_attachments(card)[0]
     assert message_text(card) == "🔴 `Shop is down`"
     assert top["text"] == "```\nCall *Ann*\nor ˋBobˋ\n```"
