@@ -16,7 +16,6 @@ from relay.store.schema import migrate
 from tests.unit.store.samples import (
     CHECKPOINT,
     CHUNK_BYTES,
-    CONTAINER,
     fetch_due,
     fill_version_1,
     make_commit,
@@ -123,9 +122,21 @@ async def test_a_store_of_version_3_is_migrated(file: Path, count: int) -> None:
             assert [each for chunk in chunks for each in decode_seen(chunk)] == seen
             assert checkpoint.sealed_count == len(checkpoint.sealed) == count // CHUNK_EVENTS
             assert {len(chunk) for chunk in checkpoint.sealed} <= {CHUNK_BYTES}
-        added = dict.fromkeys(("signal", "health", "interactive", "auto_remove"))  # since then
-        described = msgspec.structs.replace(
-            CONTAINER, labels={"a": "b\0"}, signal_hidden=False, **added
+        # Whatever else is known of a container was added since then.
+        described = Container(
+            "c1",
+            "web",
+            "bb:1",
+            {"a": "b\0"},
+            exit_code_hidden=True,
+            started_ns=1,
+            died_ns=2,
+            inferred_ns=3,
+            requested_ns=4,
+            signal_ns=5,
+            oom_ns=6,
+            oom_inferred_ns=7,
+            stop_signal=3,
         )
         assert await outbox.containers("here", list) == [described, Container("c2")]
 
