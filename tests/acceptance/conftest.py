@@ -103,6 +103,22 @@ def each_engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, Sandboxed
         pytest.skip(f"{name}: {missing}")
 
 
+@pytest.fixture(params=[name for name in ENGINES if name.startswith("docker-")])
+def each_docker(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
+    """A Docker engine of each version for one test; without it the test is skipped, or fails."""
+    name: str = request.param
+    try:
+        engine = ENGINES[name]()
+        assert isinstance(engine, PrivateEngine)
+        with engine:
+            _check_version(name, engine)
+            yield engine
+    except EngineError as missing:
+        if required() and name not in MAY_CHANGE:
+            raise
+        pytest.skip(f"{name}: {missing}")
+
+
 def _check_version(name: str, engine: SandboxedEngine) -> None:
     found: str = engine.get("/version")["Version"]
     wanted = name.partition("-")[2]

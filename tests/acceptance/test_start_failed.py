@@ -74,9 +74,10 @@ def test_a_service_whose_folder_is_gone(
 
 
 def test_a_service_that_fails_after_the_engines_restart(
-    engine: PrivateEngine, receiver: Receiver, relay_folder: Path
+    each_docker: PrivateEngine, receiver: Receiver, relay_folder: Path
 ) -> None:
-    """It ran until the engine ended; its image or its folder is gone when the engine is back."""
+    """It ran until the engine ended; its folder is gone when the engine is back."""
+    engine = each_docker
     source = engine.folder / "source"
     with RelayProcess(write_failures_config(relay_folder, engine, receiver)) as relay:
         relay.wait_for_log("engine.connected")

@@ -1,7 +1,6 @@
 """Services of a Swarm whose tasks cannot start: the manager knows why, and sends no event."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,19 @@ from tests.acceptance.test_start_failed import (
     write_failures_config,
 )
 from tests.support.daemon import RelayProcess
-from tests.support.docker import PrivateEngine, find_binaries
-from tests.support.engines import RELEASES, find
+from tests.support.docker import PrivateEngine
 from tests.support.receiver import Receiver
-from tests.support.sandboxed_engine import IMAGE, EngineError
+from tests.support.sandboxed_engine import IMAGE
 
 WORKS_TIMEOUT_S = 30.0
 
 
-@pytest.fixture(params=["docker-20.10", *(release.name for release in RELEASES)])
-def manager(request: pytest.FixtureRequest) -> Iterator[PrivateEngine]:
-    """An engine that manages a Swarm of one node; skipped if it is not there."""
-    release = next((it for it in RELEASES if it.name == request.param), None)
-    try:
-        binaries = find_binaries(find(release) if release else None)
-    except EngineError as missing:
-        pytest.skip(str(missing))
-    with PrivateEngine(binaries) as engine:
-        engine.docker("swarm", "init", "--advertise-addr=127.0.0.1", "--listen-addr=127.0.0.1")
-        yield engine
+@pytest.fixture
+def manager(each_docker: PrivateEngine) -> PrivateEngine:
+    """An engine that manages a Swarm of one node."""
+    local = "127.0.0.1"
+    each_docker.docker("swarm", "init", f"--advertise-addr={local}", f"--listen-addr={local}")
+    return each_docker
 
 
 def create_service(engine: PrivateEngine, name: str, *arguments: str) -> None:
