@@ -4,6 +4,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 
 ELLIPSIS = "…"
 """Marks the place where text was cut."""
@@ -20,12 +21,12 @@ codecs.lookup("utf-16-le")  # its module is read now: later there may be no file
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0\U000e0100-\U000e01ef]"
 )
-_UNPRINTABLE_UTF8 = re.compile(  # DEL, C1, format characters, line ends and `_INVISIBLE`
-    rb"\x7f|\xc2[\x80-\x9f\xad]|\xcd\x8f|\xd8[\x80-\x85\x9c]|\xe1\x85[\x9f\xa0]|\xe1\x9e[\xb4\xb5]"
-    rb"|\xe1\xa0[\x8b-\x8f]|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xe2\xa0\x80"
-    rb"|\xdb\x9d|\xdc\x8f|\xe0\xa2[\x90\x91]|\xe0\xa3\xa2|\xf0\x91(?:\x82\xbd|\x83\x8d)"
-    rb"|\xf0\x93\x90[\xb0-\xbf]|\xf0\x9b\xb2[\xa0-\xa3]|\xf0\x9d\x85[\xb3-\xba]"
-    rb"|\xe3\x85\xa4|\xef\xbb\xbf|\xef\xbe\xa0|\xef\xbf[\xb0-\xbb]|\xf3\xa0[\x80-\x87][\x80-\xbf]"
+_HIDDEN = (  # DEL, C1, format characters, line ends and `_INVISIBLE`
+    *(*range(0x7F, 0xA0), 0xAD, 0x34F, *range(0x600, 0x606), 0x61C, 0x6DD, 0x70F, 0x890, 0x891),
+    *(0x8E2, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x200B, 0x2010)),
+    *(*range(0x2028, 0x202F), *range(0x2060, 0x2070), 0x2800, 0x3164, 0xFEFF, 0xFFA0),
+    *(*range(0xFFF0, 0xFFFC), 0x110BD, 0x110CD, *range(0x13430, 0x13440), *range(0x1BCA0, 0x1BCA4)),
+    *(*range(0x1D173, 0x1D17B), *range(0xE0000, 0xE0200)),
 )
 
 Truncator = Callable[[str, int, Callable[[str], str]], str]
@@ -67,11 +68,19 @@ def escape_json_bytes(encoded: bytes) -> bytes:
     """
     if encoded.isascii() and b"\x7f" not in encoded:
         return encoded
-    return _UNPRINTABLE_UTF8.sub(_escape_utf8, encoded)
+    hidden, escapes = _hidden()
+    return encoded.decode().translate(escapes).encode() if hidden.search(encoded) else encoded
 
 
-def _escape_utf8(found: re.Match[bytes]) -> bytes:
-    return json.dumps(found[0].decode())[1:-1].encode()
+@cache
+def _hidden() -> tuple[re.Pattern[bytes], Mapping[int, str]]:
+    """Return what finds one of `_HIDDEN` in UTF-8, and how JSON escapes them."""
+    ends_of: dict[bytes, bytes] = {}
+    for code in _HIDDEN:
+        start, last = chr(code).encode()[:-1], chr(code).encode()[-1:]
+        ends_of[start] = ends_of.get(start, b"") + last
+    groups = (re.escape(start) + b"[" + re.escape(last) + b"]" for start, last in ends_of.items())
+    return re.compile(b"|".join(groups)), {code: json.dumps(chr(code))[1:-1] for code in _HIDDEN}
 
 
 def escape_with(replacements: Mapping[str, str]) -> Callable[[str], str]:
