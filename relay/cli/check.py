@@ -11,7 +11,7 @@ import click
 from msgspec.structs import replace
 from yarl import URL
 
-from relay.cli.connections import Reached, reach_all
+from relay.cli.connections import ConnectionResult, reach_all
 from relay.cli.options import config_option, find_config
 from relay.cli.tables import format_duration
 from relay.config import Config, DestinationConfig
@@ -30,8 +30,8 @@ from relay.store.database import resolve_store_path
 _NOWHERE = "nowhere: no route matches (match: {type: relay, action: heartbeat})"
 
 
-class NotReached(RelayError):
-    """Something that the configuration names cannot be reached."""
+class ConnectionsFailed(RelayError):
+    """An engine or a destination of the configuration cannot be reached."""
 
 
 @click.command()
@@ -76,7 +76,7 @@ def check(file: Path | None, config_file: Path | None, strict: bool, connects: b
 
 
 def _create_ssl_contexts(config: Config) -> None:
-    """Raise the `TlsError` that would end `relay run`."""
+    """Read all TLS files. Raises the `TlsError` that would end `relay run`."""
     for destination in config.destinations.values():
         if destination.endpoint:
             create_ssl_context(destination.tls_config)
@@ -86,13 +86,13 @@ def _create_ssl_contexts(config: Config) -> None:
 
 
 def _find_engine_warnings(endpoints: Mapping[str, Endpoint]) -> Iterator[ConfigIssue]:
-    """Yield the sockets that are not there, at least on this machine."""
+    """Yield an issue for each socket that does not exist on this machine."""
     for name, endpoint in endpoints.items():
         url = endpoint.url or ""
         if not url.startswith("unix:"):
             continue
         path = Path(url.removeprefix("unix://").removeprefix("unix:"))
-        with suppress(PermissionError):  # whoever runs relay may be allowed to look
+        with suppress(PermissionError):  # the user who runs relay may be allowed to look
             if not path.is_socket():
                 state = "is not a socket" if path.exists() else "does not exist"
                 message = f"the engine's socket {state}: {str(path)!r}"
@@ -116,13 +116,13 @@ def format_warning(warning: Problem) -> str:
     return str(replace(warning, path=path))
 
 
-def _print_connections(results: Sequence[Reached]) -> None:
+def _print_connections(results: Sequence[ConnectionResult]) -> None:
     click.echo("\nconnections")
     for result in results:
         click.echo(f"  {result.name}: {result.text}")
     failed = sum(not result.is_reached for result in results)
     if failed:
-        raise NotReached(f"{failed} of {len(results)} cannot be reached")
+        raise ConnectionsFailed(f"{failed} of {len(results)} cannot be reached")
 
 
 def describe_config(

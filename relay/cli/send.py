@@ -63,7 +63,10 @@ def _build_notification(destination: str, kind: str | None, config: Config) -> N
         return build_notification("test", event)
     sample = build_sample(SampleKind(kind), config, destination, host, now_ns)
     if sample.route is None:
-        click.echo(f"{destination}: no route sends it such an event; this is only a test", err=True)
+        click.echo(
+            f"{destination}: no route sends such an event to it; this is only a test",
+            err=True,
+        )
     else:
         click.echo(f"{destination}: as route {format_name(sample.route)} sends it", err=True)
     return sample.notification

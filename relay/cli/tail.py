@@ -150,11 +150,9 @@ def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json
 def _describe_nothing(events: int) -> str:
     """Say why nothing is shown, although so many events were found."""
     if not events:
-        return "nothing to show: no event is remembered of that time"
-    return (
-        f"nothing to show: there {'was' if events == 1 else 'were'} "
-        f"{format_count(events, 'event', 'events')}, and no route sends any: --all shows them"
-    )
+        return "nothing to show: no engine remembers an event of that time"
+    count, were = format_count(events, "event", "events"), "was" if events == 1 else "were"
+    return f"nothing to show: there {were} {count} that no route sends anywhere: --all shows them"
 
 
 async def _fetch_histories(

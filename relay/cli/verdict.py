@@ -1,4 +1,4 @@
-"""What relay makes of an answer, and what a person can do about it, in words."""
+"""Says what relay does after an answer, and what a person can do about it."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,26 +8,26 @@ from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retr
 _ADVICE: Mapping[Reason, str] = MappingProxyType(
     {
         Reason.TIMEOUT: "check the host and the port, and whether a firewall drops the request; "
-        "timeout.total is how long relay waits",
+        "'timeout.total' is how long relay waits",
         Reason.NAME_NOT_FOUND: "check the host name in its URL, and whether this machine (or this "
         "container) can resolve names",
         Reason.TLS: "check the certificate, and whether the URL should begin with http://; for an "
-        "authority of your own set tls.ca_file",
+        "authority of your own set 'tls.ca_file'",
         Reason.CONNECTION: "check the host, the port, the proxy and the firewall; in a container, "
         "localhost is the container itself",
-        Reason.RATE_LIMITED: "wait; if this happens often, set rate to what it allows",
+        Reason.RATE_LIMITED: "wait; if this happens often, set 'rate_limit' to what it allows",
         Reason.UNAVAILABLE: "it has a problem of its own: look at its answer and at its log",
         Reason.GONE: "make a new webhook there and put its URL into the configuration; if it is "
-        "back, 'relay destination enable' makes relay send again",
+        "back, 'relay destination enable NAME' makes relay send again",
         Reason.REDIRECT: "put the address to which it redirects into the URL, if that is right",
         Reason.UNEXPECTED: "something else answers, such as a login page or a proxy: check the "
-        "URL; expect says what counts as its success",
+        "URL; 'expect' says which of its answers mean success",
         Reason.REJECTED: "its answer says what is wrong, such as an unknown channel or a bad token",
         Reason.EXHAUSTED: "relay itself lacks file descriptors or memory: raise its limit "
         "(LimitNOFILE, ulimit -n)",
     }
 )
-_BODY = "it does not accept this body: check type and format; its answer may say what is wrong"
+_BODY = "it does not accept this body: check 'type' and 'format'; its answer may say what is wrong"
 _STATUS_ADVICE: Mapping[int, str] = MappingProxyType(
     {
         400: _BODY,
@@ -35,9 +35,9 @@ _STATUS_ADVICE: Mapping[int, str] = MappingProxyType(
         403: "it does not accept the credentials, or they do not allow this: check the token, the "
         "secret in the URL, and the rights of the account",
         404: "there is nothing at this URL: check all of it, and whether the webhook still exists",
-        405: "this URL takes no such request: check the URL and method",
+        405: "this URL takes no such request: check the URL and 'method'",
         407: "the proxy wants credentials: put them into the URL of 'proxy'",
-        413: "the message is too long for it: include less",
+        413: "the message is too long for it: 'include' less",
         415: _BODY,
         422: _BODY,
     }
@@ -69,5 +69,5 @@ def advise(outcome: Outcome, response: Response) -> str | None:
 
 
 def _reason(outcome: Retry | Dead) -> Reason:
-    """Return the reason of the attempt, also where it was the last that is allowed."""
+    """Return the reason of the attempt, even if it was the last that is allowed."""
     return (outcome.last_reason if isinstance(outcome, Dead) else None) or outcome.reason

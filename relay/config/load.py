@@ -116,7 +116,8 @@ def _parse(
 def default(types: DestinationTypes) -> Config:
     """Return the configuration for when there is no file.
 
-    It prints when a container of the local engine runs out of memory, crashes or becomes unhealthy.
+    It prints when a container of the local engine fails: it runs out of memory, crashes,
+    cannot be started or becomes unhealthy.
     """
     return parse(_DEFAULT, file="default", environ={}, folder=Path(), types=types)
 

@@ -125,7 +125,7 @@ CONTAINER_ACTIONS = (
     *("health_status", "oom", "pause", "rename", "resize", "restart", "start", "stop", "top"),
     *("unpause", "exec", "exec_died", "init"),
 )
-"""Actions that no type of an engine's events has except containers and, in Podman, their pods."""
+"""Actions that only containers have; in Podman, pods have them too."""
 RELAY_ACTIONS = (
     *("started", "stopped", "gap", "engine_lost", "engine_back", "destination_failing"),
     *("destination_recovered", "dead_letter", "heartbeat"),

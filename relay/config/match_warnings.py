@@ -1,8 +1,8 @@
 """Finds conditions of a match that no event fulfils: a value that no engine sends, or two
 conditions that exclude each other.
 
-Engines may have values that relay does not know, so these are warnings of `relay check` and not
-errors. What a `not` excludes is left out: a condition that always holds does no harm.
+Engines may send values that relay does not know, so these are warnings of `relay check` and not
+errors. What stands under `not` is not checked: if it never matches, the `not` does no harm.
 """
 
 import fnmatch
@@ -46,11 +46,11 @@ _WITH_ARTICLE = {
     "health": "a health",
 }
 _MEANT = {
-    **dict.fromkeys(("crash", "crashed", "fail", "failed"), "action: die' with 'cause: crashed"),
-    **dict.fromkeys(("exit", "exited", "dead", "died", "death"), "action: die"),
-    **dict.fromkeys(("oom_kill", "oomkilled", "out_of_memory"), "action: oom"),
-    **dict.fromkeys(("unhealthy", "healthy"), "health: unhealthy' or 'health: healthy"),
-    **dict.fromkeys(("delete", "deleted", "removed"), "action: destroy"),
+    **dict.fromkeys(("crash", "crashed", "fail", "failed"), "'action: die' with 'cause: crashed'"),
+    **dict.fromkeys(("exit", "exited", "dead", "died", "death"), "'action: die'"),
+    **dict.fromkeys(("oom_kill", "oomkilled", "out_of_memory"), "'action: oom'"),
+    **dict.fromkeys(("unhealthy", "healthy"), "'health: unhealthy' or 'health: healthy'"),
+    **dict.fromkeys(("delete", "deleted", "removed"), "'action: destroy'"),
 }
 """What is probably meant by an action that no engine has."""
 
@@ -74,7 +74,7 @@ class _Located(msgspec.Struct, frozen=True):
 
 
 def find_match_warnings(match: Match, path: KeyPath) -> list[ConfigIssue]:
-    """Return the conditions that nothing fulfils; ``path`` is that of the match."""
+    """Return an issue for each condition that no event fulfils; ``path`` leads to the match."""
     found = _find_in(match, path, (), for_relay=selects_relay_events(match))
     return list(dict.fromkeys(found))
 
@@ -102,14 +102,16 @@ def _find_in(
                 about = first if second in outer else one
                 yield from (about.issue(message) for message in _find_conflicts(one, other))
             if _are_disjoint(first.field, second.field):
-                yield first.issue("cannot hold: no value fulfils this and the other condition")
+                yield first.issue(
+                    f"never matches: another condition on '{first.field.name}' excludes it"
+                )
         yield from _check_action_of_relay(first, for_relay=for_relay)
     for at, inner in enumerate(match.any):
         yield from _find_in(inner, (*path, "any", at), (*outer, *own), for_relay=for_relay)
 
 
 def _locate(match: Match, path: KeyPath) -> Iterator[_Located]:
-    """Yield the fields that all have to hold, those in ``all`` among them."""
+    """Yield the fields of a match, with those in ``all``: an event has to fulfil every one."""
     for field in match.fields:
         keys = (field.name,) if field.key is None else (field.name, field.key)
         yield _Located(field, (*path, *keys))
@@ -121,7 +123,7 @@ def _check_values(located: _Located) -> Iterator[ConfigIssue]:
     """Check a field by itself: its name, and each of its plain values."""
     field = located.field
     if field.name == "label" and field.key in NOT_LABELS and _needs_value(field):
-        message = f"never fits: the engine's own '{field.key}' hides a label of this name"
+        message = f"never matches: the engine's own '{field.key}' replaces a label of this name"
         yield located.issue(message)
     for at, pattern in enumerate(field.patterns):
         if isinstance(pattern, Glob) and (odd := _find_odd(field.name, pattern.text)):
@@ -135,11 +137,11 @@ def _find_odd(field: str, text: str) -> str | None:
             return "has no space after the ':': engines write 'health_status: unhealthy'"
         case "action" if is_plain(text) and text.partition(": ")[0] not in KNOWN_VALUES[field]:
             if meant := _MEANT.get(text.lower()):
-                return f"is not an action of any engine (did you mean '{meant}'?)"
-            return "is not an action that relay knows of any engine: `relay tail` shows what comes"
+                return f"is not an action of any engine (did you mean {meant}?)"
+            return "is not an action that relay knows: `relay tail` shows what comes"
         case "type" | "health" if is_plain(text) and text not in KNOWN_VALUES[field]:
             known, noun = ", ".join(KNOWN_VALUES[field]), _NOUNS[field]
-            return f"is not a {noun} that relay knows of any engine: there are {known}"
+            return f"is not a {noun} that relay knows: there are {known}"
         case "name" if text.startswith("/"):
             return "begins with a '/', as no name in an event does: remove it"
         case "id" if _SHORT_ID.fullmatch(text):
@@ -152,10 +154,10 @@ def _find_conflicts(one: _Located, other: _Located) -> Iterator[str]:
     name, beside = one.field.name, other.field.name
     if name in _ACTIONS_WITH and _needs_value(one.field):
         if beside == "action" and not any(map(other.fits, _ACTIONS_WITH[name])):
-            actions = " and ".join(f"'{action}'" for action in _ACTIONS_WITH[name])
-            yield f"cannot hold: only {actions} has {_WITH_ARTICLE[name]}"
+            actions = " or ".join(f"'{action}'" for action in _ACTIONS_WITH[name])
+            yield f"never matches: only events with the action {actions} have {_WITH_ARTICLE[name]}"
         if beside == "type" and not other.fits("container"):
-            yield f"cannot hold: only containers have {_WITH_ARTICLE[name]}"
+            yield f"never matches: only containers have {_WITH_ARTICLE[name]}"
     if (name, beside) == ("exit_code", "cause"):
         yield from _find_exit_code_conflicts(one, other)
     if (name, beside) == ("action", "type"):
@@ -168,9 +170,9 @@ def _find_exit_code_conflicts(code: _Located, cause: _Located) -> Iterator[str]:
     if len(ranges) < len(code.field.patterns):
         return
     if causes == {Cause.CRASHED} and all(each.high == 0 for each in ranges):
-        yield "cannot hold: what crashed has another exit code than 0"
+        yield "never matches: a container that crashed has another exit code than 0"
     if causes == {Cause.FINISHED} and all(each.low for each in ranges):
-        yield "cannot hold: what finished has the exit code 0"
+        yield "never matches: a container that finished has the exit code 0"
 
 
 def _find_type_conflicts(action: _Located, type_: _Located) -> Iterator[str]:
@@ -179,9 +181,9 @@ def _find_type_conflicts(action: _Located, type_: _Located) -> Iterator[str]:
     if not taken or not types:
         return
     if types == [TYPE_RELAY] and not {*RELAY_ACTIONS}.intersection(taken):
-        yield f"cannot hold: the actions of relay's own events are {', '.join(RELAY_ACTIONS)}"
+        yield f"never matches: relay's own events have the actions {', '.join(RELAY_ACTIONS)}"
     elif {*CONTAINER_ACTIONS}.issuperset(taken) and not {"container", "pod"}.intersection(types):
-        yield "cannot hold: only containers have this action"
+        yield "never matches: only containers have this action"
 
 
 def _check_action_of_relay(located: _Located, *, for_relay: bool) -> Iterator[ConfigIssue]:
@@ -214,7 +216,7 @@ def _fits_absent(pattern: Pattern) -> bool:
 
 
 def _fits(pattern: Pattern, value: str) -> bool:
-    """Whether a pattern fits a value or, of an action, the value with some detail."""
+    """Whether a pattern fits a value. Of an action, whether it may fit the value with a detail."""
     match pattern:
         case Glob(text=text):
             return fnmatch.fnmatchcase(value, text.partition(": ")[0])
@@ -229,7 +231,7 @@ def _fits(pattern: Pattern, value: str) -> bool:
 
 
 def _are_disjoint(one: Field, other: Field) -> bool:
-    """Whether two conditions on the same field take plain values, and none in common."""
+    """Whether two conditions on the same field take plain values only, and no common one."""
     if (one.name, one.key) != (other.name, other.key) or one.name == "action":
         return False
     values = [

@@ -142,8 +142,8 @@ class _Messages:
         if model is Route:
             if key in match.FIELDS:
                 return " (indent it under 'match')"
-            if key in MATCH_SYNONYMS:
-                return f" (did you mean '{MATCH_SYNONYMS[key]}' under 'match'?)"
+            if meant := MATCH_SYNONYMS.get(key.casefold()):
+                return f" (did you mean {meant} under 'match'?)"
         for name, field in model.model_fields.items():
             is_many = get_origin(field.annotation) in (dict, tuple)
             section = None if is_many else _find_section(field.annotation)

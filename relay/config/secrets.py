@@ -31,7 +31,7 @@ class ExternalValues(msgspec.Struct):
     files: dict[KeyPath, KeyPath] = msgspec.field(default_factory=dict)
     """For a value read from a file: the path of the ``…_file`` key that names it."""
     empty: dict[KeyPath, str] = msgspec.field(default_factory=dict)
-    """The values of which nothing is left, because the variable that is named here is empty."""
+    """For a value that is empty because its variable is: the name of the variable."""
     issues: list[ConfigIssue] = msgspec.field(default_factory=list)
 
 

@@ -1,7 +1,7 @@
 """Says what to write instead of a key that does not exist.
 
-Most unknown keys are mistyped. Others are the words of another program, such as ``webhook`` for
-``url``, or stand on the wrong level. For the rest, the keys that there are is the best answer.
+Most unknown keys are mistyped. Others are words of other programs, such as ``webhook`` for ``url``.
+If neither explains a key, the message lists the keys that exist.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from relay.config.errors import find_closest, quote
 
 Synonyms = Mapping[str, tuple[str, ...]]
-"""The keys that somebody may mean by another word; the first one that exists is meant."""
+"""By a word of another program: the keys that it may stand for. The first that exists is meant."""
 
 TARGETS = ("chat_id", "room_id", "topic")
 """The keys that name a channel; a destination without one has its channel from its URL."""
@@ -40,33 +40,32 @@ ENGINE_SYNONYMS: Synonyms = dict.fromkeys(
 )
 
 MATCH_SYNONYMS: Mapping[str, str] = {
-    **dict.fromkeys(("container", "container_name", "names"), "name"),
-    **dict.fromkeys(("event", "events", "actions"), "action"),
-    "status": "action' or 'health",
-    "state": "action' or 'health",
-    "project": "label: {com.docker.compose.project: …}",
-    "service": "label: {com.docker.compose.service: …}",
-    "stack": "label: {com.docker.stack.namespace: …}",
-    "code": "exit_code",
+    **dict.fromkeys(("container", "container_name", "names"), "'name'"),
+    **dict.fromkeys(("event", "events", "actions"), "'action'"),
+    **dict.fromkeys(("status", "state"), "'action' or 'health'"),
+    "project": "'label: {com.docker.compose.project: …}'",
+    "service": "'label: {com.docker.compose.service: …}'",
+    "stack": "'label: {com.docker.stack.namespace: …}'",
+    "code": "'exit_code'",
 }
-"""What is meant by words that somebody may take for a field of a match."""
+"""By a word that is no field of a match: what it probably stands for."""
 
 
 def find_target(key: str, known: Collection[str], synonyms: Synonyms) -> str | None:
-    """Return the known key that is meant by ``key``; None if that cannot be told."""
+    """Return the known key that is probably meant by ``key``; None if there is none."""
     named = next((name for name in synonyms.get(key.casefold(), ()) if name in known), None)
     return named or find_closest(key, known)
 
 
 def hint(key: str, known: Collection[str], synonyms: Synonyms | None = None) -> str:
-    """Return what to append to a message about an unknown key: what is meant, or what there is."""
+    """Return what to append to a message about an unknown key: what is meant, or which exist."""
     if target := find_target(key, known, synonyms or {}):
         return f" (did you mean {quote(target)}?)"
     return f" (there are: {', '.join(known)})"
 
 
 def hint_for_match(key: str, known: Collection[str]) -> str:
-    """Return the same for a key of a match."""
-    if key.casefold() in MATCH_SYNONYMS:
-        return f" (did you mean '{MATCH_SYNONYMS[key.casefold()]}'?)"
+    """Return what to append to a message about an unknown key of a match."""
+    if meant := MATCH_SYNONYMS.get(key.casefold()):
+        return f" (did you mean {meant}?)"
     return hint(key, known)

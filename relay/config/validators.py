@@ -27,6 +27,7 @@ _MAX_LABEL_CHARS = 63
 _MAX_HOST_CHARS = 253
 """Of a label and of a whole name: RFC 1035, section 2.3.4."""
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
+_QUOTES = "'\""
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _RESERVED_HEADERS = (
     *("content-type", "content-length", "content-encoding", "host", "user-agent"),
@@ -69,9 +70,9 @@ def check_title(text: str) -> str:
 
 
 def describe_paste_mistake(text: str) -> str | None:
-    """Return what went wrong when a value was put into a variable or a file; None if nothing did.
+    """Return what was put into a variable or a file beside the value; None if nothing was.
 
-    It continues a sentence that starts with the value, and does not contain the value.
+    The text continues a sentence that starts with the value, and does not contain the value.
     """
     if not text:
         return "is empty"
@@ -79,7 +80,7 @@ def describe_paste_mistake(text: str) -> str | None:
         return "ends with a line break: remove it"
     if lines := _LINE_BREAK.findall(text):
         return f"holds {len(lines) + 1} lines: it has to be one"
-    if text[0] in "'\"" or text[-1] in "'\"":
+    if text[0] == text[-1] and text[0] in _QUOTES:
         return "has quotes around it, which are a part of it: remove them where it is set"
     if text != text.strip():
         return "begins or ends with a blank: remove it"
@@ -87,9 +88,14 @@ def describe_paste_mistake(text: str) -> str | None:
 
 
 def reject_paste_mistake(text: str) -> None:
-    """Raise `ValueError` for a value that was put into a variable or a file by mistake."""
+    """Raise `ValueError` if something was put into a variable or a file beside the value.
+
+    For values that have no quote at either end, as URLs; a password may have one.
+    """
     if mistake := describe_paste_mistake(text):
         raise ValueError(mistake)
+    if text[0] in _QUOTES or text[-1] in _QUOTES:
+        raise ValueError("begins or ends with a quote: remove it where it is set")
 
 
 def check_webhook_url(text: str) -> str:

@@ -1,7 +1,7 @@
 """Finds what is allowed in a configuration, but is probably a mistake: `relay check` warns of it.
 
-Some of it can be told from the configuration alone, such as a route that is never reached. What
-only one service knows, such as an address that it has retired, its model finds.
+What concerns one service only, such as an address that it has retired, is found by the service's
+own model (`DestinationConfig.find_warnings`).
 """
 
 import fnmatch
@@ -30,19 +30,17 @@ from relay.config.types import Section
 from relay.config.validators import describe_paste_mistake
 
 _PLACEHOLDER = re.compile(
-    r"x{6}|0{8}/|<[^>]*>|your[-_ ]|change[-_]?me|replace[-_]?me|placeholder|\.\.\.|…",
+    r"x{6}|0{8}/|<[^>]*>|your[-_ ](?!server\.de)|change[-_]?me|replace[-_]?me|placeholder|\.\.\.|…",
     re.IGNORECASE,
 )
+"""What stands in examples where a value is to be filled in. your-server.de is a hoster's domain."""
 _EXAMPLE_HOST = re.compile(r"(.+\.)?(example\.(com|net|org)|example|invalid)\.?")
 """Hosts that are reserved for examples and do not exist: RFC 2606, sections 2 and 3."""
 
 
 def find_warnings(config: Config, types: DestinationTypes) -> list[ConfigIssue]:
     """Return what is probably a mistake, with its path."""
-    return [
-        *_find_in_destinations(config, types),
-        *_find_in_routes(config),
-    ]
+    return [*_find_in_destinations(config, types), *_find_in_routes(config)]
 
 
 def _find_in_destinations(config: Config, types: DestinationTypes) -> Iterator[ConfigIssue]:
@@ -58,7 +56,7 @@ def _find_in_destinations(config: Config, types: DestinationTypes) -> Iterator[C
 
 
 def _find_in_secrets(destination: DestinationConfig, path: KeyPath) -> Iterator[ConfigIssue]:
-    """Yield the values that were not filled in, or were put into a variable by mistake."""
+    """Yield the secrets that were not filled in, or copied with something around them."""
     for place, text in _find_secrets(destination, path):
         if "{{" in text or not text:
             continue
@@ -106,14 +104,14 @@ def _find_in_routes(config: Config) -> Iterator[ConfigIssue]:
     for at, route in enumerate(config.routes):
         path = ("routes", at)
         yield from find_match_warnings(route.match, (*path, "match"))
-        tells_people = any(config.destinations[name].uses_route_texts for name in route.to)
-        if route.match == Match() and tells_people:
+        reaches_people = any(config.destinations[name].uses_route_texts for name in route.to)
+        if route.match == Match() and reaches_people:
             message = (
-                "sends every event of the engines to people, each health check and exec among "
-                "them: write what to match"
+                "sends every event of the engines to people, with each run of a health check: "
+                "write what to match"
             )
             yield ConfigIssue((*path, "match"), message, IssueScope.KEY)
-        if not tells_people and (route.title or route.text):
+        if not reaches_people and (route.title or route.text):
             key = "title" if route.title else "text"
             message = "does nothing: no destination of this route shows it"
             yield ConfigIssue((*path, key), message, IssueScope.KEY)
@@ -125,17 +123,17 @@ def _find_in_routes(config: Config) -> Iterator[ConfigIssue]:
 
 
 def _find_earlier(earlier: Sequence[Route], route: Route) -> str | None:
-    """Return why a route does nothing, because of the routes above it."""
+    """Return why the routes above a route leave it without effect; None if they do not."""
     served: set[str] = set()
     for at, above in enumerate(earlier):
         if not covers(above.match, route.match):
             continue
         if above.stop or above.drop:
-            word = "drop" if above.drop else "stop"
-            return f"is never reached: '{word}' of routes[{at}] ends the way of all its events"
+            key = "drop" if above.drop else "stop"
+            return f"is never reached: routes[{at}] takes all of its events first, and has '{key}'"
         served.update(above.to)
         if route.to and served.issuperset(route.to):
-            return f"sends nothing: routes[{at}] sends all its events to the same destinations"
+            return f"sends nothing: routes[{at}] sends all of its events there already"
     return None
 
 

@@ -96,7 +96,7 @@ class NtfyDestination(ServiceDestination):
 
         ``base-url`` in cmd/serve.go of https://github.com/binwiederhier/ntfy
         """
-        return warn_of_path(self.url, ".", "has a path: a topic belongs into 'topic'")
+        return warn_of_path(self.url, ".", "has a path: write the topic into 'topic'")
 
     @property
     def recipient(self) -> str:

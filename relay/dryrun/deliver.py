@@ -1,7 +1,7 @@
 """Sends planned notifications: the daemon's delivery workers, fed from a store in memory.
 
 `relay replay --deliver` is built on it. It ends when every delivery has succeeded or was given up,
-when it is asked to stop, or when no delivery has finished for as long as the caller's patience.
+when it is asked to stop, or when no delivery has finished within the caller's patience.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.routing.router import Router, RouteResult, Verdict
 
 CONTAINER = "relay-test"
-"""The name of the container in every sample, by which people know it from a real one."""
+"""The name of the container in every sample; it shows people that nothing has happened."""
 
 _ID = "5ab1e" + 59 * "0"
 _IMAGE = "example:1"
@@ -27,15 +27,15 @@ class SampleKind(StrEnum):
     UNHEALTHY = "unhealthy"
 
 
-_RECORDS: Mapping[SampleKind, Sequence[tuple[str, Mapping[str, str], Cause | None]]]
-_RECORDS = MappingProxyType(
+_EVENTS: Mapping[SampleKind, Sequence[tuple[str, Mapping[str, str], Cause | None]]]
+_EVENTS = MappingProxyType(
     {
         SampleKind.CRASH: [("die", {"exitCode": "1"}, Cause.CRASHED)],
         SampleKind.OOM: [("die", {"exitCode": "137"}, Cause.OOM), ("oom", {}, None)],
         SampleKind.UNHEALTHY: [("health_status: unhealthy", {}, None)],
     }
 )
-"""The action, the attributes and the cause of each event by which an engine tells of it."""
+"""The events of each kind, in their order: action, attributes and cause."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -49,12 +49,12 @@ class Sample(msgspec.Struct, frozen=True):
 def build_sample(
     kind: SampleKind, config: Config, destination: str, host: str, now_ns: int
 ) -> Sample:
-    """Build what the first route would send to a destination, with its severity and its texts.
+    """Build what the first route that matches sends to a destination, with its severity and texts.
 
-    What the route includes is replaced by words that say what would stand there.
+    Container output and inspected fields are replaced by words that say what would stand there.
     """
     engine = next(iter(config.engines))
-    events = [_build_event(*it, engine, host, now_ns) for it in _RECORDS[kind]]
+    events = [_build_event(*it, engine, host, now_ns) for it in _EVENTS[kind]]
     router = Router(config.routes)
     for event in events:
         for result in router.explain(event):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.connections import Reached, reach_all
+from relay.cli.connections import ConnectionResult, reach_all
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.engine.endpoint import resolve_endpoints
 from tests.component.scripted_engine import Answer, ScriptedEngine
@@ -14,7 +14,7 @@ from tests.support.certificates import Authority
 from tests.support.loopback import serve_connections
 
 
-async def _reach(destination: str, engine: Path | None = None) -> list[Reached]:
+async def _reach(destination: str, engine: Path | None = None) -> list[ConnectionResult]:
     """Try to connect to an engine and one destination."""
     engines = "" if engine is None else f"engines: {{here: {{url: 'unix://{engine}'}}}}\n"
     text = f"{engines}destinations: {{hook: {destination}}}\nroutes: [{{name: all, to: hook}}]"
@@ -41,7 +41,7 @@ async def test_nothing_is_sent_to_a_destination() -> None:
     async with serve_connections(server.accept) as address:
         found = await _reach(f"{{type: http, url: 'http://me:pw@{address}/secret?a=secret'}}")
         await server.closed.wait()
-    assert found == [Reached("destination hook", f"reached (http://{address})", True)]
+    assert found == [ConnectionResult("destination hook", f"reached (http://{address})", True)]
     assert server.received == b""
 
 
@@ -63,7 +63,7 @@ async def test_a_server_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     (found,) = await _reach(f"{{type: http, url: 'http://127.0.0.1:{port}/secret'}}")
-    assert found == Reached("destination hook", "Connection refused", False)
+    assert found == ConnectionResult("destination hook", "Connection refused", False)
 
 
 async def test_a_destination_behind_a_proxy() -> None:
@@ -84,7 +84,7 @@ async def test_an_engine(engine: ScriptedEngine) -> None:
     """It is asked for its version."""
     async with engine.serve():
         found = await _reach("{type: console}", engine.socket)
-    assert found == [Reached("engine here", "reached, Docker with API v1.45", True)]
+    assert found == [ConnectionResult("engine here", "reached, Docker with API v1.45", True)]
 
 
 @pytest.mark.parametrize("is_there", [False, True])

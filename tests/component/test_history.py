@@ -251,7 +251,7 @@ async def test_all_events(tmp_path: Path, engine: ScriptedEngine) -> None:
     oldest = f"{format_rfc3339(first['event']['time_ns'])[:19].replace('T', ' ')}Z"
     assert err == (
         f"engine here remembers nothing before {oldest}\n"
-        "nothing to show: there were 256 events, and no route sends any: --all shows them\n"
+        "nothing to show: there were 256 events that no route sends anywhere: --all shows them\n"
     )
     assert first["event"]["actor"]["name"] == "web-44"
     assert first["routes"] == [{"route": "noise", "verdict": "dropped", "to": []}]
@@ -264,14 +264,14 @@ async def test_nothing_to_show(tmp_path: Path, engine: ScriptedEngine) -> None:
         assert await tail(tmp_path, "--since", "1h", here=engine) == (
             0,
             "",
-            "nothing to show: no event is remembered of that time\n",
+            "nothing to show: no engine remembers an event of that time\n",
         )
         engine.emit("web", "start")
         engine.emit("web", "pause")
         assert await tail(tmp_path, "--since", "1h", here=engine) == (
             0,
             "",
-            "nothing to show: there were 2 events, and no route sends any: --all shows them\n",
+            "nothing to show: there were 2 events that no route sends anywhere: --all shows them\n",
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.connections import Reached
+from relay.cli.connections import ConnectionResult
 from relay.core.errors import ConfigError
 from tests.unit.cli.cli_store import failure, run
 
@@ -160,10 +160,10 @@ def test_an_engine_with_a_certificate_that_cannot_be_used(file: Path, tmp_path: 
 def test_connect(monkeypatch: pytest.MonkeyPatch, is_reached: bool) -> None:
     """Prints what became of each connection; the exit code is 1 if one failed."""
 
-    async def reach_all(*_: object) -> list[Reached]:
+    async def reach_all(*_: object) -> list[ConnectionResult]:
         return [
-            Reached("engine here", "reached", True),
-            Reached("engine far", "…", is_reached),
+            ConnectionResult("engine here", "reached", True),
+            ConnectionResult("engine far", "…", is_reached),
         ]
 
     monkeypatch.setattr("relay.cli.check.reach_all", reach_all)

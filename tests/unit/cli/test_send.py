@@ -65,7 +65,7 @@ def test_a_sample(
     assert event | expected == event
     assert event["actor"]["name"] == "relay-test"
     assert (event["type"], event["engine"], event["origin"]) == ("container", "here", "live")
-    words = f"as route {route} sends it" if route else "no route sends it such an event"
+    words = f"as route {route} sends it" if route else "no route sends such an event to it"
     assert words in result.stderr
 
 

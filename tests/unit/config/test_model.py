@@ -27,6 +27,8 @@ PASTE_MISTAKES = [
     ("", "is empty"),
     ("'https://h'", "has quotes around it"),
     ('"https://h"', "has quotes around it"),
+    ('https://h"', "begins or ends with a quote"),
+    ("'https://h", "begins or ends with a quote"),
     ("https://h ", "begins or ends with a blank"),
     (" https://h", "begins or ends with a blank"),
     ("https://h\n", "ends with a line break"),

@@ -54,6 +54,8 @@ def test_the_default_configuration_has_none() -> None:
     [
         f"{{type: slack, url: '{SLACK}'}}",
         f"{{type: slack, url: '{DISCORD}/slack'}}",
+        "{type: http, url: 'https://static.1.2.3.4.clients.your-server.de/hook'}",
+        """{type: http, url: 'https://h.lan', basic_auth: {username: a, password: "it's'"}}""",
         "{type: slack, url: 'https://mattermost.example.lan/hooks/a1'}",
         f"{{type: discord, url: '{DISCORD}?thread_id=1'}}",
         f"{{type: http, url: '{SLACK}', format: template, body: {{text: '{{{{ headline }}}}'}}}}",
@@ -91,7 +93,10 @@ def test_a_destination_that_works(text: str) -> None:
             "{type: teams, url: 'https://outlook.office.com/webhook/a@b'}",
             "url: is a connector, which Microsoft has retired",
         ),
-        ("{type: ntfy, url: 'https://ntfy.sh/mine', topic: a}", "url: has a path: a topic belongs"),
+        (
+            "{type: ntfy, url: 'https://ntfy.sh/mine', topic: a}",
+            "url: has a path: write the topic into 'topic'",
+        ),
         (
             "{type: alertmanager, url: 'http://am:9093/api/v2/alerts'}",
             "url: has the path of the API already",
@@ -153,34 +158,42 @@ def test_every_event_to_people() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "warning"),
     [
-        ("to: a, stop: true", f"{CRASHED}, to: b", "is never reached: 'stop' of routes[0]"),
-        ("drop: true", f"{CRASHED}, to: b", "is never reached: 'drop' of routes[0]"),
+        (
+            "to: a, stop: true",
+            f"{CRASHED}, to: b",
+            "is never reached: routes[0] takes all of its events first, and has 'stop'",
+        ),
+        (
+            "drop: true",
+            f"{CRASHED}, to: b",
+            "is never reached: routes[0] takes all of its events first, and has 'drop'",
+        ),
         (
             "match: {type: container}, drop: true",
             f"{CRASHED}, to: b",
-            "is never reached: 'drop' of routes[0]",
+            "is never reached: routes[0] takes all of its events first, and has 'drop'",
         ),
         (
             "match: {action: [die, oom]}, to: a, stop: true",
             f"{CRASHED}, to: b",
-            "is never reached: 'stop' of routes[0]",
+            "is never reached: routes[0] takes all of its events first, and has 'stop'",
         ),
         (
             "match: {exit_code: '>=1'}, drop: true",
             "match: {exit_code: '100-137', name: web}, to: b",
-            "is never reached: 'drop' of routes[0]",
+            "is never reached: routes[0] takes all of its events first, and has 'drop'",
         ),
         (
             "match: {action: 'exec_*'}, drop: true",
             "match: {action: [exec_start, 'exec_die: sh']}, to: b",
-            "is never reached: 'drop' of routes[0]",
+            "is never reached: routes[0] takes all of its events first, and has 'drop'",
         ),
         (
             "match: {any: [{name: web}, {action: die}]}, drop: true",
             f"{CRASHED}, to: b",
-            "is never reached: 'drop' of routes[0]",
+            "is never reached: routes[0] takes all of its events first, and has 'drop'",
         ),
-        ("to: a", f"{CRASHED}, to: a", "sends nothing: routes[0] sends all its events"),
+        ("to: a", f"{CRASHED}, to: a", "sends nothing: routes[0] sends all of its events"),
     ],
 )
 def test_a_route_that_does_nothing(first: str, second: str, warning: str) -> None:
@@ -229,39 +242,66 @@ def test_what_is_included_of_containers() -> None:
 @pytest.mark.parametrize(
     ("match", "warning"),
     [
-        ("{action: oom, cause: oom}", "cause: cannot hold: only 'die' has a cause"),
-        ("{type: image, cause: crashed}", "cause: cannot hold: only containers have a cause"),
-        ("{action: [start, stop], exit_code: 0}", "exit_code: cannot hold: only 'die' and 'exec_d"),
-        ("{action: die, signal: KILL}", "signal: cannot hold: only 'kill' has a signal"),
-        ("{action: die, health: unhealthy}", "health: cannot hold: only 'health_status' has a he"),
-        ("{exit_code: 0, cause: crashed}", "exit_code: cannot hold: what crashed has another"),
-        ("{exit_code: '>=1', cause: finished}", "exit_code: cannot hold: what finished has the e"),
-        ("{type: volume, action: die}", "action: cannot hold: only containers have this action"),
-        ("{type: relay, action: die}", "action: cannot hold: the actions of relay's own events a"),
+        (
+            "{action: oom, cause: oom}",
+            "cause: never matches: only events with the action 'die' have a cause",
+        ),
+        ("{type: image, cause: crashed}", "cause: never matches: only containers have a cause"),
+        (
+            "{action: [start, stop], exit_code: 0}",
+            "exit_code: never matches: only events with the action 'die' or 'exec_die' have an e",
+        ),
+        (
+            "{action: die, signal: KILL}",
+            "signal: never matches: only events with the action 'kill' have a signal",
+        ),
+        (
+            "{action: die, health: unhealthy}",
+            "health: never matches: only events with the action 'health_status' have a health",
+        ),
+        (
+            "{exit_code: 0, cause: crashed}",
+            "exit_code: never matches: a container that crashed has another",
+        ),
+        (
+            "{exit_code: '>=1', cause: finished}",
+            "exit_code: never matches: a container that finished has the e",
+        ),
+        ("{type: volume, action: die}", "action: never matches: only containers have this action"),
+        (
+            "{type: relay, action: die}",
+            "action: never matches: relay's own events have the actions ",
+        ),
         (
             "{action: dead_letter}",
             "action: is an action of relay's own events: write 'typ",
         ),
         ("{type: container, action: 'destination_*'}", "action: is an action of relay's own even"),
-        ("{health: sick}", "health.0: is not a state of health that relay knows of any engine"),
-        ("{type: thing}", "type.0: is not a type of events that relay knows of any engine"),
+        ("{health: sick}", "health.0: is not a state of health that relay knows"),
+        ("{type: thing}", "type.0: is not a type of events that relay knows"),
         (
             "{action: crash}",
             "action.0: is not an action of any engine (did you mean 'action",
         ),
-        ("{action: explode}", "action.0: is not an action that relay knows of any engine"),
+        ("{action: explode}", "action.0: is not an action that relay knows"),
         ('{action: "health_status:unhealthy"}', "action.0: has no space after the ':'"),
         ("{name: [web, /db]}", "name.1: begins with a '/'"),
-        ("{label: {name: web}}", "label.name: never fits: the engine's own 'name' hides a label"),
+        (
+            "{label: {name: web}}",
+            "label.name: never matches: the engine's own 'name' replaces a label",
+        ),
         ("{id: 0123456789ab}", "id.0: is the beginning of an id"),
-        ("{all: [{name: web}, {name: db}]}", "all.1.name: cannot hold: no value fulfils this and"),
+        (
+            "{all: [{name: web}, {name: db}]}",
+            "all.1.name: never matches: another condition on 'name' excludes it",
+        ),
         (
             "{action: oom, any: [{name: web}, {cause: oom}]}",
-            "any.1.cause: cannot hold: only 'die' has a cause",
+            "any.1.cause: never matches: only events with the action 'die' have a cause",
         ),
         (
             "{cause: crashed, any: [{action: die}, {action: oom}]}",
-            "any.1.action: cannot hold: only 'die' has a cause",
+            "any.1.action: never matches: only events with the action 'die' have a cause",
         ),
     ],
 )

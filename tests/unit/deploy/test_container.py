@@ -208,6 +208,23 @@ def test_the_stacks_proxy_listens_in_the_file_system() -> None:
     assert binds == ['"unix@${LISTEN}" mode 666']
 
 
+def test_what_the_stacks_proxy_allows() -> None:
+    """What relay asks about containers, over Docker's API and Podman's own; no files, no others."""
+    (pattern,) = re.findall(r"path,url_dec -m reg (.*) }", (FOLDER / "haproxy.cfg").read_text())
+    for path in (
+        *("/_ping", "/version", "/v1.41/events", "/v1.41/containers/json"),
+        *("/v1.41/containers/web-1/json", "/v1.41/containers/web-1/logs"),
+        "/v5.4.2/libpod/containers/web-1/json",
+    ):
+        assert re.search(pattern, path), path
+    for path in (
+        *("/v1.41/info", "/v1.41/tasks", "/v1.41/services", "/v1.41/images/json"),
+        *("/v1.41/containers/web-1/archive", "/v1.41/containers/a/../../info/json"),
+        *("/v5.4.2/libpod/containers/web-1/export", "/v5.4.2/libpod/events"),
+    ):
+        assert not re.search(pattern, path), path
+
+
 fault: Callable[[str], str | None] = runpy.run_path(str(FOLDER / "alive.py"))["fault"]
 
 
