@@ -17,8 +17,9 @@ from relay.delivery.http.pool import ConnectionPool
 from relay.delivery.http.response import classify_error
 from relay.delivery.http.tls import ClientTls
 from relay.destinations.common.webhook import WebhookDestination
-from relay.ingest.docker.engine.client import ENGINE_ERRORS, connect, describe_error
+from relay.ingest.docker.engine.client import connect
 from relay.ingest.docker.engine.endpoint import Endpoint
+from relay.ingest.docker.engine.errors import ENGINE_ERRORS, describe_error
 
 ENGINE_TIMEOUT_S = 15
 """How long an engine may take to be reached and to answer."""

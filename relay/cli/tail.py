@@ -33,13 +33,9 @@ from relay.cli.tables import format_count, format_name, format_time
 from relay.config import Config
 from relay.core.tasks import spawn
 from relay.dryrun.history import TIMEOUT_S, History, PointInTime, Window, fetch_history
-from relay.ingest.docker.engine.client import (
-    ENGINE_ERRORS,
-    EngineUnavailable,
-    connect,
-    describe_error,
-)
+from relay.ingest.docker.engine.client import connect
 from relay.ingest.docker.engine.endpoint import resolve_endpoints
+from relay.ingest.docker.engine.errors import ENGINE_ERRORS, EngineUnavailable, describe_error
 from relay.ingest.docker.stream import Connect
 
 Display = Callable[[TappedEvent | EventsSkipped], None]

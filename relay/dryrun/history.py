@@ -22,7 +22,8 @@ from relay.dryrun.simulator import InputEvent, RoutedEvent, Simulator
 from relay.ingest.docker.batch import ParsedRecord
 from relay.ingest.docker.cursor import LOOKBACK_NS
 from relay.ingest.docker.engine import inspector
-from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineClient, EngineUnavailable
+from relay.ingest.docker.engine.client import EngineClient
+from relay.ingest.docker.engine.errors import ENGINE_ERRORS, EngineUnavailable
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.ingest.docker.engine.self_container import find_self_container
@@ -75,7 +76,7 @@ async def fetch_history(
 
     Events before the window are read too, because they explain the ones within it. Containers are
     inspected if the daemon would do so, which shows their current state. Raises one of
-    `relay.ingest.docker.engine.client.ENGINE_ERRORS`.
+    `relay.ingest.docker.engine.errors.ENGINE_ERRORS`.
     """
     async with connect() as client:
         async with asyncio.timeout(TIMEOUT_S):

@@ -27,6 +27,10 @@ from relay.routing.value_index import KeyKind, find_keys
 Value = str | int | None
 ValuesTest = Callable[[tuple[Value, ...]], bool]
 
+EXPRESSION_MAX_CHARS = 1_024
+"""A longer text fits no expression, so that no label holds up the loop: the time of an expression
+is linear to the text, but one with counted repeats may take 30 µs for each character."""
+
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -225,7 +229,9 @@ def _compile_pattern(pattern: Glob | Regex | Range | Exists) -> Callable[[Value]
             return lambda value: isinstance(value, str) and fits(value)
         case Regex(text=text):
             fits = compile_regex(text)
-            return lambda value: isinstance(value, str) and fits(value)
+            return lambda value: (
+                isinstance(value, str) and len(value) <= EXPRESSION_MAX_CHARS and fits(value)
+            )
         case Range(low=low, high=high):
             return lambda value: (
                 isinstance(value, int)
@@ -251,7 +257,7 @@ def _compile_glob(text: str) -> Callable[[str], bool]:
             return lambda value: part in value
         case _:
             fits = re.compile(fnmatch.translate(text)).match
-            return lambda value: fits(value) is not None
+            return lambda value: len(value) <= EXPRESSION_MAX_CHARS and fits(value) is not None
 
 
 def _describe_pattern(pattern: Pattern) -> str:

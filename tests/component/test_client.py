@@ -8,16 +8,14 @@ from time import time_ns
 import pytest
 
 from relay.config import EngineConfig
-from relay.ingest.docker.engine.client import (
+from relay.ingest.docker.engine.client import RESPONSE_MAX_BYTES, EngineClient, connect
+from relay.ingest.docker.engine.endpoint import Endpoint, resolve_endpoint
+from relay.ingest.docker.engine.errors import (
     ENGINE_ERRORS,
-    RESPONSE_MAX_BYTES,
-    EngineClient,
     EngineRefused,
     EngineUnavailable,
-    connect,
     describe_error,
 )
-from relay.ingest.docker.engine.endpoint import Endpoint, resolve_endpoint
 from tests.component.scripted_engine import Answer, ScriptedEngine
 
 

@@ -18,8 +18,9 @@ from relay.dryrun import history
 from relay.dryrun.history import History, Recording, Window, fetch_history
 from relay.dryrun.simulator import Simulator
 from relay.ingest.docker.cursor import LOOKBACK_NS
-from relay.ingest.docker.engine.client import EngineUnavailable, connect
+from relay.ingest.docker.engine.client import connect
 from relay.ingest.docker.engine.endpoint import Endpoint
+from relay.ingest.docker.engine.errors import EngineUnavailable
 from tests.component import scripted_engine
 from tests.component.scripted_containers import container_id
 from tests.component.scripted_engine import Answer, NoAnswer, ScriptedEngine

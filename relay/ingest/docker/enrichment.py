@@ -19,12 +19,6 @@ from relay.core.event import Event, Origin
 from relay.core.notification import Include, Included, Notification
 from relay.core.tasks import spawn
 from relay.ingest.docker.buffer import event_bytes
-from relay.ingest.docker.engine.client import (
-    ENGINE_ERRORS,
-    AnswerTooLong,
-    EngineRefused,
-    describe_error,
-)
 from relay.ingest.docker.engine.container_details import (
     LogEnd,
     get_path,
@@ -32,6 +26,12 @@ from relay.ingest.docker.engine.container_details import (
     last_health_output,
     parse_log,
     parse_object,
+)
+from relay.ingest.docker.engine.errors import (
+    ENGINE_ERRORS,
+    AnswerTooLong,
+    EngineRefused,
+    describe_error,
 )
 from relay.store.outbox import Outbox
 from relay.store.records import CommitResult, IngestCommit

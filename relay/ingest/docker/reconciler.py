@@ -31,12 +31,11 @@ from relay.ingest.docker.buffer import (
     snapshot_bytes,
 )
 from relay.ingest.docker.containers.inference import Snapshot
-from relay.ingest.docker.engine.client import (
+from relay.ingest.docker.engine.client import EngineClient, Now
+from relay.ingest.docker.engine.errors import (
     ENGINE_ERRORS,
-    EngineClient,
     EngineRefused,
     EngineUnavailable,
-    Now,
     describe_error,
 )
 from relay.ingest.docker.engine.inspection import ContainerSnapshot

@@ -31,14 +31,8 @@ from relay.ingest.docker.buffer import (
     parse_record,
 )
 from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
-from relay.ingest.docker.engine.client import (
-    ENGINE_ERRORS,
-    EngineClient,
-    EngineInfo,
-    EngineUnavailable,
-    Now,
-    describe_error,
-)
+from relay.ingest.docker.engine.client import EngineClient, EngineInfo, Now
+from relay.ingest.docker.engine.errors import ENGINE_ERRORS, EngineUnavailable, describe_error
 from relay.ingest.docker.engine.parser import InvalidRecord
 from relay.ingest.docker.reconciler import Reconciler
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from relay.config import Field, Glob, Match, Not
 from relay.config.match_parser import parse_match
 from relay.core.event import Actor, Cause, Event, make_self_event
-from relay.routing.matcher import Matcher
+from relay.routing.matcher import EXPRESSION_MAX_CHARS, Matcher
 from tests.support.events import make_event
 from tests.unit.routing.reference_matcher import events, matches, reference_matches
 
@@ -153,5 +153,25 @@ def test_a_compiled_match_agrees_with_the_reference(match: Match, event: Event) 
 def test_a_glob_takes_linear_time(glob: str) -> None:
     """However many wildcards it has: if each were tried again, this test would not end."""
     matcher = Matcher(parse_match({"name": glob}))
-    actor = Actor("c0ffee", "a" * 100_000, None, {})
+    actor = Actor("c0ffee", "a" * EXPRESSION_MAX_CHARS, None, {})
     assert not matcher.matches(msgspec.structs.replace(DEATH, actor=actor))
+
+
+@pytest.mark.parametrize("pattern", [{"regex": "a+"}, "a*a"])
+def test_a_long_text_fits_no_expression(pattern: Any) -> None:
+    """No label takes more time than its expression is worth."""
+    death = label_death("a" * EXPRESSION_MAX_CHARS)
+    assert Matcher(parse_match({"label": {"team": pattern}})).matches(death)
+    death = label_death("a" * (EXPRESSION_MAX_CHARS + 1))
+    assert not Matcher(parse_match({"label": {"team": pattern}})).matches(death)
+    assert Matcher(parse_match({"label": {"team": {"not": pattern}}})).matches(death)
+
+
+@pytest.mark.parametrize("glob", ["*", "aa*", "*aa", "*a*"])
+def test_a_text_of_any_length_fits_a_simple_glob(glob: str) -> None:
+    """These globs need no expression."""
+    assert Matcher(parse_match({"label": {"team": glob}})).matches(label_death("a" * 100_000))
+
+
+def label_death(team: str) -> Event:
+    return msgspec.structs.replace(DEATH, actor=Actor("c0ffee", None, None, {"team": team}))

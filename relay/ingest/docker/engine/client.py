@@ -1,11 +1,9 @@
 """A connection to an engine's API: aiodocker connects, and relay reads the answers."""
 
 import asyncio
-import grp
 import os
 import re
 import ssl
-import stat
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC
@@ -13,19 +11,17 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from importlib.util import find_spec
-from pathlib import Path
 from urllib.parse import quote
 
 import aiodocker
 import aiohttp
 import msgspec
-from aiohttp.client_exceptions import UnixClientConnectorError
 
-from relay.core.errors import describe_os_error
 from relay.core.tasks import import_in_thread, run_in_thread
 from relay.ingest.docker.engine.container_details import get_path, parse_object
 from relay.ingest.docker.engine.container_list import ContainerListParser, InvalidContainerList
 from relay.ingest.docker.engine.endpoint import Endpoint, TlsFiles, read_headers
+from relay.ingest.docker.engine.errors import AnswerTooLong, EngineRefused, EngineUnavailable
 from relay.ingest.docker.engine.inspection import ContainerSnapshot, parse_inspection
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 from relay.ingest.docker.engine.swarm import (
@@ -72,32 +68,6 @@ Now = Callable[[], int]
 """Returns the local time, in nanoseconds since 1970."""
 
 UNKNOWN_HOST = "no ~/.ssh/known_hosts: add the host's key with ssh-keyscan, and compare it"
-
-
-class EngineUnavailable(Exception):
-    """The engine cannot be reached, or does not answer as an engine. The message is one line."""
-
-
-class AnswerTooLong(EngineUnavailable):
-    """The engine's answer is longer than what is read of it."""
-
-
-class EngineRefused(EngineUnavailable):
-    """The engine, or a proxy in front of it, answered with a status that is not 200."""
-
-    def __init__(self, text: str, status: int) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-ENGINE_ERRORS = (
-    EngineUnavailable,
-    aiodocker.DockerError,
-    aiohttp.ClientError,
-    OSError,
-    TimeoutError,
-)
-"""All errors with which a connection or a request can fail; another attempt may succeed."""
 
 
 class EngineInfo(msgspec.Struct, frozen=True):
@@ -386,43 +356,6 @@ def _make_ssl_context(files: TlsFiles) -> ssl.SSLContext:
         # A key with a passphrase is refused: there is nobody to ask for it.
         context.load_cert_chain(files.cert, files.key, password="")
     return context
-
-
-def describe_error(error: BaseException) -> str:
-    """Describe in one line why an engine cannot be reached and, if known, what to do."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError(certificate_error=cause):
-            return f"its certificate is not accepted: {cause}"
-        case UnixClientConnectorError(os_error=PermissionError(), path=path):
-            return f"{path}: permission denied: {_suggest_permission(path)}"
-        case UnixClientConnectorError(os_error=cause, path=path):
-            return f"{path}: {describe_os_error(cause)}"
-        case aiohttp.ClientConnectorError(os_error=cause, host=host, port=port):
-            return f"{host}:{port}: {describe_os_error(cause)}"
-        case aiohttp.ClientPayloadError():
-            return "the connection broke"
-        case aiohttp.InvalidURL() | aiohttp.ClientResponseError():
-            return type(error).__name__  # their text contains the URL
-        case OSError(errno=int()):
-            return describe_os_error(error)
-        case _:
-            return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _suggest_permission(socket: str) -> str:
-    """Say who may open a socket in the file system, as far as that can be found out."""
-    try:
-        found = Path(socket).stat()
-    except OSError:
-        return "relay's user must be in the socket's group, and may enter its folder"
-    mode = stat.S_IMODE(found.st_mode)
-    if mode & 0o060 != 0o060:  # connect(2) needs the right to write, and the docker command both
-        return f"its mode ({mode:04o}) lets no group in: give its group the right to read and write"
-    try:
-        group = f"{grp.getgrgid(found.st_gid).gr_name} ({found.st_gid})"
-    except KeyError:  # in a container, where the host's groups have no names
-        group = str(found.st_gid)
-    return f"relay's user must be in the group {group}"
 
 
 async def _read_limited(content: aiohttp.StreamReader, limit: int) -> bytes:

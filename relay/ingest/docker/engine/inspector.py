@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
 from relay.core.tasks import spawn
-from relay.ingest.docker.engine.client import ENGINE_ERRORS, EngineClient, EngineRefused
+from relay.ingest.docker.engine.client import EngineClient
+from relay.ingest.docker.engine.errors import ENGINE_ERRORS, EngineRefused
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 
 CONCURRENCY = 4
