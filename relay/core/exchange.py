@@ -30,7 +30,7 @@ class ResponseHint(msgspec.Struct, frozen=True):
     retry_after_s: float | None = None
     """How long to wait, if the body or a header other than ``Retry-After`` says so."""
     unexpected: str | None = None
-    """Why a 2xx is no success: what it lacks; None unless it is one that is no success."""
+    """Why a 2xx is no success, as in ``without "ok": true``; None for any other response."""
 
 
 NO_HINT = ResponseHint()
@@ -48,9 +48,9 @@ class Response(msgspec.Struct, frozen=True):
     error: str | None = None
     """A description of the failure for the log; it contains no secret."""
     hint: ResponseHint = NO_HINT
-    """What the destination's type reads in it; of a longer part of the body than ``body`` holds."""
+    """What the destination's type has read in the answer, before its body was cut."""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """The answer's headers about rate limits, with lower-case names."""
+    """The answer's headers that relay reads, with lower-case names."""
 
     @property
     def answer(self) -> "Answer":
@@ -91,13 +91,13 @@ class Reason(StrEnum):
     REFUSED = "refused"
     """The destination rejected this request (4xx other than 408, 410, 425, 429)."""
     UNEXPECTED = "unexpected"
-    """The status is 2xx, but the body is not what the destination answers if it has accepted the
-    request: something else has answered, such as a login page."""
+    """The status is 2xx, but the body is not that of a success: probably something else has
+    answered, such as a login page."""
     REJECTED = "rejected"
     """The status is 2xx, but the body says that the request was rejected."""
     EXHAUSTED = "exhausted"
-    """relay itself has no file descriptor or no memory for a connection: this is no attempt, and no
-    failure of the destination."""
+    """relay itself has no file descriptor or no memory for a connection. This is neither an attempt
+    nor a failure of the destination."""
     EXPIRED = "expired"
     """It was retried for as long as ``retry.max_age`` allows."""
     ATTEMPTS = "attempts"

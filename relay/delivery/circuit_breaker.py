@@ -86,7 +86,11 @@ class CircuitBreaker:
             case Delivered():
                 self._failures, self._probe_count, self._next_probe_s = 0, 0, None
                 return HealthChange.RECOVERED if was_failing else None
-            case _ if reason in (Reason.RATE_LIMITED, Reason.EXHAUSTED):
+            case _ if reason is Reason.RATE_LIMITED:
+                return None
+            case _ if reason is Reason.EXHAUSTED:  # it says nothing of the destination
+                if self.is_half_open:
+                    self._next_probe_s = now_s + self._policy.initial.total_seconds()
                 return None
         if self._failures == 0:
             self._failing_since_s = now_s

@@ -63,7 +63,7 @@ class DestinationHealth:
         self._has_accepted = False
         """Whether the destination has accepted anything."""
         self._first_failure: str | None = None
-        """Why the last attempt failed, until the destination has accepted something."""
+        """Why the last attempt failed; None once the destination has accepted something."""
         self._expired_at_s = float("-inf")
         """When the store last had none that is too old."""
 
@@ -141,7 +141,7 @@ class DestinationHealth:
     def _note_first_failure(self, response: Response, outcome: Outcome) -> None:
         """Report at once that a new destination does not work: its configuration may be wrong.
 
-        It is not a failure that it wants a pause (429), or that relay lacks descriptors.
+        A pause that it asks for (429) is no failure, nor is a lack of file descriptors.
         """
         why = root_reason(outcome)
         if self._has_accepted or why in (Reason.RATE_LIMITED, Reason.EXHAUSTED):

@@ -5,19 +5,12 @@ import re
 import msgspec
 
 from relay.config import RetryConfig
-from relay.core.exchange import (
-    Dead,
-    Delivered,
-    Outcome,
-    Reason,
-    Response,
-    Retry,
-)
+from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
 from relay.destinations.common.responses import parse_date_s
 
 _DELAY_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
-"""RFC 9110, section 10.2.3, and the fractions that some servers write. A number of any length is
-one: ``max_after`` bounds it."""
+"""RFC 9110, section 10.2.3, and the fractions that some servers write. The number may have any
+length: ``max_after`` bounds it."""
 
 _RETRY_AFTER_STATUSES = (429, 503)
 """With these statuses ``Retry-After`` applies to the whole destination."""
@@ -40,10 +33,10 @@ def classify(response: Response, attempt: Attempt, policy: RetryConfig) -> Outco
     """Return what becomes of a delivery.
 
     2xx is delivered, unless the body says otherwise. No response, 408, 425, 429, 5xx, anything that
-    is not an HTTP status, and a 2xx that is not from the destination are tried again, until
-    ``max_age`` or ``max_attempts`` is reached. 410 waits until somebody enables the destination.
-    Everything else (redirects, other 4xx, and 2xx whose body says that the delivery was rejected)
-    is dead at once.
+    is not an HTTP status, and a 2xx with another body than the destination's are tried again, until
+    ``max_age`` or ``max_attempts`` is reached. A lack of file descriptors counts as no attempt. 410
+    waits until somebody enables the destination. Everything else (redirects, other 4xx, and 2xx
+    whose body says that the delivery was rejected) is dead at once.
     """
     reason = _response_reason(response)
     requested_s = requested_pause_s(response, attempt.wall_clock_s, policy)

@@ -68,8 +68,8 @@ class Backend(Protocol):
 class StoreWriter:
     """Runs operations on a connection; each caller resumes when its operation is on disk.
 
-    If one operation of a transaction fails, each of them is run once more, in a transaction of its
-    own: only the callers whose operations fail get an error. So the state on disk is always one
+    If one operation of a transaction fails, each is run once more, in a transaction of its own, and
+    only the callers whose operations fail again get an error. So the state on disk is always one
     that was reported to some caller, or an older one.
 
     Failures of the disk are not errors: the operations wait, in order, and are tried again. So an
@@ -191,13 +191,13 @@ class StoreWriter:
         return jobs
 
     def _process(self, jobs: list[_Job]) -> "list[_JobResult]":
-        """Return each job's result, or its error, once all that work are on disk."""
+        """Return the result or the error of each job. The jobs that succeeded are on disk then."""
         try:
             results = self._run_with_retry(partial(_transact, jobs)) if jobs else []
         except _ClosedWhileFailing:
             raise
         except Exception as error:
-            if len(jobs) > 1 and classify_error(error) is None:  # the fault of one of them
+            if len(jobs) > 1 and classify_error(error) is None:  # one of them is at fault
                 return [result for job in jobs for result in self._process([job])]
             return [(job.done, None, error) for job in jobs]
         try:

@@ -153,6 +153,21 @@ async def test_one_that_closes_after_the_headers(send_to: SendTo) -> None:
     assert classify_first(await send_to(cut)) == Delivered()
 
 
+async def test_one_that_closes_after_the_headers_has_not_said_it_all() -> None:
+    """A service that has to name an id may not have accepted the message: it is sent again."""
+
+    async def cut(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK + b"Content-Length: 10\r\n\r\n")
+        await writer.drain()
+
+    async with serving(cut) as address:
+        to = DiscordDestination.model_validate({"url": f"http://{address}/"})
+        async with open_http_sender(to) as http:
+            response = await http.send(Request(b"{}", to.endpoint))
+    assert classify_first(response) == Retry(1.0, Reason.UNEXPECTED)
+    assert response.error == "without the id of a message: no body came"
+
+
 async def test_one_that_closes_before_an_answer(send_to: SendTo) -> None:
     """It may have accepted the delivery, which is tried again under the same id."""
 

@@ -135,6 +135,25 @@ async def test_a_new_connection_that_ends_is_a_failure(proxy: bool) -> None:
     assert len(server.answers) == 1
 
 
+@pytest.mark.parametrize("proxy", [False, True])
+async def test_a_request_that_is_sent_again_has_no_more_time(proxy: bool) -> None:
+    """``timeout.total`` is for both connections together."""
+
+    async def close_late(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.7)
+        writer.close()
+
+    async def silent(_: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    loop = asyncio.get_running_loop()
+    async with serving(OK, close_late, silent) as server:
+        started_s = loop.time()
+        _, response = await send_requests(server, 2, total="1s", proxy=proxy)
+        assert loop.time() - started_s < 1.6
+    assert response.error == "no answer in 1 s"
+
+
 async def test_an_answer_that_begins_is_the_answer() -> None:
     """The receiver got the request: to send it again is for the next attempt."""
     async with serving(OK, answer_half, OK) as server:

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from relay.config import TlsConfig
 from relay.core.exchange import Reason, Request, Response
 from relay.delivery.http.sender import Sender, open_http_sender
+from relay.delivery.http.tls import ClientTls
 from relay.destinations.http import HttpDestination
 from tests.support.certificates import Authority
+from tests.support.descriptors import no_descriptors
 from tests.support.loopback import serve_connections
 
 CLOSING = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
@@ -93,6 +96,17 @@ async def test_a_certificate_without_its_key_waits_for_it(
     assert [line["event"] for line in logged] == ["tls.not_renewed"]
     first, second, third = receiver.serials
     assert first == second != third
+
+
+def test_a_renewal_waits_for_a_descriptor(authority: Authority) -> None:
+    """While relay has none, the files are not taken for unusable ones."""
+    certificate, key = authority.issue("client")
+    tls = ClientTls(TlsConfig(cert_file=certificate, key_file=key))
+    previous = tls.context()
+    authority.issue("client")
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        tls.context()
+    assert tls.context() is not previous
 
 
 async def test_a_new_authority_is_trusted(

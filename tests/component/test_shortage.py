@@ -2,12 +2,8 @@
 
 import asyncio
 import errno
-import os
-import resource
 import socket
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -27,30 +23,10 @@ from tests.component.delivery_worker import (
     run_workers,
     sample_notification,
 )
+from tests.support.descriptors import no_descriptors, release
 from tests.support.loopback import serve_connections
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@contextmanager
-def no_descriptors() -> Iterator[list[int]]:
-    """Use up all descriptors of this process; yields them, to be closed."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
-    taken: list[int] = []
-    try:
-        with suppress(OSError):
-            while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY))
-        yield taken
-    finally:
-        release(taken)
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
-def release(taken: list[int]) -> None:
-    while taken:
-        os.close(taken.pop())
 
 
 def make_destination(url: str, **parts: object) -> HttpDestination:
@@ -113,6 +89,22 @@ async def test_a_lookup_without_a_descriptor_is_no_unknown_name(
     with no_descriptors(), pytest.raises(OSError, match="Too many open files") as caught:
         await resolver.resolve("hooks.example", 80)
     assert caught.value.errno == errno.EMFILE
+
+
+async def test_a_lookup_of_a_proxy_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is not to blame either."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    url = "http://127.0.0.1:9/"
+    async with open_http_sender(make_destination(url, proxy="http://proxy.example:9/")) as http:
+        assert (await http.send(Request(b"", url))).failure is Reason.NAME_NOT_FOUND
+        with no_descriptors():
+            response = await http.send(Request(b"", url))
+    assert response.failure is Reason.EXHAUSTED
+    assert response.error == "relay cannot open a connection: Too many open files"
 
 
 def test_the_systems_authorities_are_read_once_there_is_a_descriptor() -> None:

@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection to a destination: one request at a time, and the response to it.
 
-The status alone says what became of a delivery. So a connection reads the head of a response and
-the beginning of its body, both with a limit in bytes and in time, and nothing else. It is closed
+The status says what became of a delivery, and for some services the body as well. So a connection
+reads the head of a response and the beginning of its body, both with a limit in bytes and in time,
+and nothing else. It is closed
 when the destination closes it, when it was idle for `IDLE_TIMEOUT_S`, when a response was not read
 to its end, when a request is cancelled, and when data arrives that no request asked for: a response
 must never be mistaken for the response to another request.

@@ -24,12 +24,12 @@ HAPPY_EYEBALLS_DELAY_S = 0.25
 """How long the first address of a host is tried alone (RFC 8305, section 5)."""
 
 MAX_IDLE_FOR_LONG_S = 1.0
-"""How long a connection may have been idle to be used for a long request: no receiver that keeps
+"""How long a connection may have been idle to be used for a long request. No receiver that keeps
 connections closes them so soon."""
 
 
 class ConnectionPool:
-    """Sends requests over idle connections, and opens new ones if there are none."""
+    """Keeps idle connections, and opens new ones."""
 
     def __init__(self, tls: ClientTls, connect_timeout_s: float, max_body_bytes: int) -> None:
         """``max_body_bytes`` is how much of the body of a response is returned."""
@@ -55,8 +55,8 @@ class ConnectionPool:
     def take_idle(self, origin: Origin, *, is_long: bool) -> Connection | None:
         """Return the connection that was used last: it is the least likely to be closed.
 
-        For a long request only one that was used a moment ago: if the receiver closes the
-        connection now, the request cannot be sent again, because it is not kept.
+        For a long request, only one that was used a moment ago: a long request is not kept, so it
+        could not be sent again if the receiver closed the connection now.
         """
         idle = self._idle[origin]
         while idle:

@@ -5,12 +5,14 @@ built on aiohttp and not on `Connection`. It keeps the same limits and gives the
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.abc import ResolveResult
 from yarl import URL
 
 from relay import __version__
@@ -26,9 +28,25 @@ from relay.delivery.http.connection import (
 )
 from relay.delivery.http.resolver import NoAddress
 from relay.delivery.http.response import ConnectTimeout, ResponseReader, classify_error
-from relay.delivery.http.shortage import SHORTAGES, ShortageWait
+from relay.delivery.http.shortage import SHORTAGES, ShortageWait, check_descriptors
 from relay.delivery.http.tls import ClientTls
 from relay.destinations.common.webhook import WebhookDestination, path_and_query
+
+MIN_TIMEOUT_S = 0.001
+"""The shortest timeout of a request: aiohttp understands 0 as no timeout at all."""
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Looks up the proxy's name. Raises `OSError` if there is no file descriptor for that."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        try:
+            return await super().resolve(host, port, family)
+        except OSError:
+            check_descriptors()
+            raise
 
 
 class _Trace:
@@ -53,28 +71,31 @@ class ProxySender:
 
     async def send(self, request: Request) -> Response:
         """Send the request. Redirects are not followed; the result holds no secret."""
-        is_long = len(request.body) > PIECE_BYTES
-        sending = self._send_once(request, _Trace()) if is_long else self._send_short(request)
+        deadline_s = asyncio.get_running_loop().time() + self._timeout.total.total_seconds()
+        if len(request.body) > PIECE_BYTES:
+            sending = self._send_once(request, deadline_s, _Trace())
+        else:
+            sending = self._send_short(request, deadline_s)
         del request  # the body must not stay in memory longer than it takes to send it
         try:
             return await sending
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             return self._reader.failed(*_classify_error(error, self._timeout))
 
-    async def _send_short(self, request: Request) -> Response:
+    async def _send_short(self, request: Request, deadline_s: float) -> Response:
         """Send a request that is kept, so that it can be sent again: see `HttpSender`."""
-        deadline_s = asyncio.get_running_loop().time() + self._timeout.total.total_seconds()
         while True:
             trace = _Trace()
             try:
                 return await self._shortage.until_possible(
-                    partial(self._send_once, request, trace), deadline_s
+                    partial(self._send_once, request, deadline_s, trace), deadline_s
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if not trace.is_reused:  # else it is closed now, and cannot be reused again
+                if not trace.is_reused:
                     raise
+                # The connection is closed now, so each repetition uses another one.
 
-    async def _send_once(self, request: Request, trace: _Trace) -> Response:
+    async def _send_once(self, request: Request, deadline_s: float, trace: _Trace) -> Response:
         method, url, headers, body = request.method, request.url, request.headers, request.body
         del request
         data: bytes | AsyncIterator[memoryview] | None = body or None
@@ -82,6 +103,7 @@ class ProxySender:
             headers = {**headers, "Content-Length": str(len(body))}
             data = _stream(body)
         del body
+        left_s = deadline_s - asyncio.get_running_loop().time()
         async with self._session.request(
             method,
             _as_written(url),
@@ -89,6 +111,10 @@ class ProxySender:
             headers=headers,
             proxy=self._proxy,
             ssl=self._tls.context(),
+            timeout=aiohttp.ClientTimeout(
+                total=max(left_s, MIN_TIMEOUT_S),
+                sock_connect=self._timeout.connect.total_seconds(),
+            ),
             allow_redirects=False,
             trace_request_ctx=trace,
         ) as response:
@@ -100,14 +126,10 @@ class ProxySender:
 async def open_proxy_sender(destination: WebhookDestination) -> AsyncIterator[ProxySender]:
     """Open a sender to a destination with a proxy; promises the same as `open_http_sender`."""
     assert destination.proxy is not None
-    timeout = destination.timeout
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=destination.concurrency),
-        timeout=aiohttp.ClientTimeout(
-            total=timeout.total.total_seconds(), sock_connect=timeout.connect.total_seconds()
-        ),
+        connector=aiohttp.TCPConnector(limit=destination.concurrency, resolver=_Resolver()),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         headers={"User-Agent": f"relay/{__version__}", "Accept-Encoding": "identity"},

@@ -1,4 +1,4 @@
-"""What is kept of a response, without secrets, and why there is none."""
+"""Makes a `Response` of what a destination sent, or of the error if it sent no response."""
 
 import ssl
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What relay does when it has no file descriptor left: it waits, and blames no destination."""
+"""Waits while relay has no file descriptor left, which is not the destination's failure."""
 
 import asyncio
 import errno
@@ -13,10 +13,10 @@ from relay.core.errors import describe_os_error
 log = structlog.get_logger()
 
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""The errors that say that this process or this host lacks something, whatever it connects to."""
+"""The errors of a process or a host that lacks descriptors or memory, whatever it connects to."""
 
 POLL_INTERVAL_S = 1.0
-"""How often a connection is tried while descriptors are lacking."""
+"""How long to wait before an action is repeated."""
 
 WARNING_INTERVAL_S = 60.0
 """How often a shortage is logged for each destination."""
@@ -25,16 +25,15 @@ T = TypeVar("T")
 
 
 class ShortageWait:
-    """Repeats what fails only because relay itself lacks something."""
+    """Repeats an action of one destination that fails because of a shortage."""
 
     def __init__(self) -> None:
         self._next_warning_s = float("-inf")
 
     async def until_possible(self, action: Callable[[], Awaitable[T]], deadline_s: float) -> T:
-        """Return the result of ``action``, which is repeated until ``deadline_s``.
+        """Return the result of ``action``; repeat it until ``deadline_s`` if there is a shortage.
 
-        ``deadline_s`` is in the loop's time. Raises what ``action`` raises, at the end a shortage
-        too.
+        ``deadline_s`` is in the loop's time. Raises what ``action`` raises.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -61,6 +60,6 @@ class ShortageWait:
 def check_descriptors() -> None:
     """Raise `OSError` if no file descriptor is left.
 
-    For what reports such a lack as something else: name lookups and OpenSSL.
+    For name lookups and OpenSSL, which report this as another error or not at all.
     """
     os.close(os.open(os.devnull, os.O_RDONLY))

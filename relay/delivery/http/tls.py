@@ -1,7 +1,7 @@
 """TLS of connections to a destination: the certificates that it trusts, and the one that it shows.
 
-Certificates are renewed while relay runs, mostly by replacing their files. So the files are looked
-at before each connection, and read again if they have changed.
+Certificates are renewed while relay runs, mostly by replacing their files. So each new connection
+checks whether the files have changed, and if so, reads them again.
 """
 
 import ssl
@@ -37,12 +37,14 @@ class ClientTls:
         """Return the context, with the files as they are now.
 
         If they cannot be used, for instance because only one of a certificate and its key is
-        renewed yet, the previous ones are used, and this is logged once.
+        renewed yet, the previous ones are used, and this is logged once. Raises `OSError` if there
+        is no file descriptor to read them.
         """
         if self._files is None or self._context is None:
             return create_ssl_context(None)
         states = _file_states(self._files)
         if states != self._states:
+            check_descriptors()  # without one, the files could not be read and would seem unusable
             self._states = states
             try:
                 self._context = create_ssl_context(self._files)
@@ -54,7 +56,7 @@ class ClientTls:
 def create_ssl_context(files: TlsConfig | None) -> ssl.SSLContext:
     """Return a context with these files; with None, one with the system's certificate authorities.
 
-    Raises `TlsError`, and `OSError` if there is no file descriptor to read the system's.
+    Raises `TlsError`; with None `OSError`, if there is no file descriptor.
     """
     if files is None:
         return _system_context()

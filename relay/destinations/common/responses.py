@@ -2,8 +2,8 @@
 
 A 2xx alone does not say that a notification was accepted: a login in front of a server, a captive
 portal, or a web server that shows one page at every path answers 200 too. So an HTML page is never
-a success, and for each service only what its documents describe is one; see the ``parse_response``
-of its module. Everything else is tried again, because it does not come from the service.
+a success, and for each service only what its documents describe is one: see ``parse_response`` of
+its module. Any other 2xx is tried again, because it does not come from the service.
 """
 
 import re
@@ -66,26 +66,23 @@ def describe_unexpected(hint: ResponseHint, body: str) -> str:
     """Return why a 2xx is no success, and the title of the page or the beginning of the body."""
     found = _TITLE.search(body)
     excerpt = truncate((found[1] if found else body).strip(), EXCERPT_MAX)
-    return f"{hint.unexpected}: {excerpt or 'the body is empty'}"
+    return f"{hint.unexpected}: {excerpt or 'no body came'}"
 
 
 def parse_acknowledgement(response: Response) -> ResponseHint:
-    """Read a 2xx of a service without a fixed answer, or with servers that imitate it.
+    """Read a 2xx of a service that many servers imitate, or whose answer is not documented.
 
-    ``ok``, an empty body, a number or JSON that reports no error will do.
+    A success is ``ok``, an empty body, or JSON that reports no error.
     """
     if not is_2xx(response) or response.body.strip().lower() in (b"", b"ok"):
         return NO_HINT
     try:
         document = msgspec.json.decode(response.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        document = None
-    match document:
-        case {"error": error} | {"errors": error} if error:
-            return unexpected_body("success")
-        case dict() | list() | int() | float():
-            return NO_HINT
-    return unexpected_body("'ok'")
+        return unexpected_body("'ok'")
+    if isinstance(document, dict) and (document.get("error") or document.get("errors")):
+        return unexpected_body("success")
+    return NO_HINT
 
 
 def read_expected(
@@ -93,15 +90,16 @@ def read_expected(
 ) -> ResponseHint:
     """Return what a response means if the configuration says which ones are a success.
 
-    ``hint`` is what the service's own rules say; it holds for what else than a success it may be.
+    A success has one of the statuses (any 2xx if there are none) and contains one of the texts.
+    ``hint`` is what the service's own rules say; it holds for an error.
     """
     if response.status is None:
         return hint
     body = response.body.decode(errors="replace")
     if not (response.status in statuses if statuses else is_2xx(response)):
-        found = unexpected_body(f"the expected status {_list(statuses)}")
+        found = unexpected_body(f"the expected status {_join_alternatives(statuses)}")
     elif texts and not any(text in body for text in texts):
-        found = unexpected_body(f"the expected {_list(map(repr, texts))}")
+        found = unexpected_body(f"the expected {_join_alternatives(map(repr, texts))}")
     elif not texts and is_html(response):
         found = unexpected_page()
     else:
@@ -122,7 +120,7 @@ def parse_object(body: bytes) -> dict[str, object]:
 def parse_number(value: object) -> float | None:
     """Return a number from 0 on, given as a number or as decimal digits; None for anything else.
 
-    It may be infinite: whoever asks for a very long wait is not to be ignored.
+    It may be infinite, so that a request to wait very long is not ignored.
     """
     if isinstance(value, str) and not _DECIMAL.fullmatch(value):
         return None
@@ -142,5 +140,5 @@ def parse_date_s(text: str) -> float | None:
     return date.replace(tzinfo=date.tzinfo or UTC).timestamp()
 
 
-def _list(alternatives: Iterable[object]) -> str:
+def _join_alternatives(alternatives: Iterable[object]) -> str:
     return " or ".join(map(str, alternatives))

@@ -33,17 +33,11 @@ from relay.config.types import (
     not_both,
 )
 from relay.core.exchange import Response, ResponseHint
-from relay.destinations.common.responses import (
-    is_2xx,
-    is_html,
-    read_expected,
-    unexpected_page,
-)
+from relay.destinations.common.responses import is_2xx, is_html, read_expected, unexpected_page
 
 _URL_CHARACTERS = "%:/?#[]@!$&'()*+,;=-._~"
 """What a URL may contain besides letters and digits (RFC 3986, section 2)."""
 
-_Status = Annotated[WholeNumber, Field(ge=100, le=599)]
 EXPECT_MAX = 1_000
 """The longest text that a response can be expected to contain, in characters."""
 
@@ -54,6 +48,7 @@ def _check_body_text(text: str) -> str:
     return text
 
 
+_Status = Annotated[WholeNumber, Field(ge=100, le=599)]
 _BodyText = Annotated[str, AfterValidator(_check_body_text)]
 
 

@@ -49,6 +49,16 @@ def test_a_few_failures_are_no_outage() -> None:
     assert (breaker.is_failing, breaker.is_half_open, breaker.wait_s(0)) == (False, False, 0)
 
 
+def test_a_probe_that_relay_cannot_make_is_repeated_soon() -> None:
+    """After ``retry.initial``, and not at once; the intervals do not grow for it."""
+    breaker = make_failing()
+    for second in (1, 2, 3):
+        assert breaker.record_outcome(Retry(1.0, Reason.EXHAUSTED), second, 0.5) is None
+        assert breaker.wait_s(second) == 1
+    breaker.record_outcome(UNREACHABLE, 4, 0.5)
+    assert breaker.wait_s(4) == 2
+
+
 def test_allows_one_probe_at_a_time() -> None:
     """The intervals grow like those of retries, up to a minute."""
     breaker, now_s, waits = make_failing(), 0.0, []

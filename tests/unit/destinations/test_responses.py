@@ -12,6 +12,8 @@ ACCEPTED: list[tuple[str, int, object]] = [
     ("slack", 200, b""),
     ("slack", 204, b""),
     ("slack", 200, {"ok": True}),
+    ("slack", 200, b'"ok"'),
+    ("slack", 200, b"null"),
     ("slack", 200, {"success": True, "errors": []}),
     ("mattermost", 200, b"ok"),
     ("rocketchat", 200, {"success": True}),
@@ -84,6 +86,7 @@ def test_html_without_a_known_beginning_is_recognized_by_its_type() -> None:
     [
         ("slack", 200, b"created"),
         ("slack", 200, {"error": "unknown token"}),
+        ("slack", 200, {"error": None, "errors": ["unknown token"]}),
         ("rocketchat", 200, b"welcome"),
         ("discord", 200, b""),
         ("discord", 200, {"message": "hello"}),
