@@ -170,7 +170,7 @@ class _BadRequests:
         if self._logged_s is not None and now_s < self._logged_s + LOG_BAD_REQUESTS_EVERY_S:
             self._unlogged += 1
             return
-        log.warning("admin.bad_request", client=client, more_before=self._unlogged or None)
+        log.warning("admin.bad_request", client=client, not_logged=self._unlogged or None)
         self._logged_s, self._unlogged = now_s, 0
 
 

@@ -92,10 +92,11 @@ def relay() -> None:
 
 
 def _choose_tls_key_log() -> None:
-    """Write the keys of TLS connections to no file, unless relay itself is asked for it.
+    """Write the keys of TLS connections only to the file that ``RELAY_SSLKEYLOGFILE`` names.
 
-    Python obeys ``SSLKEYLOGFILE``, with which whoever reads the file can decrypt everything. It may
-    be left over from debugging another program, and some libraries read it when they are imported.
+    Python obeys ``SSLKEYLOGFILE``, which may be left over from debugging another program, and
+    anybody who can read that file can decrypt everything. Some libraries read the variable when
+    they are imported.
     """
     os.environ.pop("SSLKEYLOGFILE", None)
     if file := os.environ.get("RELAY_SSLKEYLOGFILE"):

@@ -153,8 +153,8 @@ class DestinationConfig(Section):
     the notification in it, beside what `parse_response` looks for."""
 
     own_urls: ClassVar[str | None] = None
-    """A regular expression for the beginning of all URLs of the service; None if everybody runs
-    their own."""
+    """A regular expression for the beginning of all URLs of the service; None if its users run
+    servers of their own."""
 
     if TYPE_CHECKING:
         # Each subclass declares it as a literal of one string. A field here would come first in the

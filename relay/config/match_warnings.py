@@ -32,7 +32,7 @@ from relay.core.event import TYPE_RELAY, Cause
 
 _ACTIONS_WITH = {
     "cause": ("die",),
-    "exit_code": ("die", "exec_die"),
+    "exit_code": ("die", "exec_die", "exec_died"),
     "signal": ("kill",),
     "health": ("health_status",),
 }

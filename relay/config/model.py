@@ -123,7 +123,7 @@ class EngineConfig(Section):
     ) -> dict[str, SecretStr]:
         validators.check_distinct_headers(value)
         if _has_authorization(value) and _has_user(info):
-            raise invalid("hold an Authorization, and the 'url' a user: keep one of them")
+            raise invalid("hold an Authorization, and the 'url' holds a user: keep one of them")
         return value
 
     @field_validator("bearer_token_file")

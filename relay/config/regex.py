@@ -1,9 +1,9 @@
 """Compiles the regular expressions of a match with RE2, whose time is linear to the text.
 
 The texts come from labels and names, which anybody who starts a container chooses. With Python's
-own engine some expressions take years for a label of 40 characters, and relay would wait. The price
-is that there are no backreferences and no lookaround. The package takes 3.4 MB and 13 ms to import,
-so it is imported for the first expression.
+own engine some expressions take years for a label of 40 characters, and relay would wait. RE2 has
+no backreferences and no lookaround. The package takes 3.4 MB and 13 ms to import, so it is imported
+only if a configuration has an expression.
 """
 
 import re
@@ -40,10 +40,10 @@ _UNSUPPORTED = (
 
 @lru_cache(maxsize=1024)  # the check of a configuration compiles what its matcher compiles again
 def compile_regex(text: str) -> Callable[[str], bool]:
-    """Return whether a text fits the expression as a whole, as a function.
+    """Return a function that says whether the expression matches the whole of a text.
 
-    Raises `InvalidValue` for what is not an expression in RE2's syntax. The function takes time
-    linear to the text.
+    The function takes time linear to the text. Raises `InvalidValue` for what is not an expression
+    in RE2's syntax.
     """
     if _ZERO_OR_MORE_TIMES.search(_ESCAPE_OR_CLASS.sub("x", text)):
         # RE2 takes the braces for plain text, and Python for a repetition.
@@ -51,7 +51,7 @@ def compile_regex(text: str) -> Callable[[str], bool]:
     fullmatch = _compile(text).fullmatch
 
     def fits(value: str) -> bool:
-        # Half a surrogate pair has no UTF-8; it fits what a "?" fits.
+        # half a surrogate pair has no encoding: it is matched as if it were a "?"
         return fullmatch(value.encode(errors="replace")) is not None
 
     return fits

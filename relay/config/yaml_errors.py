@@ -1,8 +1,8 @@
 """Says what is wrong with a text that is not YAML, and what to do about it.
 
-PyYAML's own words (``expected <block end>, but found '<block mapping start>'``) name the parts of a
-grammar. Here they become what a person did: a line that is indented differently, a text that has to
-be in quotes, a brace that is not closed.
+PyYAML's own messages (``expected <block end>, but found '<block mapping start>'``) name the parts
+of a grammar. The messages here name what a person wrote: a line that is indented differently, a
+text that has to be in quotes, a brace that is not closed.
 """
 
 import re
@@ -152,7 +152,7 @@ def _brace_problem(problem: str, at: Position, start: Position) -> str | None:
 
 
 def _indentation_problem(at: Position, start: Position, lines: list[str]) -> str:
-    """Describe a line that belongs to no block above it by its indentation."""
+    """Describe a line whose indentation fits no block above it."""
     line, column = at
     is_item = _content(lines[line - 1]).startswith("- ")
     if column == start[1] and is_item != _content(lines[start[0] - 1]).startswith("- "):

@@ -54,7 +54,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Whether it should still run: its restart policy keeps it running, and nobody asked for its
     last end."""
     start_failed: bool = False
-    """Whether it was reported that it cannot be started. It ends with its next start.
+    """Whether it was reported that it cannot be started. Its next start resets this.
 
     A service of a Swarm whose tasks cannot start is kept like a container, for as long as that is
     so.

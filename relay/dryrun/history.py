@@ -143,7 +143,7 @@ class Recording:
     def __init__(
         self, simulator: Simulator, lines: Iterable[bytes], *, is_from_engine: bool = False
     ) -> None:
-        """With ``is_from_engine`` the lines come from an engine just now: none is relay's own."""
+        """``is_from_engine`` is whether an engine sent the lines: then no event is relay's own."""
         self._simulator = simulator
         self._may_be_relay = not is_from_engine
         self._lines = lines

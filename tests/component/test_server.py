@@ -261,7 +261,7 @@ async def test_bad_requests_are_logged_now_and_then(
                 await send_bad_request()
             monkeypatch.setattr(server, "LOG_BAD_REQUESTS_EVERY_S", 0.0)
             await send_bad_request()
-    assert [(line["event"], line["more_before"]) for line in logs] == [
+    assert [(line["event"], line["not_logged"]) for line in logs] == [
         ("admin.bad_request", None),
         ("admin.bad_request", 2),
     ]

@@ -18,9 +18,10 @@ MAX_BITS = 4_096
 _CHARS_PER_STEP = 64
 """An operation on this many characters is one step."""
 _SCANNED_PER_STEP = 16
-"""A text with something to escape is read character by character, so many for one step."""
+"""Reading this many characters of a text in which something is escaped is one step."""
 _ADDED_PER_STEP = 4
-"""An escape takes about as long as a step; it makes the text one to nine characters longer."""
+"""This many characters that escaping adds are one step: an escape adds one to nine, and takes about
+as long as a step."""
 _CHARS_PER_ITEM = 4
 """An item of a list counts as this many characters."""
 _MAX_MESSAGE = 200

@@ -249,7 +249,7 @@ def test_what_is_included_of_containers() -> None:
         ("{type: image, cause: crashed}", "cause: never matches: only containers have a cause"),
         (
             "{action: [start, stop], exit_code: 0}",
-            "exit_code: never matches: only events with the action 'die' or 'exec_die' have an e",
+            "exit_code: never matches: only events with the action 'die' or 'exec_die' or ",
         ),
         (
             "{action: die, signal: KILL}",
@@ -315,6 +315,7 @@ def test_conditions_that_nothing_fulfils(match: str, warning: str) -> None:
     "match",
     [
         "{action: die, cause: [crashed, oom], exit_code: '1-255'}",
+        "{action: exec_died, exit_code: 3}",
         "{action: [oom, die], cause: crashed}",
         "{action: 'd*', cause: crashed}",
         "{action: {regex: 'd.*'}, cause: crashed}",
