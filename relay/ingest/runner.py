@@ -4,9 +4,9 @@ A session is one uninterrupted read of the engine with one specification. It end
 shutdown, and only after it has committed everything that it read. The next session starts at that
 checkpoint, so a reload neither loses an event nor processes one twice.
 
-An unexpected error, as one caused by something that no other engine sends, ends the session and not
-relay: the other engines go on, and the next session of this one starts at the last checkpoint. A
-fault of the store, which all engines share, ends relay.
+An unexpected error, such as one caused by what a single engine sends, ends that engine's session
+and not relay. The other engines go on, and the engine's next session starts at the last checkpoint.
+A fault of the store, which all engines share, ends relay.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from relay.store.faults import classify_error
 log = structlog.get_logger()
 
 RESTART_INITIAL_S, RESTART_MAX_S = 1.0, 60.0
-"""How long to wait for the next session after one that failed: doubling from the first to the
-second. A session that lived longer than the second counts as the first to fail."""
+"""How long to wait after a session that failed. The wait doubles with each failure up to the
+maximum, and starts over after a session that lived longer than that."""
 
 _NOT_CONNECTED = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0, reconnects=0))
 
@@ -44,7 +44,7 @@ class EngineRunner:
         self._last_status = _NOT_CONNECTED
         self._stopping = False
         self._spec_changed = asyncio.Event()
-        """Set when the runner stops or has another specification: a wait ends."""
+        """Set when the runner stops or gets another specification; ends the wait for a session."""
         self.is_closed = False
         """Whether the engine was removed from the configuration and its last event is committed."""
 

@@ -68,7 +68,7 @@ class Router:
         self._index = Index([route.match for route in routes])
         self._observer = observer
         self.uses_interactive = any(names_field(route.match, "interactive") for route in routes)
-        """Whether a route distinguishes containers by it, so that they have to be inspected."""
+        """Whether a route has a condition on ``interactive``: then containers are inspected."""
 
     def replace_routes(self, other: "Router") -> None:
         """Use the other router's routes from now on."""

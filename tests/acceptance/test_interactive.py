@@ -99,7 +99,7 @@ def run_services(engine: SandboxedEngine, services: Sequence[tuple[str, str]]) -
 def test_what_somebody_saw(
     each_engine: tuple[str, SandboxedEngine], receiver: Receiver, relay_folder: Path
 ) -> None:
-    """A terminal's end and a failed build are told apart from services, also of those with one."""
+    """``interactive`` distinguishes shells and builds from services, even those with a terminal."""
     name, engine = each_engine
     services = [("plain", "--init=false"), ("detached", "-it"), ("with-tty", "--tty")]
     with RelayProcess(write_interactive_config(relay_folder, engine, receiver)) as relay:
@@ -115,7 +115,7 @@ def test_what_somebody_saw(
         relay.terminate()
     engine.remove_containers()
     seen, unseen = crashes(receiver, "/seen"), crashes(receiver, "/unseen")
-    if name.startswith("podman"):  # it does not tell, and its builds have no containers
+    if name.startswith("podman"):  # it does not show terminals, and its builds have no containers
         assert seen == []
         assert {"mistyped", "brief", "plain", "detached", "with-tty"} == {it[0] for it in unseen}
         return

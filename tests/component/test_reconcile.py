@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from relay.config import ReconcileConfig, StartFrom
 from relay.core.event import Cause, Origin
@@ -431,6 +432,23 @@ async def test_a_service_of_a_swarm_that_cannot_start(engine: ScriptedEngine) ->
         engine.answers["tasks"] = Answer(json.dumps([REJECTED]).encode())
         await wait_for_lists(engine, 8)
     assert failed_starts(result) == [("service", "web", "No such image: web:2")]
+
+
+async def test_a_manager_that_does_not_show_its_tasks(engine: ScriptedEngine) -> None:
+    """It is logged once, and the containers are compared all the same."""
+    engine.answers |= {
+        "info": Answer(json.dumps(SWARM).encode()),
+        "tasks": Answer(b"denied", 403),
+    }
+    with capture_logs() as logs:
+        async with (
+            engine.serve(),
+            run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
+        ):
+            await wait_for_full_snapshot(result)
+            await wait_for_lists(engine, 4)
+    (logged,) = [line for line in logs if line["event"] == "services.unavailable"]
+    assert logged["reason"] == "answers 403 to /tasks: denied"
 
 
 async def test_other_engines_are_not_asked_for_tasks(engine: ScriptedEngine) -> None:

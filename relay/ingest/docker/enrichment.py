@@ -53,16 +53,15 @@ LONG_LOG_BYTES = 64 * 1024
 """A longer log is parsed in a thread."""
 
 END_ACTIONS = frozenset({"die", "oom", "stop"})
-"""The lines that are included with these end with the container's life, or with the process that
-was killed for memory."""
+"""With events of these actions, no log lines are included that the container wrote after them."""
 
 PERIODS_S = (300.0, 10.0, 1.0, 0.1)
 """How long before the end of its life a container's lines are looked for. If that is too much to
 read, because it writes so much, the next shorter period is tried."""
 
 READING_NS = 50_000_000
-"""How long an engine may take to read the last output of a process that ended. It starts the
-container again 100 ms after its death, or later (moby, ``restartmanager/restartmanager.go``)."""
+"""How long an engine may take to read the last output of a process that ended. The next life starts
+100 ms after the death, or later (moby, ``restartmanager/restartmanager.go``)."""
 
 CONTAINER_GONE = "the container is gone"
 
@@ -200,11 +199,11 @@ class Enricher:
 async def _last_lines(
     engine: Engine, event: Event, max_lines: int, *, framed: bool
 ) -> AsyncIterator[tuple[str, ...]]:
-    """Yield a container's last log lines; then better ones, if there are any.
+    """Yield a container's last log lines before the event; then more of them, if some are missing.
 
-    If the container ended, they are the last before that. By the time they are asked for, it may
-    have started again, and the first lines of its next life be the last of its log. If these leave
-    too few of the lines before, those of a short period before the end are asked for.
+    By the time the engine is asked, a container that ended may have started again, so that the last
+    lines of its log are those of its next life. They are left out. If any were, the engine is also
+    asked for the lines of a short period before the end.
     """
     until_ns = _end_of_life_ns(event)
     parse = partial(_parse_log, framed=framed, max_lines=max_lines, until_ns=until_ns)

@@ -40,8 +40,8 @@ class HeldItems:
         self._size_bytes = 0
         self._answers: dict[str, ContainerSnapshot | None] = {}
         """The inspections, by the event that waits for them."""
-        self._undecided: set[str] = set()
-        """The ids of deaths for which no evidence came in time."""
+        self._no_evidence: set[str] = set()
+        """The ids of deaths that no longer wait for evidence: it did not come in time."""
 
     def is_full(self, passed: int) -> bool:
         """Whether nothing more may be taken in, after ``passed`` events have passed."""
@@ -68,7 +68,7 @@ class HeldItems:
         """Add the question for what is missing, and return True; False if nothing is missing."""
         needs_inspection = findings.needs_inspection and event.id not in self._answers
         answer = self._answers.get(event.id)
-        is_decided = event.id in self._undecided or (answer is not None and answer.shows_cause)
+        is_decided = event.id in self._no_evidence or (answer is not None and answer.shows_cause)
         wait_s = 0 if is_decided else findings.evidence_wait_s
         if not (needs_inspection or wait_s):
             return False
@@ -81,7 +81,7 @@ class HeldItems:
 
     def give_up_evidence(self, event_ids: Iterable[str]) -> None:
         """Decide these deaths without further evidence."""
-        self._undecided.update(event_ids)
+        self._no_evidence.update(event_ids)
 
     def take_answer(self, event: Event) -> ContainerSnapshot | None:
         """Return the inspection for an event that no longer waits; None if there is none."""
@@ -90,4 +90,4 @@ class HeldItems:
     def forget_answers(self) -> None:
         """Forget all answers: nothing waits any longer."""
         self._answers.clear()
-        self._undecided.clear()
+        self._no_evidence.clear()

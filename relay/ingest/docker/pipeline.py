@@ -364,7 +364,10 @@ class EventPipeline:
         batch.events += events
 
     def _report_drops(self, batch: Batch, *, is_final: bool = False) -> None:
-        """Add the gap events for dropped records that are due now; if ``is_final``, all."""
+        """Add the gap events that are due now, or all if ``is_final``.
+
+        They declare dropped records, and what is no longer known of containers.
+        """
         if given_up := self._tracker.registry.take_given_up():
             at_ns = self.position_ns
             self._drop_reporter.add(Gap(GapReason.CONTAINERS_FULL, at_ns, at_ns, given_up))
@@ -388,15 +391,14 @@ class EventPipeline:
     def _on_invalid_record(
         self, record: InvalidRecord, connection: Connection, batch: Batch
     ) -> None:
-        """Count a record that is not an event as a loss, but each only once: it may be repeated."""
-        self._count_invalid(record)
-        if record.digest not in self._invalid_digests:
-            self._invalid_digests.append(record.digest)
-            self._apply(RecordsDropped(connection, 1, GapReason.RECORD_INVALID), batch)
+        """Count a record that is not an event, log the first of each kind, and declare the loss.
 
-    def _count_invalid(self, record: InvalidRecord) -> None:
-        """Count a record that is not an event, and log the first of each kind."""
+        A record that the engine repeats is declared only once.
+        """
         self.counters.malformed[record.error] += 1
         if self.counters.malformed[record.error] == 1:
             head = record.head.decode(errors="replace")
             log.warning("event.malformed", engine=self.engine, flaw=record.error, head=head)
+        if record.digest not in self._invalid_digests:
+            self._invalid_digests.append(record.digest)
+            self._apply(RecordsDropped(connection, 1, GapReason.RECORD_INVALID), batch)

@@ -118,8 +118,8 @@ class Reconciler:
         self._started_s = -math.inf
         """When the last reconciliation started, by the loop's clock."""
         self._failing_services: tuple[ServiceFailure, ...] = ()
-        self._has_warned = False
-        """Whether the current failure was logged."""
+        self._warned: set[str] = set()
+        """The log events of the current failures: each failure is logged once."""
         self._log = log.bind(engine=engine)
 
     async def run(self, client: EngineClient, opening: Awaitable[StreamOpened]) -> None:
@@ -162,16 +162,16 @@ class Reconciler:
         try:
             error = await self._reconcile(client, connection)
         except ENGINE_ERRORS as failure:
-            if not self._has_warned:  # once, not once per attempt
-                self._has_warned = True
-                self._log.warning(
-                    "reconcile.unavailable",
-                    reason=describe_error(failure),
-                    meaning="deaths without an event are not found",
-                )
+            meaning = "deaths without an event are not found"
+            self._warn_once("reconcile.unavailable", failure, meaning)
             return failure
-        self._has_warned = False
+        self._warned.discard("reconcile.unavailable")
         return error
+
+    def _warn_once(self, event: str, failure: BaseException, meaning: str) -> None:
+        if event not in self._warned:
+            self._warned.add(event)
+            self._log.warning(event, reason=describe_error(failure), meaning=meaning)
 
     async def _reconcile(self, client: EngineClient, connection: Connection) -> Exception | None:
         """Inspect the selected containers page by page; the last page completes the snapshot.
@@ -218,10 +218,15 @@ class Reconciler:
         await snapshot.committed.wait()
 
     async def _list_failing_services(self, client: EngineClient) -> tuple[ServiceFailure, ...]:
-        """Return the Swarm's services that cannot start; the last known ones if it does not say."""
-        with suppress(*ENGINE_ERRORS):
+        """Return the Swarm's services that cannot start; without an answer, those of the last."""
+        try:
             async with asyncio.timeout(LIST_TIMEOUT_S):
                 self._failing_services = tuple(await client.list_failing_services())
+        except ENGINE_ERRORS as failure:
+            meaning = "services of the Swarm that cannot start are not found"
+            self._warn_once("services.unavailable", failure, meaning)
+        else:
+            self._warned.discard("services.unavailable")
         return self._failing_services
 
     async def _list_containers(

@@ -10,7 +10,7 @@ Not everything that precedes a death explains it. A process can ignore every sig
 for many of them QUIT is a request for a thread dump. A container can survive the kill of one of its
 processes for memory. So these explain only a death that follows soon, or with a fitting exit code.
 
-What an engine reports only after the ``die`` is the business of `later_evidence`.
+For what an engine reports only after the ``die``, see `later_evidence`.
 """
 
 from msgspec.structs import replace
@@ -92,9 +92,9 @@ def is_terminating(signal: int | None, container: Container) -> bool:
 
 
 def is_known_health(container: Container, event: Event) -> bool:
-    """Whether a ``health_status`` says what is known: Podman sends one after each check.
+    """Whether a ``health_status`` repeats the known health: Podman sends one after each check.
 
-    As with Docker, a container that is starting is no news: it is neither healthy nor unhealthy.
+    ``starting`` counts as known, because Docker sends no event for it.
     """
     return event.health == "starting" or (
         event.health is not None and event.health == container.health

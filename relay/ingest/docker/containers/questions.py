@@ -27,8 +27,9 @@ DOUBTFUL_ACTIONS = frozenset({"kill", "die"})
 """Only events with these actions may need an answer, and those of `BEGINNING_ACTIONS`."""
 
 BEGINNING_ACTIONS = frozenset({"create", "start"})
-"""Events with these actions need one if a route distinguishes containers by what only an inspection
-shows (``interactive``). It is asked early, because ``--rm`` leaves nothing to inspect."""
+"""Events with these actions need an inspection if a route has a condition on ``interactive``, which
+only an inspection shows. It is made this early because a container with ``--rm`` cannot be
+inspected after its death."""
 
 
 class Findings(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ def assess(
     may_be_hidden = not podman if known is None else known.exit_code_hidden
     exit_code = None if may_be_hidden else event.exit_code
     if is_explained(known, event.time_ns, exit_code):
-        return Findings(needs_inspection=True) if may_be_hidden else NOTHING_MISSING
+        return _NEEDS_INSPECTION if may_be_hidden else NOTHING_MISSING
     after = later()
     if cause := find_later_cause(event, after, known, podman=podman):
         return Findings(may_be_hidden, later_cause=cause)

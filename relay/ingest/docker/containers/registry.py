@@ -1,9 +1,9 @@
 """The known containers of one engine, and which of them changed since the last commit.
 
-Names and labels are chosen by whoever starts containers, so all that is kept of them is bounded, in
-bytes of memory with the cost of each entry: many short labels cost more than a long one. What does
-not fit is given up and counted. It would be needed only to report a death that no event reports: as
-long as a container exists, the engine sends its labels again.
+Anybody who starts a container chooses its name and labels, so all that is kept of them is bounded.
+The bounds are in bytes of memory, with the cost of each entry: many short labels take more than one
+long label. What does not fit is given up and counted. It would be needed only to report a death
+that no event reports, because each event of a container has the container's labels.
 """
 
 from collections import OrderedDict
@@ -23,12 +23,13 @@ DESTROYED_MAX = 4_096
 """How many ids of destroyed containers are remembered."""
 
 TEXTS_MAX_BYTES = 32 * 2**20
-"""The memory that the labels, names and images of all containers may take together; a container
-whose labels do not fit is kept without labels. Ten thousand containers with ten usual labels each
-take about 20 MiB."""
+"""While the labels, names and images of all containers take more memory than this, further
+containers are kept without labels. Ten thousand containers with ten usual labels each take about 20
+MiB."""
 
 LABELS_MAX_BYTES = 128 * 2**10
-"""The memory that the labels of one container may take: a thousand short ones do."""
+"""A container whose labels, name and image take more memory than this is kept without labels. A
+thousand short labels take as much."""
 
 ID_MAX_CHARS = 256
 """A container with a longer id is not kept: an engine's has 64 characters."""
@@ -38,7 +39,8 @@ NAME_MAX_CHARS = 512
 of a tag (https://github.com/distribution/reference)."""
 
 LABEL_CACHE_SIZE, LABEL_CACHE_MAX_CHARS = 1_024, 256
-"""How many label texts, the most recently used, containers share, and the longest of these."""
+"""How many label texts are kept only once for all containers: the most recently used ones, none
+longer than this."""
 
 
 class ContainerChanges(msgspec.Struct, frozen=True):
@@ -131,7 +133,7 @@ class ContainerRegistry:
         )
 
     def take_given_up(self) -> int:
-        """Return of how many containers something was given up since the last call."""
+        """Return how many containers lost their labels or were forgotten since the last call."""
         count, self._given_up = self._given_up, 0
         return count
 

@@ -35,10 +35,9 @@ from relay.ingest.docker.containers.inference import (
 from relay.ingest.docker.containers.questions import NOTHING_MISSING, Findings, assess
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.start_failure import (
-    KEPT_RUNNING,
-    NOBODY_ASKED,
     find_start_failure,
     may_fail_to_start,
+    note_end,
 )
 from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
@@ -126,7 +125,7 @@ class ContainerTracker:
         container = apply_event(container, event)
         if len(emitted) > 1:
             container = replace(container, oom_inferred_ns=event.time_ns)
-        self.registry.put(_note_end(container, event, emitted))
+        self.registry.put(note_end(container, event, emitted))
         return emitted
 
     def mark_interactive(self, event: Event) -> Event:
@@ -166,7 +165,7 @@ class ContainerTracker:
             emitted = [infer_end(container, snapshot)]
             container = replace(container, inferred_ns=known.started_ns, died_ns=known.started_ns)
         if emitted:
-            container = _note_end(container, emitted[-1], emitted)
+            container = note_end(container, emitted[-1], emitted)
         container = _update_times(container, inspected, snapshot)
         return emitted + self._find_start_failure(container, known, inspected, snapshot)
 
@@ -177,9 +176,9 @@ class ContainerTracker:
         inspected: ContainerSnapshot,
         snapshot: Snapshot,
     ) -> list[Event]:
-        """Store the container's state; return the event of a start that failed since the last.
+        """Store the container's state; return the event of a failed start that is not reported yet.
 
-        A failure that was there before relay knew the engine is noted and not reported.
+        A failure from before relay first connected to the engine is never reported.
         """
         error = find_start_failure(container, inspected, snapshot.taken_ns)
         was_reported = known is not None and known.start_failed
@@ -257,22 +256,6 @@ class ContainerTracker:
         # If its events still arrive, they belong to the life whose end is reported here.
         self.registry.put(replace(container, inferred_ns=container.started_ns))
         return [infer_end(container, snapshot)]
-
-
-def _note_end(container: Container, event: Event, emitted: Sequence[Event]) -> Container:
-    """Return the state with what the event says about whether the container should still run.
-
-    ``emitted`` ends with the event as it is reported, so with its cause.
-    """
-    match event.action:
-        case "start" if container.start_failed:
-            return replace(container, start_failed=False)
-        case "stop" if container.ended_unasked:  # somebody stopped it before its next restart
-            return replace(container, ended_unasked=False)
-        case "die" if emitted and container.restart_policy in KEPT_RUNNING:
-            return replace(container, ended_unasked=emitted[-1].cause in NOBODY_ASKED)
-        case _:
-            return container
 
 
 def _is_end_unreported(container: Container) -> bool:

@@ -178,9 +178,10 @@ class EngineClient:
         return None if body is None else parse_inspection(body, podman=self._podman)
 
     async def list_failing_services(self) -> list[ServiceFailure]:
-        """Return the services of the Swarm that this engine manages whose tasks cannot start.
+        """Return those services of the engine's Swarm whose tasks cannot start.
 
-        None, without a request, if it did not manage one when the client connected.
+        If the engine managed no Swarm when the client connected, nothing is requested and the list
+        is empty.
         """
         if not self._is_manager:
             return []
@@ -210,10 +211,11 @@ class EngineClient:
         return await self._logs(container, LOG_MAX_BYTES, {"tail": str(lines)})
 
     async def logs_between(self, container: str, since_ns: int, until_ns: int) -> bytes:
-        """Return the container's lines of a period with their times.
+        """Return all lines that the container wrote in a period, with their times.
 
-        Not the last of them: Docker counts the last lines first, and takes the period of those.
-        Raises as `logs` does, and `AnswerTooLong` if there is more than `LOG_PERIOD_MAX_BYTES`.
+        The number of lines cannot be limited too: Docker would take the last lines of the whole
+        log, and leave out those that are not of the period. Raises as `logs` does, and
+        `AnswerTooLong` if there is more than `LOG_PERIOD_MAX_BYTES`.
         """
         period = {"since": format_engine_time(since_ns), "until": format_engine_time(until_ns)}
         return await self._logs(container, LOG_PERIOD_MAX_BYTES, period)

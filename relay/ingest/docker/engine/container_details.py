@@ -79,8 +79,8 @@ def parse_log(
 
     At most ``max_lines`` lines and `TEXT_MAX_BYTES`. The log of a container without a terminal is
     ``framed``: its standard output and error come in frames, which cut lines and characters in two,
-    and the frames of the two streams alternate. Podman's times are whole seconds;
-    ``keep_same_second`` says what becomes of its lines of the very second of ``until_ns``.
+    and the frames of the two streams alternate. Podman's times are whole seconds, so whether a line
+    of the last second is too late is not known: ``keep_same_second`` keeps these lines.
     """
     frames = _split_frames(body) if framed else ((1, line[0]) for line in _LINE.finditer(body))
     until = None if until_ns is None else format_rfc3339(until_ns).encode()
@@ -109,7 +109,7 @@ def _is_before(stamp: re.Match[bytes], until: bytes, *, keep_same_second: bool) 
             local = datetime.fromisoformat((time + zone).decode())
             time = f"{local.astimezone(UTC):%Y-%m-%dT%H:%M:%S}".encode()
         except (ValueError, OverflowError):
-            return True  # no time that there is
+            return True  # not a real time, so it proves nothing
     if fraction:
         return time + fraction.ljust(10, b"0") + b"Z" <= until
     same = until[: len(time)]

@@ -13,7 +13,7 @@ from relay.config.match_parser import parse_signal
 from relay.core.container import Container
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
-RESTART_POLICIES = ("always", "unless-stopped", "on-failure")
+RESTART_POLICIES = frozenset({"always", "unless-stopped", "on-failure"})
 """The policies by which an engine starts a container again (Docker Engine API, ``HostConfig``)."""
 
 ERROR_MAX_CHARS = 1_000

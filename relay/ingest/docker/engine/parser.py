@@ -74,7 +74,7 @@ def parse_event(
 ) -> Event | InvalidRecord:
     """Return the event in a record, or what is wrong with the record.
 
-    What breaks the API's rules is replaced if an event remains (see `repair`). An event older than
+    A record that breaks the API's rules is repaired if possible (see `repair`). An event older than
     ``live_from_ns``, the engine's time when the stream was opened, came from the engine's history.
     Podman does not say which signal was sent: its ``signal`` attribute is a label. An event that
     claims to be relay's own becomes one of `TYPE_FORGED`, unless it ``may_be_relay``.

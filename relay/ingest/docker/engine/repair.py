@@ -1,8 +1,7 @@
-"""Keeps what can be kept of a record that breaks the API's rules.
+"""Repairs records that break the API's rules, so that their events are not lost.
 
 An engine, or a proxy before it, may send an attribute that is a number, half of a surrogate pair,
-or bytes that are not UTF-8. That is no reason to lose the event. Such records are rare, so they may
-take longer than others.
+or bytes that are not UTF-8. Such records are rare, so they may take longer than others.
 """
 
 import json
@@ -21,10 +20,10 @@ class _Number(str):
 
 
 def repair_record(record: bytes) -> bytes | None:
-    """Return the record with values of the types that events have; None if it is no JSON object.
+    """Return the record with a value of the right type in each field; None if it is not an object.
 
-    Attributes become texts, and an ``Actor`` that is no object loses its content. Whatever else has
-    no place in an event is left out. Half of a surrogate pair becomes U+FFFD, as in Go's JSON.
+    Attributes become texts. An ``Actor`` that is not an object becomes an empty one, and any other
+    value of a wrong type is left out. Half of a surrogate pair becomes U+FFFD, as in Go's JSON.
     """
     try:
         data = json.loads(record.decode(errors="replace"), parse_int=_Number, parse_float=_Number)

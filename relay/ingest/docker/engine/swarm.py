@@ -6,14 +6,13 @@ why (Docker Engine API, ``GET /tasks``). Everything here is pure.
 """
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
 
 import msgspec
 
 from relay.ingest.docker.engine.inspection import ERROR_MAX_CHARS, parse_time_ns
 
 SERVICES_MAX = 100
-"""How many failing services are looked at; more than that have one reason in common."""
+"""How many failing services are reported; more than that have one reason in common."""
 
 _SETTLED = frozenset({"running", "complete", "failed", "rejected"})
 """The states (moby, ``api/types/swarm/task.go``) after which it is known how a start went."""
@@ -61,10 +60,11 @@ _decode_services = msgspec.json.Decoder(list[_Service]).decode
 
 
 def parse_failures(tasks: bytes) -> list[ServiceFailure] | None:
-    """Return the failing services in an answer to ``GET /tasks``; None if it is none.
+    """Return the failing services in an answer to ``GET /tasks``; None if it cannot be read.
 
-    A service fails if the last attempt in one of its slots did not start. A task that ran and
-    crashed is no failed start: its container's death is an event.
+    A service fails if the last task in one of its slots did not start. A task that ran and crashed
+    is no failed start: its container's death is an event. Of more than `SERVICES_MAX` services
+    these are always the same, however the answer is ordered, so that none is reported again.
     """
     try:
         decoded = _decode_tasks(tasks)
@@ -79,7 +79,7 @@ def parse_failures(tasks: bytes) -> list[ServiceFailure] | None:
         if did_not_start and task.service_id:
             failure = ServiceFailure(task.service_id, None, status.err[:ERROR_MAX_CHARS], failed_ns)
             found.setdefault(task.service_id, failure)
-    return list(islice(found.values(), SERVICES_MAX))
+    return [found[id_] for id_ in sorted(found)[:SERVICES_MAX]]
 
 
 def _last_attempts(tasks: Iterable[_Task]) -> Iterable[tuple[_Task, int]]:

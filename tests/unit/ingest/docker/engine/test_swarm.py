@@ -91,6 +91,12 @@ def test_bounds() -> None:
     assert len(found[0].error) == ERROR_MAX_CHARS
 
 
+def test_which_of_many_services_are_reported() -> None:
+    """The same ones in whatever order their tasks are listed: each would be reported again."""
+    many = [task("rejected", 40, NO_BIND, service=f"s{n}") for n in range(SERVICES_MAX + 10)]
+    assert failing(*many) == failing(*reversed(many))
+
+
 def test_names() -> None:
     """Services are listed apart from their tasks."""
     listed = [{"ID": "s", "Spec": {"Name": "web"}}, {"ID": "t", "Spec": {}}]
