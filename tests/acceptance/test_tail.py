@@ -151,7 +151,7 @@ def test_the_history_of_the_engine(engine: PrivateEngine, relay_folder: Path) ->
     assert tail_since("--config", str(file), "--since", "5m") == (0, SENT, "")
     assert tail_since("--since", "5m", DOCKER_HOST=engine.url, HOME=str(relay_folder)) == (
         0,
-        ["container die broken (crashed, exit code 3) → crashed: terminal"],
+        ["container die broken (crashed, exit code 3) → died: terminal"],
         "",
     )
     engine.make_events(260)

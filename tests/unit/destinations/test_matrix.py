@@ -280,7 +280,7 @@ def test_rooms_of_one_user_share_a_limit() -> None:
         (f"url: https://x, access_token: t, room_id: '!{'x' * 255}'", "is not the id of a room"),
         (
             "url: https://x, access_token: \"t\\n\", room_id: '!a'",
-            "access_token: the value holds a",
+            "access_token: the value ends with a line break: remove it",
         ),
         (
             f"{KEYS}, bearer_token: x",
