@@ -34,7 +34,7 @@ from relay.destinations.common.responses import (
     is_2xx,
     parse_number,
     parse_object,
-    unexpected_body,
+    without,
 )
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_query
@@ -104,7 +104,7 @@ class DiscordDestination(ServiceDestination):
         if response.status == 429:
             waits_s.append(parse_number(document.get("retry_after")))
         elif is_2xx(response) and response.status != 204 and not document.get("id"):
-            return unexpected_body("the id of a message")
+            return without(response, "the id of a message")
         elif response.headers.get("x-ratelimit-remaining") != "0":
             return NO_HINT
         known_s = [wait_s for wait_s in waits_s if wait_s is not None]

@@ -26,9 +26,8 @@ from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,
     ERROR_STATUSES,
-    is_2xx,
     parse_object,
-    unexpected_body,
+    without,
 )
 from relay.destinations.common.service import ServiceDestination
 
@@ -71,9 +70,7 @@ class GoogleChatDestination(ServiceDestination):
 
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
-        fallback = (
-            f"{card.emoji} {card.title(TITLE_MAX, Escapes(_escape_fallback, _escape_fallback))}"
-        )
+        fallback = f"{card.emoji} {card.title(TITLE_MAX, _FALLBACK_ESCAPES)}"
         if host := card.event.host:
             fallback += f" · {truncate(host, VALUE_MAX, _escape_fallback)}"
         message = {"fallbackText": fallback, "cardsV2": [{"card": {"sections": _sections(card)}}]}
@@ -92,7 +89,7 @@ class GoogleChatDestination(ServiceDestination):
                 return ResponseHint(status=code)
             case {"name": str()}:
                 return NO_HINT
-        return unexpected_body("the name of a message") if is_2xx(response) else NO_HINT
+        return without(response, "the name of a message")
 
 
 def _sections(card: Card) -> list[Part]:

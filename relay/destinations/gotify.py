@@ -17,9 +17,8 @@ from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,
-    is_2xx,
     parse_object,
-    unexpected_body,
+    without,
 )
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path, warn_of_path
@@ -84,4 +83,4 @@ class GotifyDestination(ServiceDestination):
         match parse_object(response.body):
             case {"id": int()}:
                 return NO_HINT
-        return unexpected_body("the id of a message") if is_2xx(response) else NO_HINT
+        return without(response, "the id of a message")

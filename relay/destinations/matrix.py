@@ -5,10 +5,10 @@ The sections quoted below are those of the client-server API
 
 Names, labels and images are hostile. In ``formatted_body``, which is HTML, all text that is not
 relay's own is escaped, and is inline code or a code block; so is what is filled into a text of the
-configuration. Clients turn neither addresses nor the
-ids of users and rooms in code into links (Element: ``ignoreTags`` in ``linkify-matrix.ts``,
-https://github.com/element-hq/element-web). Push notifications and simple clients show the plain
-``body`` instead: see `relay.destinations.common.plain_text`.
+configuration. Clients turn neither addresses nor the ids of users and rooms in code into links
+(Element: ``ignoreTags`` in ``linkify-matrix.ts``, https://github.com/element-hq/element-web). Push
+notifications and simple clients show the plain ``body`` instead: see
+`relay.destinations.common.plain_text`.
 
 Nobody is ever mentioned: ``m.mentions`` is empty. If it is present, servers do not look for names
 or ``@room`` in the ``body`` ("User and room mentions").
@@ -28,16 +28,11 @@ from relay.config import types
 from relay.config.errors import ConfigIssue
 from relay.config.types import Rate, RateLimit, Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.text import (
-    escape_with,
-    truncate,
-    truncate_start,
-    utf16_length,
-)
+from relay.core.text import escape_with, truncate, truncate_start, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
-from relay.destinations.common.responses import is_2xx, parse_number, parse_object, unexpected_body
+from relay.destinations.common.responses import parse_number, parse_object, without
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.webhook import append_path, warn_of_path
 
@@ -152,7 +147,7 @@ class MatrixDestination(ServiceDestination):
                 return ResponseHint(is_rejected=True)
             case {"event_id": str()}:
                 return NO_HINT
-        return unexpected_body("an event_id") if is_2xx(response) else NO_HINT
+        return without(response, "an event_id")
 
 
 def _html_body(card: Card) -> str:
@@ -174,8 +169,7 @@ def _html_body(card: Card) -> str:
 
 
 def _html(pieces: Iterable[Piece]) -> str:
-    """Return escaped pieces as HTML: what is filled in as code, only the configuration's links as
-    links."""
+    """Return escaped pieces as HTML: what is filled in as code, the author's links as links."""
     return "".join(map(_piece_html, pieces))
 
 

@@ -25,7 +25,7 @@ from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import truncate_forwarded, truncate_start
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
-from relay.destinations.common.responses import is_2xx, parse_object, unexpected_body
+from relay.destinations.common.responses import parse_object, without
 from relay.destinations.common.service import ServiceDestination
 
 # PagerDuty's limits. It refuses an event if one text is too long.
@@ -113,7 +113,7 @@ class PagerDutyDestination(ServiceDestination):
         match parse_object(response.body):
             case {"status": "success"}:
                 return NO_HINT
-        return unexpected_body('"status": "success"') if is_2xx(response) else NO_HINT
+        return without(response, '"status": "success"')
 
 
 def _dedup_key(card: Card) -> str:

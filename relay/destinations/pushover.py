@@ -22,11 +22,10 @@ from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
 from relay.destinations.common.responses import (
-    is_2xx,
     parse_date_s,
     parse_number,
     parse_object,
-    unexpected_body,
+    without,
 )
 from relay.destinations.common.service import ServiceDestination, text_matching
 
@@ -180,7 +179,7 @@ class PushoverDestination(ServiceDestination):
                 return ResponseHint(retry_after_s=_quota_wait_s(response)) if is_last else NO_HINT
             case {"status": int()}:
                 return ResponseHint(is_rejected=True)
-        return unexpected_body('"status": 1') if is_2xx(response) else NO_HINT
+        return without(response, '"status": 1')
 
 
 def _message(card: Card) -> str:

@@ -18,12 +18,7 @@ from typing import Literal
 
 from relay.config.types import Rate, RateLimit
 from relay.core.exchange import Request, Response, ResponseHint
-from relay.core.text import (
-    escape_with,
-    truncate,
-    truncate_start,
-    utf16_length,
-)
+from relay.core.text import escape_with, truncate, truncate_start, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.pieces import Escapes, PieceKind
 from relay.destinations.common.service import ServiceDestination

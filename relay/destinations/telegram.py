@@ -17,20 +17,15 @@ from pydantic import Field, SecretStr
 from relay.config.errors import ConfigIssue
 from relay.config.types import Rate, RateLimit, WebhookUrl, WholeNumber
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.text import (
-    truncate_or_blank,
-    truncate_start,
-    utf16_length,
-)
+from relay.core.text import truncate_or_blank, truncate_start, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,
     ERROR_STATUSES,
-    is_2xx,
     parse_number,
     parse_object,
-    unexpected_body,
+    without,
 )
 from relay.destinations.common.service import ServiceDestination, text_matching
 from relay.destinations.common.webhook import append_path, warn_of_path
@@ -134,7 +129,7 @@ class TelegramDestination(ServiceDestination):
                 return ResponseHint(is_rejected=True)
             case {"ok": True}:
                 return NO_HINT
-        return unexpected_body('"ok": true') if is_2xx(response) else NO_HINT
+        return without(response, '"ok": true')
 
 
 class _EntityText:

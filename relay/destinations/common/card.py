@@ -155,7 +155,7 @@ class Card(msgspec.Struct, frozen=True):
         return join(self.title_pieces(limit, escapes))
 
     def title_pieces(self, limit: int, escapes: Escapes = PLAIN) -> list[Piece]:
-        """Return the same in pieces, for services that write them differently."""
+        """Return the `title` in pieces, for services that write each kind differently."""
         if custom := to_line(self.custom_title):
             return fit(custom, limit, escapes)
         return [Piece(PieceKind.FILLED, headline(self.notification, limit, escapes.filled))]

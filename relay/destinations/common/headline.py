@@ -1,8 +1,8 @@
 """What happened, in one sentence: the same in every chat, on the terminal and in the commands.
 
-`describe_event` makes the sentence of an event, `headline` that of a notification. What an engine
-says of a change in attributes of its own (the new state of a node, the container of a network, what
-a prune reclaimed) is in the sentence, and by name in `find_changes`.
+`describe_event` makes the sentence of an event, `headline` that of a notification. An engine names
+some facts only in attributes: the new state of a node, the container of a network, what a prune
+reclaimed. They are in the sentence, and `find_changes` and its like return them by name.
 """
 
 import re
@@ -91,10 +91,10 @@ _PRUNED = {
     "network": "unused networks",
     "volume": "unused volumes",
 }
-_WHO_CHANGES = ("node", "service")
-"""The types whose attributes are all the engine's: no label can look like a change."""
-# The attributes of changes (moby, daemon/cluster/events.go): the name of the fact, and the
-# sentences by the new value, of which "" is for every other one. In the order of their weight.
+_TYPES_WITH_CHANGES = ("node", "service")
+"""The types whose attributes are all the engine's, so that no label can look like a change."""
+# The attributes of changes (moby, daemon/cluster/events.go), the gravest first: the name of the
+# fact, and a sentence for each new value, with "" for all others.
 _CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "state": ("State", {"": "is {new}{was}"}),
     "updatestate": (
@@ -115,12 +115,12 @@ _CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "image": ("New image", {"": "was updated to {new}{was}"}),
 }
 _BYTES = re.compile(r"[0-9]{1,18}")
-_UNTOLD = re.compile(
+_ERROR_PREFIXES = re.compile(
     r"^(?:(?:starting container failed|failed to create task for container"
     r"|failed to create shim task|OCI runtime create failed|runc create failed"
     r"|unable to start container process|error during container init): )+"
 )
-"""How an engine's error begins, before it says what is wrong (measured with 20.10 to 28.5)."""
+"""How an engine's error begins before it says what is wrong (measured with 20.10 to 28.5)."""
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
@@ -156,7 +156,7 @@ class Change(NamedTuple):
 
 def find_changes(event: Event) -> list[Change]:
     """Return what the ``update`` of a node or of a service changed, the gravest change first."""
-    if event.action != "update" or event.type not in _WHO_CHANGES:
+    if event.action != "update" or event.type not in _TYPES_WITH_CHANGES:
         return []
     attributes = event.actor.attributes
     return [
@@ -167,9 +167,9 @@ def find_changes(event: Event) -> list[Change]:
 
 
 def find_container(event: Event) -> str | None:
-    """Return the short id of the container that a network or a volume was given to or taken from.
+    """Return the short id of the container that an event of a network or a volume is about.
 
-    None for every other event: a container's own attributes may be labels.
+    None for every other event, whose attributes may be labels.
     """
     if event.type not in ("network", "volume"):
         return None
@@ -286,13 +286,13 @@ def _describe_predicate(event: Event) -> str | None:
 def _placeholders(event: Event) -> dict[str, str]:
     attributes = event.actor.attributes
     code, reason = event.exit_code, attributes.get("reason")
-    container = find_container(event)
+    container, error = find_container(event), _ERROR_PREFIXES.sub("", find_error(event) or "")
     return {
         "command": (event.detail or "").strip() or "a command",
         "container": f"container {container}" if container else "a container",
         "destination": attributes.get("destination", "a destination"),
         "engine": attributes.get("engine") or event.engine,
-        "error": f": {error}" if (error := _UNTOLD.sub("", find_error(event) or "")) else "",
+        "error": f": {error}" if error else "",
         "exit": "" if code is None else f" with exit code {describe_exit_code(code)}",
         "health": event.health or event.detail or "unknown",
         "old_name": attributes.get("oldName", "another name").removeprefix("/"),

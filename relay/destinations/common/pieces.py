@@ -1,7 +1,7 @@
 """The texts of the configuration in pieces, by who wrote them.
 
-A ``title`` or a ``text`` is a template. What its author wrote is not hostile, and its links shall
-work; what is filled in comes from anybody who may start a container. So a text stays in pieces
+A ``title`` or a ``text`` is a template. What its author wrote is not hostile, and its links must
+work. What is filled in comes from anybody who may start a container. So a text stays in pieces
 until a service writes it: the author's words, the author's links, and what is filled in.
 """
 
@@ -31,7 +31,7 @@ _LINK = re.compile(
 )
 _SENTENCE_END = ".,;:!?"
 _NOT_IN_LINK = re.compile(r"[^A-Za-z0-9._~%=&+,:@/-]")
-"""What ends a link if it is filled in."""
+"""A character that ends a link if it is filled in."""
 _LINE_BREAK = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
@@ -82,8 +82,8 @@ PLAIN = Escapes()
 def split_links(parts: Iterable[TemplatePart]) -> Pieces:
     """Return the pieces of a rendered template. None is empty, and neighbours differ in kind.
 
-    An address is a link if its scheme and its host are the author's; if anything of these is filled
-    in, all of the address counts as filled in.
+    An address is a link if its scheme and its host are the author's. If any part of these is filled
+    in, the whole address counts as filled in.
     """
     text, kinds = "", []
     for part in parts:
@@ -101,8 +101,11 @@ def split_links(parts: Iterable[TemplatePart]) -> Pieces:
 
 
 def _find_end(text: str, kinds: list[PieceKind], start: int, end: int) -> int:
-    """Return where a link ends: before a filled-in character that is not part of an address, and
-    before the end of the sentence."""
+    """Return where a link ends.
+
+    That is before a filled-in character that no address needs, and before the punctuation of the
+    sentence.
+    """
     for at in range(start, end):
         if kinds[at] is PieceKind.FILLED and _NOT_IN_LINK.match(text[at]):
             end = at

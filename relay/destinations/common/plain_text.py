@@ -65,8 +65,7 @@ def render_plain_text(card: Card, limits: TextLimits) -> str:
 
 
 def break_links(pieces: Sequence[Piece]) -> str:
-    """Return the text of pieces with a `ZERO_WIDTH_SPACE` wherever an app would find a link that is
-    not the author's."""
+    """Return the text of pieces; a `ZERO_WIDTH_SPACE` breaks every link except the author's."""
     text = join(pieces)
     kinds = [kind for kind, piece in pieces for _ in piece]
 

@@ -57,9 +57,9 @@ def unexpected_page() -> ResponseHint:
     return ResponseHint(unexpected="a web page, such as a login or a proxy shows")
 
 
-def unexpected_body(expected: str) -> ResponseHint:
-    """Return the hint for a 2xx that is no success. ``expected`` describes what a success holds."""
-    return ResponseHint(unexpected=f"without {expected}")
+def without(response: Response, expected: str) -> ResponseHint:
+    """Return the hint for a response that lacks what a success holds: a 2xx is unexpected then."""
+    return ResponseHint(unexpected=f"without {expected}") if is_2xx(response) else NO_HINT
 
 
 def describe_unexpected(hint: ResponseHint, body: str) -> str:
@@ -79,9 +79,9 @@ def parse_acknowledgement(response: Response) -> ResponseHint:
     try:
         document = msgspec.json.decode(response.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return unexpected_body("'ok'")
+        return without(response, "'ok'")
     if isinstance(document, dict) and (document.get("error") or document.get("errors")):
-        return unexpected_body("success")
+        return without(response, "success")
     return NO_HINT
 
 
@@ -97,9 +97,9 @@ def read_expected(
         return hint
     body = response.body.decode(errors="replace")
     if not (response.status in statuses if statuses else is_2xx(response)):
-        found = unexpected_body(f"the expected status {_join_alternatives(statuses)}")
+        found = without(response, f"the expected status {_join_alternatives(statuses)}")
     elif texts and not any(text in body for text in texts):
-        found = unexpected_body(f"the expected {_join_alternatives(map(repr, texts))}")
+        found = without(response, f"the expected {_join_alternatives(map(repr, texts))}")
     elif not texts and is_html(response):
         found = unexpected_page()
     else:

@@ -105,7 +105,7 @@ def _inspect_lines(card: Card) -> list[str]:
 
 
 def _markdown(pieces: Iterable[Piece]) -> str:
-    """Return escaped pieces as Markdown: what is filled in as code, everything else as it is.
+    """Return escaped pieces as Markdown: what is filled in is code, everything else stays as it is.
 
     Blank lines are around every block: see `_details`.
     """
@@ -137,9 +137,9 @@ def _escape(character: str) -> str:
 
 
 def _escape_own(character: str) -> str:
-    """Escape the words of the configuration, which are shown as they are written.
+    """Escape the words of the configuration, so that they are shown as they are written.
 
-    With a backslash before what both services let it escape.
+    A backslash precedes each character that it escapes in both services.
     """
     return f"\\{character}" if character in "*_~" else _escape(character)
 
@@ -160,8 +160,8 @@ _HEADLINE_ESCAPES = Escapes(_escape_headline, _escape_own)
 def parse_slack_json(response: Response) -> ResponseHint:
     """Read an error of Slack or of a service that copies it: ``{"ok": false, "error": …}``.
 
-    A success is ``ok``. Many servers accept Slack's messages and answer with other JSON, or with
-    nothing: that will do as well.
+    A success is ``ok``. Many servers that accept Slack's messages answer with other JSON or with
+    nothing, which counts as a success too.
     """
     match parse_object(response.body):
         case {"ok": False, "error": str(code)}:
