@@ -153,7 +153,12 @@ async def _build_supervisor(
     router, clock = Router((), tap.publish), SteadyClock()
     self_events = SelfEvents(router, outbox, clock.now_ns, losses_pending)
     ingest_context = IngestContext(
-        router, outbox, clock.now_ns, self_events.on_commit, environment.reconnect_policy
+        router,
+        outbox,
+        clock.now_ns,
+        self_events.on_commit,
+        self_events.engine_changed,
+        environment.reconnect_policy,
     )
     supervisor = Supervisor(
         config, ingest_context, self_events, clock, listener, environment.set_log_level, tasks

@@ -4,11 +4,11 @@ Without them nobody would learn that relay has started or stopped, that a destin
 deliveries were lost. They have the type ``relay`` and are sent only where a route names that type;
 an event about a destination is never sent to that destination.
 
-Other parts of the daemon only leave a note here (`health_changed`, `dead_lettered`, `on_commit`),
-because they must not wait for the disk. Tasks of the daemon turn the notes into events and commit
-these: `run` each change of health as it happens, `emit_losses` the losses, at most once a minute,
-and `drain` what is left when relay stops. A loss that is not committed then is reported after the
-next start if the store knows of it; every other note is lost.
+Other parts of the daemon only leave a note here (`health_changed`, `engine_changed`,
+`dead_lettered`, `on_commit`), because they must not wait for the disk. Tasks of the daemon turn the
+notes into events and commit these: `run` each change as it happens, `emit_losses` the losses, at
+most once a minute, and `drain` what is left when relay stops. A loss that is not committed then is
+reported after the next start if the store knows of it; every other note is lost.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ from relay.store.records import CommitResult, IngestCommit
 log = structlog.get_logger()
 
 
-def self_event(action: str, attributes: Mapping[str, str]) -> Event:
-    """Return the event of something that happens now to relay as a whole or to a destination."""
+def self_event(action: str, attributes: Mapping[str, str], engine: str = RELAY_ENGINE) -> Event:
+    """Return the event of something that happens now to relay, a destination or an engine."""
     return make_self_event(
         action,
-        engine=RELAY_ENGINE,
+        engine=engine,
         host=socket.gethostname(),
         time_ns=time_ns(),
-        name=attributes.get("destination", "relay"),
+        name=attributes.get("destination", engine),
         attributes=attributes,
     )
 
@@ -54,7 +54,8 @@ class SelfEvents:
         self._router = router
         self._outbox = outbox
         self._now = now
-        self._health_changes: asyncio.Queue[tuple[str, Mapping[str, str]]] = asyncio.Queue()
+        self._changes: asyncio.Queue[tuple[str, Mapping[str, str], str]] = asyncio.Queue()
+        """The actions, the attributes and the engines of events that `run` commits."""
         self._dead_letters: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
         self._evicted = 0
         """How many deliveries a full store has given up that no event has reported yet."""
@@ -77,7 +78,12 @@ class SelfEvents:
     ) -> None:
         """Log that a destination began to fail or has recovered, and note it for `run`."""
         log.warning(change.value.replace("_", ".", 1), destination=destination, **facts)
-        self._health_changes.put_nowait((change.value, {"destination": destination, **facts}))
+        attributes = {"destination": destination, **facts}
+        self._changes.put_nowait((change.value, attributes, RELAY_ENGINE))
+
+    def engine_changed(self, action: str, engine: str, attributes: Mapping[str, str]) -> None:
+        """Note for `run` that an engine was lost or is back."""
+        self._changes.put_nowait((action, attributes, engine))
 
     def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
         """Note that deliveries were given up, for `emit_losses`."""
@@ -87,14 +93,14 @@ class SelfEvents:
         self.losses_pending.set()
 
     async def run(self) -> None:
-        """Emit changes of the destinations' health as they come, until cancelled."""
+        """Emit changes of destinations and engines as they come, until cancelled."""
         while True:
-            await self._commit_event(*await self._health_changes.get())
+            await self._commit_event(*await self._changes.get())
 
     async def drain(self) -> None:
-        """Emit the changes of health that are left."""
-        while not self._health_changes.empty():
-            await self._commit_event(*self._health_changes.get_nowait())
+        """Emit the changes that are left."""
+        while not self._changes.empty():
+            await self._commit_event(*self._changes.get_nowait())
 
     async def emit(self, action: str) -> None:
         """Emit ``started``, ``stopped`` or ``heartbeat``."""
@@ -144,6 +150,7 @@ class SelfEvents:
         self,
         action: str,
         facts: Mapping[str, str],
+        engine: str = RELAY_ENGINE,
         *,
         declared_losses: Sequence[int] = (),
         declared_evictions: int = 0,
@@ -152,7 +159,7 @@ class SelfEvents:
 
         Both are one commit, so that each loss is reported exactly once.
         """
-        event = self_event(action, facts)
+        event = self_event(action, facts, engine)
         matching = self._router.route(event, self.matches)
         notifications = [
             (result.build_notification(event), result.destinations) for result in matching

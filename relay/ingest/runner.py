@@ -7,6 +7,9 @@ checkpoint, so a reload neither loses an event nor processes one twice.
 An unexpected error, such as one caused by what a single engine sends, ends that engine's session
 and not relay. The other engines go on, and the engine's next session starts at the last checkpoint.
 A fault of the store, which all engines share, ends relay.
+
+As long as its sessions keep failing, an engine counts as lost: ``engine_lost`` says so once, and
+``engine_back`` once a session has lived long enough.
 """
 
 import asyncio
@@ -42,6 +45,12 @@ class EngineRunner:
         self._session: EngineSession | None = None
         """None while no session reads the engine."""
         self._last_status = _NOT_CONNECTED
+        self._delay_s = RESTART_INITIAL_S
+        """How long to wait after the next session that fails."""
+        self._recovery: asyncio.TimerHandle
+        """Ends the wait until a session has lasted long enough to count as one that works."""
+        self._failing_since_s: float | None = None
+        """By the loop's clock; None if the last session did not fail."""
         self._stopping = False
         self._spec_changed = asyncio.Event()
         """Set when the runner stops or gets another specification; ends the wait for a session."""
@@ -87,22 +96,19 @@ class EngineRunner:
 
     async def run(self) -> None:
         """Run sessions until `stop` is called or the engine is no longer configured."""
-        delay_s = RESTART_INITIAL_S
         while not self._stopping and self._spec is not None:
             self._spec_changed.clear()
-            started_s = loop_time_s()
             try:
                 await self._run_session(self._spec)
             except Exception as error:
                 if _is_fault_of_store(error):
                     raise
-                if loop_time_s() - started_s > RESTART_MAX_S:
-                    delay_s = RESTART_INITIAL_S
-                log.exception("engine.session_failed", engine=self.name, next_in_s=delay_s)
+                log.exception("engine.session_failed", engine=self.name, next_in_s=self._delay_s)
+                self._announce_failure(error)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(delay_s):
+                    async with asyncio.timeout(self._delay_s):
                         await self._spec_changed.wait()
-                delay_s = min(2 * delay_s, RESTART_MAX_S)
+                self._delay_s = min(2 * self._delay_s, RESTART_MAX_S)
         self.is_closed = self._spec is None
 
     async def _run_session(self, spec: EngineSpec) -> None:
@@ -110,11 +116,36 @@ class EngineRunner:
         if self._stopping or self._spec is not spec:  # changed while the checkpoint was loaded
             return
         self._session = session
+        self._await_recovery()
         try:
             async with asyncio.TaskGroup() as tasks:
                 session.start(tasks, self._context.on_commit)
         finally:
+            self._recovery.cancel()
             self._last_status, self._session = session.status, None
+
+    def _announce_failure(self, error: Exception) -> None:
+        """Emit ``engine_lost``, unless the session before this one failed too."""
+        if self._failing_since_s is None:
+            self._failing_since_s = loop_time_s()
+            kinds = ", ".join(sorted({type(each).__name__ for each in _leaves(error)}))
+            reason = f"its events cannot be processed ({kinds}); the log has the details"
+            self._context.on_engine_change("engine_lost", self.name, {"reason": reason})
+
+    def _await_recovery(self) -> None:
+        self._recovery = asyncio.get_running_loop().call_later(RESTART_MAX_S, self._on_lasting)
+
+    def _on_lasting(self) -> None:
+        """Start over after a session that lasts; emit ``engine_back`` if the ones before failed."""
+        self._delay_s = RESTART_INITIAL_S
+        if self._failing_since_s is None:
+            return
+        if self._session is None or not self._session.is_connected:
+            self._await_recovery()  # it receives nothing yet that could make it fail
+        else:
+            down_s = round(loop_time_s() - self._failing_since_s, 3)
+            self._failing_since_s = None
+            self._context.on_engine_change("engine_back", self.name, {"down_s": str(down_s)})
 
     def _end_session(self) -> None:
         if self._session is not None:

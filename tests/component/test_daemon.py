@@ -19,7 +19,12 @@ from relay.daemon import run
 from relay.delivery.client import ConsoleOutput
 from relay.destinations.http import HttpDestination
 from relay.store.outbox import open_outbox
-from tests.component.daemon import SELF_EVENT_ROUTE, make_config, running_daemon
+from tests.component.daemon import (
+    CONTAINER_ROUTE,
+    SELF_EVENT_ROUTE,
+    make_config,
+    running_daemon,
+)
 from tests.component.ingest import QUICK, wait_for_streams
 from tests.component.scripted_engine import Answer, ScriptedEngine
 from tests.component.wait import TIMEOUT_S
@@ -41,22 +46,30 @@ async def test_an_engine_whose_events_cannot_be_stored_does_not_disturb_another(
     store: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its session ends and begins again; the other engine's commits succeed meanwhile."""
+    """Its session ends and begins again; the other engine's commits succeed meanwhile.
+
+    It is reported as lost.
+    """
     monkeypatch.setattr("relay.ingest.docker.engine.client.MAX_TIME_NS", 2**80)
     monkeypatch.setattr("relay.ingest.runner.RESTART_INITIAL_S", 0.01)
     poisoned = ScriptedEngine(tmp_path / "poisoned.sock")
     headers = {"Api-Version": "1.45", "Date": "Mon, 01 Jan 2400 00:00:00 GMT"}
-    config = make_config(url, poisoned, engine)
+    lost = "{name: lost, match: {type: relay, action: engine_lost}, to: hook}"
+    config = make_config(url, poisoned, engine, routes=f"{CONTAINER_ROUTE}, {lost}")
     poisoned.answers["_ping"] = Answer(b"OK", headers=headers)
     with capture_logs() as logged:
         async with engine.serve(), poisoned.serve(), running_daemon(config, store):
             await wait_for_streams(engine)
             await poisoned.changes.wait_for(lambda: poisoned.request_count("_ping") > 2)
+            await webhook.wait_for(lambda summaries: len(summaries) == 1)
             engine.emit_deaths("a")
-            await webhook.wait_for(lambda summaries: summaries == ["a"])
+            await webhook.wait_for(lambda summaries: summaries[1:] == ["a"])
             del poisoned.answers["_ping"]
             poisoned.emit_deaths("b")
-            await webhook.wait_for(lambda summaries: summaries == ["a", "b"])
+            await webhook.wait_for(lambda summaries: summaries[1:] == ["a", "b"])
+    lost_event = webhook.received[0].event
+    assert (lost_event["action"], lost_event["engine"]) == ("engine_lost", "engine-0")
+    assert "OverflowError" in lost_event["actor"]["attributes"]["reason"]
     failures = [line for line in logged if line["event"] == "engine.session_failed"]
     assert {line["engine"] for line in failures} == {"engine-0"}
 

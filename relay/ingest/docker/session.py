@@ -12,7 +12,7 @@ is empty.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import time_ns
 
@@ -61,6 +61,9 @@ class IngestContext(msgspec.Struct, frozen=True):
     """The clock by which deliveries are due, in nanoseconds since 1970."""
     on_commit: Callable[[CommitResult], None]
     """Called with the result of every commit."""
+    on_engine_change: Callable[[str, str, Mapping[str, str]], None]
+    """Called with ``engine_lost`` or ``engine_back``, an engine and the event's attributes, if the
+    engine's own session cannot commit that event."""
     reconnect_policy: ReconnectPolicy
 
 

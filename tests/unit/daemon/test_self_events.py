@@ -28,6 +28,7 @@ routes:
   - {name: own, match: {type: relay, action: [started, stopped]}, to: [ops, audit]}
   - {name: gaps, match: {type: relay, action: gap}, to: audit}
   - {name: troubles, match: {type: relay, action: ["destination_*", dead_letter]}, to: [ops, audit]}
+  - {name: engines, match: {type: relay, action: "engine_*"}, to: audit}
 """
 LOSS = StoreLoss(Path("/state/relay.db.broken-1"), 7, "file is not a database", 5)
 
@@ -140,6 +141,19 @@ async def test_a_failing_destination(self_events: SelfEvents, outbox: FakeOutbox
         "why": "timeout",
         "reason": "no answer in 15 s",
     }
+
+
+async def test_an_engine_whose_events_cannot_be_processed(
+    self_events: SelfEvents, outbox: FakeOutbox
+) -> None:
+    """Its events are about the engine, and no engine's checkpoint moves."""
+    self_events.engine_changed("engine_lost", "edge", {"reason": "its events make no sense"})
+    await self_events.drain()
+    ((batch, _),) = outbox.committed
+    assert (batch.engine, batch.checkpoint) == (RELAY_ENGINE, None)
+    (event,) = batch.notifications[0][0].events
+    assert (event.action, event.engine, event.actor.name) == ("engine_lost", "edge", "edge")
+    assert event.actor.attributes == {"reason": "its events make no sense"}
 
 
 async def test_health_changes_are_emitted_as_they_come(
