@@ -222,7 +222,7 @@ class DeliveryWorker:
         self._queue.clear()
         self._filler.store_has_more = True
 
-    # The way of a delivery
+    # From a commit to a stored outcome
 
     def receive(self, committed: Sequence[Committed]) -> None:
         """Queue what was just committed, as far as there is memory, and send it."""

@@ -223,6 +223,19 @@ async def test_one_that_redirects(send_to: SendTo, location: str, error: str) ->
     assert response.error == error
 
 
+async def test_one_whose_redirect_is_expected() -> None:
+    """A form may answer in this way: it is a success, and no error."""
+
+    async def redirect(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 303 x\r\nLocation: /thanks\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    async with serving(redirect) as address:
+        response = await send_once(f"http://{address}/", expect={"status": 303})
+    assert classify_first(response) == Delivered()
+    assert response.error is None
+
+
 LOGIN_PAGE = (
     b"""<!DOCTYPE html>
 <html><head><title>Sign in &middot; """

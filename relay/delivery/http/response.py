@@ -61,7 +61,7 @@ class ResponseReader:
             text = self._redactor.redact(beginning)
         if hint.unexpected is not None:
             error = self._describe(describe_unexpected(hint, text))
-        elif 300 <= status < 400 and (location := headers.get("location")):
+        elif 300 <= (hint.status or status) < 400 and (location := headers.get("location")):
             target = truncate(self._redactor.redact(_redirect_target(location)), 100)
             error = f"a redirect to {target}, which is not followed"
         body = text.encode(errors="surrogateescape")[:KEPT_BODY_BYTES]

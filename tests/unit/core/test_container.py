@@ -5,6 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from relay.core.container import TIME_FIELDS, Container
+from tests.unit.store.samples import CONTAINER
 
 
 @pytest.mark.parametrize(
@@ -25,32 +26,9 @@ def test_whether_it_runs(container: Container, running: bool, dead: bool) -> Non
 
 def test_it_survives_the_store_unchanged() -> None:
     """A container is read from the store with every field that a cause or a report depends on."""
-    container = Container(
-        id="c",
-        name="web",
-        image="bb:1",
-        labels={"tier": "web"},
-        exit_code_hidden=True,
-        signal_hidden=True,
-        started_ns=1,
-        died_ns=2,
-        inferred_ns=3,
-        requested_ns=4,
-        signal_ns=5,
-        oom_ns=6,
-        oom_inferred_ns=7,
-        signal=8,
-        health="healthy",
-        stop_signal=9,
-        interactive=True,
-        auto_remove=True,
-        restart_policy="always",
-        ended_unasked=True,
-        start_failed=True,
-    )
     fields = Container.__struct_fields__
-    assert all(getattr(container, name) != getattr(Container("x"), name) for name in fields)
-    assert msgspec.json.decode(msgspec.json.encode(container), type=Container) == container
+    assert all(getattr(CONTAINER, name) != getattr(Container("x"), name) for name in fields)
+    assert msgspec.json.decode(msgspec.json.encode(CONTAINER), type=Container) == CONTAINER
 
 
 def test_the_times_are_all_fields_that_events_change() -> None:
