@@ -184,3 +184,11 @@ def selects_relay_events(match: Match) -> bool:
     return any(
         field.name == "type" and Glob(TYPE_RELAY) in field.patterns for field in match.fields
     ) or any(selects_relay_events(inner) for inner in (*match.any, *match.all))
+
+
+def names_field(match: Match, name: str) -> bool:
+    """Whether a condition of the match tests this field of an event."""
+    nested = (*match.any, *match.all, *(() if match.not_ is None else (match.not_,)))
+    return any(field.name == name for field in match.fields) or any(
+        names_field(inner, name) for inner in nested
+    )

@@ -90,14 +90,6 @@ class Matcher:
         return self.first_failure(event) is None
 
 
-def names_field(match: Match, name: str) -> bool:
-    """Whether a condition of the match tests this field of an event."""
-    nested = (*match.any, *match.all, *(() if match.not_ is None else (match.not_,)))
-    return any(field.name == name for field in match.fields) or any(
-        names_field(inner, name) for inner in nested
-    )
-
-
 def value_reader(name: str, key: str | None = None) -> Callable[[Event], Value]:
     """Return a function that reads a field of an event. It returns None if the event has no value.
 

@@ -10,10 +10,11 @@ from enum import StrEnum
 import msgspec
 
 from relay.config import Route
+from relay.config.match import names_field
 from relay.core.event import TYPE_RELAY, Event
 from relay.core.notification import Notification, build_notification
 from relay.routing.index import Index
-from relay.routing.matcher import Condition, Matcher, names_field
+from relay.routing.matcher import Condition, Matcher
 
 
 class Verdict(StrEnum):

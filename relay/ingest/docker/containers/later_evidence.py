@@ -103,9 +103,11 @@ def evidence_wait_s(
     is_over = any(
         event.action in _START_ACTIONS or event.action in REMOVAL_ACTIONS for event in later
     )
-    if is_over or is_explained(known, death.time_ns, exit_code):
-        return 0
-    if may_be_signalled(known, death.time_ns, exit_code):
+    if (
+        is_over
+        or is_explained(known, death.time_ns, exit_code)
+        or may_be_signalled(known, death.time_ns, exit_code)
+    ):
         return 0
     if podman:
         return PODMAN_WAIT_S

@@ -92,7 +92,7 @@ def test_bounds() -> None:
 
 
 def test_which_of_many_services_are_reported() -> None:
-    """The same ones in whatever order their tasks are listed: each would be reported again."""
+    """The same ones, in whatever order their tasks are listed; others would be reported anew."""
     many = [task("rejected", 40, NO_BIND, service=f"s{n}") for n in range(SERVICES_MAX + 10)]
     assert failing(*many) == failing(*reversed(many))
 
