@@ -11,7 +11,7 @@ from relay.routing.router import Router
 from relay.store.records import IngestCommit
 from tests.unit.ingest.docker.pipeline import NOW_NS, records
 from tests.unit.ingest.docker.samples import make_container_snapshot
-from tests.unit.ingest.docker.test_pipeline_held import die, line
+from tests.unit.ingest.docker.waiting_events import die, line
 
 USES_IT = """
 destinations: {ops: {type: console}}
