@@ -20,7 +20,7 @@ from relay.core.notification import Notification
 from relay.core.text import escape_unprintable, truncate
 from relay.ingest.docker.batch import ParsedRecord
 from relay.ingest.docker.buffer import Connection, StreamOpened, parse_record
-from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.inspection import ContainerSnapshot, Inspection
 from relay.ingest.docker.engine.parser import InvalidRecord
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.matcher import Condition
@@ -133,7 +133,7 @@ class Simulator:
             for question in questions:
                 if question.needs_inspection:
                     found.add(question.container)
-                    trial.answer(question.event_id, None)
+                    trial.answer(question.event_id, Inspection(None))
             trial.give_up_evidence(question.event_id for question in questions)
             trial.process([], 1)
         return found

@@ -17,7 +17,7 @@ from relay.ingest.docker.engine.inspector import Inspector
 from relay.ingest.docker.pipeline import EventPipeline
 
 if TYPE_CHECKING:
-    from relay.ingest.docker.engine.inspection import ContainerSnapshot
+    from relay.ingest.docker.engine.inspection import Inspection
 
 
 class EvidenceCollector:
@@ -26,7 +26,7 @@ class EvidenceCollector:
     def __init__(self, pipeline: EventPipeline, inspector: Inspector) -> None:
         self._pipeline = pipeline
         self._inspector = inspector
-        self._inspections: dict[str, asyncio.Task[ContainerSnapshot | None]] = {}
+        self._inspections: dict[str, asyncio.Task[Inspection]] = {}
         """The inspections under way, by the id of the event that waits."""
         self._deadlines_s: dict[str, float] = {}
         """Until when each event waits for evidence, by the loop's clock."""

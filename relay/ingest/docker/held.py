@@ -15,7 +15,7 @@ from relay.core.checkpoint import REMEMBERED_EVENTS
 from relay.core.event import Event
 from relay.ingest.docker.batch import BatchItem, ParsedRecord
 from relay.ingest.docker.containers.questions import Findings, Question
-from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.inspection import ContainerSnapshot, Inspection
 
 HELD_EVENTS_MAX = REMEMBERED_EVENTS * 7 // 8
 """While anything waits, at most this many events are taken in. That is fewer than a cursor
@@ -38,7 +38,7 @@ class HeldItems:
         self.questions: list[Question] = []
         """What has to be answered before the items can be processed."""
         self._size_bytes = 0
-        self._answers: dict[str, ContainerSnapshot | None] = {}
+        self._answers: dict[str, Inspection] = {}
         """The inspections, by the event that waits for them."""
         self._no_evidence: set[str] = set()
         """The ids of deaths that no longer wait for evidence: it did not come in time."""
@@ -67,17 +67,25 @@ class HeldItems:
     def ask(self, event: Event, findings: Findings) -> bool:
         """Add the question for what is missing, and return True; False if nothing is missing."""
         needs_inspection = findings.needs_inspection and event.id not in self._answers
-        answer = self._answers.get(event.id)
-        is_decided = event.id in self._no_evidence or (answer is not None and answer.shows_cause)
+        is_decided = event.id in self._no_evidence or self._decides(event.id, findings)
         wait_s = 0 if is_decided else findings.evidence_wait_s
         if not (needs_inspection or wait_s):
             return False
         self.questions.append(Question(event.id, event.actor.id, needs_inspection, wait_s))
         return True
 
-    def answer(self, event_id: str, snapshot: ContainerSnapshot | None) -> None:
-        """Answer the question for an inspection; None if the engine did not show the container."""
-        self._answers[event_id] = snapshot
+    def _decides(self, event_id: str, findings: Findings) -> bool:
+        """Whether the inspection for an event leaves no evidence to wait for."""
+        answer = self._answers.get(event_id)
+        if answer is None:
+            return False
+        if answer.snapshot is not None:
+            return answer.snapshot.shows_cause
+        return answer.is_removed and findings.removal_ends_wait
+
+    def answer(self, event_id: str, inspection: Inspection) -> None:
+        """Answer the question for an inspection."""
+        self._answers[event_id] = inspection
 
     def give_up_evidence(self, event_ids: Iterable[str]) -> None:
         """Decide these deaths without further evidence."""
@@ -85,7 +93,8 @@ class HeldItems:
 
     def take_answer(self, event: Event) -> ContainerSnapshot | None:
         """Return the inspection for an event that no longer waits; None if there is none."""
-        return self._answers.pop(event.id, None)
+        answer = self._answers.pop(event.id, None)
+        return None if answer is None else answer.snapshot
 
     def forget_answers(self) -> None:
         """Forget all answers: nothing waits any longer."""

@@ -31,7 +31,7 @@ from relay.ingest.docker.containers.questions import (
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.tracker import FOLLOWED_ACTIONS, ContainerTracker
 from relay.ingest.docker.cursor import Cursor, resolve_start_ns
-from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.inspection import ContainerSnapshot, Inspection
 from relay.ingest.docker.engine.parser import InvalidRecord
 from relay.ingest.docker.engine.self_container import is_self_exec
 from relay.ingest.docker.gaps import DropReporter, Gap, GapDetector, make_gap_event
@@ -149,9 +149,9 @@ class EventPipeline:
         """Whether so much waits that `process` must get no further items."""
         return bool(self._backlog)
 
-    def answer(self, event_id: str, snapshot: ContainerSnapshot | None) -> None:
-        """Answer a question for an inspection; None if the engine did not show the container."""
-        self._held.answer(event_id, snapshot)
+    def answer(self, event_id: str, inspection: Inspection) -> None:
+        """Answer a question for an inspection."""
+        self._held.answer(event_id, inspection)
 
     def give_up_evidence(self, event_ids: Iterable[str]) -> None:
         """Decide these deaths without further evidence."""

@@ -21,7 +21,11 @@ from relay.ingest.docker.containers.cause import (
     SIGTERM,
     is_explained,
 )
-from relay.ingest.docker.containers.later_evidence import evidence_wait_s, find_later_cause
+from relay.ingest.docker.containers.later_evidence import (
+    OOM_WAIT_S,
+    evidence_wait_s,
+    find_later_cause,
+)
 
 DOUBTFUL_ACTIONS = frozenset({"kill", "die"})
 """Only events with these actions may need an answer, and those of `BEGINNING_ACTIONS`."""
@@ -39,6 +43,8 @@ class Findings(msgspec.Struct, frozen=True):
     """Whether an inspection of the container can change what the event means."""
     evidence_wait_s: float = 0
     """For how long events that are about to arrive can change it."""
+    removal_ends_wait: bool = False
+    """Whether no such event can arrive once the engine has removed the container."""
     later_cause: Cause | None = None
     """The cause of this death that later events show."""
 
@@ -82,7 +88,10 @@ def assess(
         return Findings(may_be_hidden, later_cause=cause)
     needs_inspection = may_be_hidden or podman or event.exit_code == EXIT_CODE_SIGKILL
     wait_s = evidence_wait_s(event, after, known, exit_code, podman=podman)
-    return Findings(needs_inspection, wait_s) if needs_inspection or wait_s else NOTHING_MISSING
+    if not (needs_inspection or wait_s):
+        return NOTHING_MISSING
+    # Docker sends an `oom` of a container that it still has. A `stop` may follow its removal.
+    return Findings(needs_inspection, wait_s, removal_ends_wait=wait_s == OOM_WAIT_S)
 
 
 def _may_be_stop_signal(kill: Event, known: Container | None) -> bool:

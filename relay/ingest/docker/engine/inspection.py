@@ -70,6 +70,15 @@ class ContainerSnapshot(msgspec.Struct, frozen=True):
         return self.stopped_by_user is True and known.signal_ns is None
 
 
+class Inspection(msgspec.Struct, frozen=True):
+    """The engine's answer about a container."""
+
+    snapshot: ContainerSnapshot | None
+    """None if the engine does not show it."""
+    is_removed: bool = False
+    """Whether the engine says that there is no such container."""
+
+
 class _State(msgspec.Struct, rename="pascal"):
     running: bool = False
     restarting: bool = False

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from relay.core.tasks import spawn
 from relay.ingest.docker.engine.client import EngineClient
 from relay.ingest.docker.engine.errors import ENGINE_ERRORS, EngineRefused
-from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.inspection import ContainerSnapshot, Inspection
 
 CONCURRENCY = 4
 """How many containers are inspected at the same time."""
@@ -50,13 +50,14 @@ class Inspector:
         """The client of the current connection; None if there is none."""
         return self._client
 
-    async def inspect(self, container: str) -> ContainerSnapshot | None:
-        """Return the container's snapshot; None if the engine does not show it in `TIMEOUT_S`."""
+    async def inspect(self, container: str) -> Inspection:
+        """Inspect a container. There is no snapshot if the engine gives none in `TIMEOUT_S`."""
         with suppress(*ENGINE_ERRORS):
             async with asyncio.timeout(TIMEOUT_S), self._turns:
                 if self._client is not None:
-                    return await self._client.snapshot(container)
-        return None
+                    snapshot = await self._client.snapshot(container)
+                    return Inspection(snapshot, is_removed=snapshot is None)
+        return Inspection(None)
 
 
 async def inspect_containers(

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.containers.registry import ContainerRegistry
+from relay.ingest.docker.engine.inspection import Inspection
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
 from relay.store.records import IngestCommit
@@ -53,7 +54,7 @@ def test_it_is_asked_when_the_container_begins() -> None:
     assert routed(process(pipeline, line("create", 1), attach, line("start", 3))) == []
     (question,) = pipeline.questions
     assert question.needs_inspection
-    pipeline.answer(question.event_id, SHELL)
+    pipeline.answer(question.event_id, Inspection(SHELL))
     assert routed(process(pipeline)) == [("seen", it) for it in ("create", "attach", "start")]
     ended = process(pipeline, die(4, code=130), line("destroy", 5))
     assert routed(ended) == [("seen", "die"), ("seen", "destroy")]
@@ -75,7 +76,7 @@ def test_it_is_remembered_with_the_container() -> None:
     pipeline = new_pipeline()
     process(pipeline, line("create", 1))
     (question,) = pipeline.questions
-    pipeline.answer(question.event_id, SHELL)
+    pipeline.answer(question.event_id, Inspection(SHELL))
     later = new_pipeline(before=process(pipeline))
     assert routed(process(later, line("start", 2), die(3, code=127))) == [
         ("seen", "start"),
@@ -89,7 +90,7 @@ def test_a_service_is_asked_about_once() -> None:
     pipeline = new_pipeline()
     process(pipeline, line("start", 1))
     (question,) = pipeline.questions
-    pipeline.answer(question.event_id, SERVICE)
+    pipeline.answer(question.event_id, Inspection(SERVICE))
     restarts = process(pipeline, die(2, code=3), line("start", 3))
     assert routed(restarts) == [("unseen", it) for it in ("start", "die", "start")]
 
@@ -99,5 +100,5 @@ def test_what_nobody_can_tell_counts_as_false() -> None:
     pipeline = new_pipeline()
     process(pipeline, line("start", 1), die(2, code=3))
     (question,) = pipeline.questions
-    pipeline.answer(question.event_id, None)
+    pipeline.answer(question.event_id, Inspection(None))
     assert routed(process(pipeline)) == [("unseen", "start"), ("unseen", "die")]

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from relay.core.event import Cause
 from relay.ingest.docker.buffer import StreamOpened
 from relay.ingest.docker.containers.later_evidence import PODMAN_WAIT_S
+from relay.ingest.docker.engine.inspection import Inspection
 from tests.unit.ingest.docker.pipeline import NOW_NS, records
 from tests.unit.ingest.docker.waiting_events import (
     PODMAN,
@@ -75,9 +76,26 @@ def test_an_inspection_that_shows_an_oom_ends_the_wait() -> None:
     """The engine's own event is not told again."""
     pipeline = new_pipeline()
     pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
-    pipeline.answer(pipeline.questions[0].event_id, killed_for_memory("c", 0.9))
+    pipeline.answer(pipeline.questions[0].event_id, Inspection(killed_for_memory("c", 0.9)))
     assert routed_actions(pipeline.process([], NOW_NS)) == ["oom c", "die c"]
     assert routed_actions(pipeline.process(records([line("oom", 1.002)]), NOW_NS)) == []
+
+
+def test_a_removed_container_sends_no_oom() -> None:
+    """Docker looks a container up before it sends an event: the death waits no longer."""
+    pipeline = new_pipeline()
+    pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
+    pipeline.answer(pipeline.questions[0].event_id, Inspection(None, is_removed=True))
+    (notification, _), *_ = pipeline.process([], NOW_NS).notifications
+    assert notification.events[0].cause is Cause.CRASHED
+
+
+def test_a_container_that_the_engine_does_not_show_may_send_an_oom() -> None:
+    """A proxy may allow no inspection."""
+    pipeline = new_pipeline()
+    pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
+    pipeline.answer(pipeline.questions[0].event_id, Inspection(None))
+    assert not pipeline.process([], NOW_NS).notifications
 
 
 @pytest.mark.parametrize(
@@ -98,7 +116,7 @@ def test_podman_says_whether_somebody_stopped_the_container(
     pipeline.process([StreamOpened(PODMAN)], NOW_NS)
     pipeline.process(records([line("start", 0), die(1, code=code)], PODMAN), NOW_NS)
     shown = replace(killed_for_memory("c", 0.9), oom_killed=False, stopped_by_user=stopped)
-    pipeline.answer(pipeline.questions[0].event_id, shown)
+    pipeline.answer(pipeline.questions[0].event_id, Inspection(shown))
     commit = pipeline.process([], NOW_NS)
     assert commit.notifications[0][0].events[0].cause is cause
 
@@ -112,7 +130,7 @@ def test_podman_takes_any_signal_for_a_stop(code: int, cause: Cause) -> None:
     commit = pipeline.process(records(begin, PODMAN), NOW_NS)
     for question in pipeline.questions:
         shown = replace(killed_for_memory("c", 0.9), oom_killed=False, stopped_by_user=True)
-        pipeline.answer(question.event_id, shown)
+        pipeline.answer(question.event_id, Inspection(shown))
         commit = pipeline.process([], NOW_NS)
     assert commit.notifications[-1][0].events[0].cause is cause
 
@@ -123,7 +141,7 @@ def test_an_oom_soon_after_a_signal_that_podman_does_not_name() -> None:
     pipeline.process([StreamOpened(PODMAN)], NOW_NS)
     begin = [line("start", 0), line("kill", 0.5), die(1)]
     pipeline.process(records(begin, PODMAN), NOW_NS)
-    pipeline.answer(pipeline.questions[0].event_id, killed_for_memory("c", 0.9))
+    pipeline.answer(pipeline.questions[0].event_id, Inspection(killed_for_memory("c", 0.9)))
     commit = pipeline.process([], NOW_NS)
     assert routed_actions(commit) == ["oom c", "die c"]
     assert commit.notifications[1][0].events[0].cause is Cause.OOM

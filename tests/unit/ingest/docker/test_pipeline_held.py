@@ -7,6 +7,7 @@ from relay.core.event import Cause, format_rfc3339
 from relay.ingest.docker.buffer import Item, StreamOpened
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.containers.questions import Question
+from relay.ingest.docker.engine.inspection import Inspection
 from relay.ingest.docker.held import HELD_BYTES_MAX, HELD_EVENTS_MAX
 from tests.unit.ingest.docker.pipeline import HERE, NOW_NS, records
 from tests.unit.ingest.docker.waiting_events import (
@@ -31,7 +32,7 @@ def test_only_the_container_of_the_death_waits() -> None:
     assert question == Question(parse(die(1)).id, "c", needs_inspection=True, evidence_wait_s=0)
     more = pipeline.process(records([line("pause", 3), line("start", 3, "d")]), NOW_NS)
     assert routed_actions(more) == ["start d"]
-    pipeline.answer(question.event_id, killed_for_memory("c", 0.9))
+    pipeline.answer(question.event_id, Inspection(killed_for_memory("c", 0.9)))
     answered = pipeline.process([], NOW_NS)
     assert routed_actions(answered) == ["oom c", "die c", "start c", "pause c"]
     assert answered.notifications[1][0].events[0].cause is Cause.OOM
@@ -43,7 +44,7 @@ def test_a_question_without_an_answer() -> None:
     pipeline = new_pipeline()
     pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
     (question,) = pipeline.questions
-    pipeline.answer(question.event_id, None)
+    pipeline.answer(question.event_id, Inspection(None))
     assert not pipeline.process([], NOW_NS).notifications  # an ``oom`` may still follow
     pipeline.give_up_evidence([question.event_id])
     (notification, _), *_ = pipeline.process([], NOW_NS).notifications
@@ -99,7 +100,7 @@ def test_the_end_of_a_session_decides_what_waits() -> None:
     pipeline = new_pipeline()
     pipeline.process(records([line("start", 0), die(1), die(1, "d"), line("start", 2)]), NOW_NS)
     question, _ = pipeline.questions
-    pipeline.answer(question.event_id, killed_for_memory("c", 0.9))
+    pipeline.answer(question.event_id, Inspection(killed_for_memory("c", 0.9)))
     assert routed_actions(pipeline.finish(NOW_NS)) == ["oom c", "die c", "die d", "start c"]
 
 
@@ -133,7 +134,7 @@ def test_evidence_that_cannot_arrive_is_not_awaited() -> None:
     others = [line("pause", 2 + number / 1000, "d") for number in range(HELD_EVENTS_MAX)]
     deaths = [die(1, code=1), die(1, "e")]
     pipeline.process(records(deaths, PODMAN), NOW_NS)
-    pipeline.answer(pipeline.questions[0].event_id, None)
+    pipeline.answer(pipeline.questions[0].event_id, Inspection(None))
     commit = pipeline.process(records(others, PODMAN), NOW_NS)
     assert routed_actions(commit)[-1] != "die e"
     assert "die c" in routed_actions(commit)

@@ -15,6 +15,7 @@ from relay.ingest.docker.buffer import Connection, Item, StreamOpened, parse_rec
 from relay.ingest.docker.containers.later_evidence import OOM_WAIT_S
 from relay.ingest.docker.containers.questions import Question
 from relay.ingest.docker.containers.registry import ContainerRegistry
+from relay.ingest.docker.engine.inspection import Inspection
 from relay.ingest.docker.held import HELD_EVENTS_MAX
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.store.records import IngestCommit
@@ -102,7 +103,7 @@ def test_nothing_is_lost_or_told_twice(
         items: list[Item] = []
         if step == "answer":
             for question in pipeline.questions[first::2]:
-                pipeline.answer(question.event_id, None)
+                pipeline.answer(question.event_id, Inspection(None))
         else:
             happened = records(engine.happen(kinds))
             if step == "crash":

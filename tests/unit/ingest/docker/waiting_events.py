@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from relay.core.event import Event
 from relay.destinations.catalog import parse_config
 from relay.ingest.docker.buffer import parse_record
-from relay.ingest.docker.engine.inspection import ContainerSnapshot
+from relay.ingest.docker.engine.inspection import ContainerSnapshot, Inspection
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.router import Router
 from relay.store.records import IngestCommit
@@ -81,5 +81,5 @@ def killed_for_memory(id_: str, number: float) -> ContainerSnapshot:
 
 def answer_all(pipeline: EventPipeline) -> None:
     for question in pipeline.questions:
-        pipeline.answer(question.event_id, None)
+        pipeline.answer(question.event_id, Inspection(None))
     pipeline.give_up_evidence(question.event_id for question in pipeline.questions)

@@ -80,7 +80,7 @@ def test_dockers_deaths_wait_for_what_may_explain_them() -> None:
     assert find(died, REQUEST) is NOTHING_MISSING
     assert find(died, SIGNALLED) == Findings(evidence_wait_s=STOP_WAIT_S)
     assert find(died, SIGNALLED, make_event("start", second=12)) is NOTHING_MISSING
-    killed = Findings(needs_inspection=True, evidence_wait_s=OOM_WAIT_S)
+    killed = Findings(needs_inspection=True, evidence_wait_s=OOM_WAIT_S, removal_ends_wait=True)
     assert find(make_event("die", 137), BARE) == killed
     assert find(make_event("die", 137), None) == killed
     assert find(make_event("die", 137), BARE, make_event("start", second=1)) == INSPECT
