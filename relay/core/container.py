@@ -8,8 +8,9 @@ import msgspec
 class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One container of one engine, as the store keeps it.
 
-    All times are the engine's, in nanoseconds since 1970. The store has a column for each of them;
-    the other fields, which hardly ever change, are stored as JSON under their names.
+    All times are the engine's, in nanoseconds since 1970. The store has a column for each of the
+    `CHANGING_FIELDS`; the other fields, which hardly ever change, are stored as JSON under their
+    names.
     """
 
     id: str
@@ -60,15 +61,20 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     so.
     """
 
-    def is_described_as(self, other: "Container") -> bool:
-        """Whether everything but the times is the same."""
+    def has_texts_of(self, other: "Container") -> bool:
+        """Whether the name, the image and the labels are the same."""
         return (
             self.name == other.name
             and self.image == other.image
             and (self.labels is other.labels or self.labels == other.labels)
+        )
+
+    def is_described_as(self, other: "Container") -> bool:
+        """Whether everything but the `CHANGING_FIELDS` is the same."""
+        return (
+            self.has_texts_of(other)
             and self.exit_code_hidden == other.exit_code_hidden
             and self.signal_hidden == other.signal_hidden
-            and self.signal == other.signal
             and self.health == other.health
             and self.stop_signal == other.stop_signal
             and self.interactive == other.interactive
@@ -89,7 +95,7 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return self.started_ns is not None and not self.is_dead
 
 
-TIME_FIELDS = (
+CHANGING_FIELDS = (
     "started_ns",
     "died_ns",
     "inferred_ns",
@@ -97,5 +103,6 @@ TIME_FIELDS = (
     "signal_ns",
     "oom_ns",
     "oom_inferred_ns",
+    "signal",
 )
-"""The fields of a `Container` that its events change."""
+"""The integers of a `Container` that its events change: times, and the last signal."""

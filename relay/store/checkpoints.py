@@ -7,14 +7,14 @@ from operator import attrgetter
 import msgspec
 
 from relay.core.checkpoint import SEEN_BYTES, Checkpoint
-from relay.core.container import TIME_FIELDS, Container
+from relay.core.container import CHANGING_FIELDS, Container
 from relay.store.faults import Corrupt
 from relay.store.records import IngestCommit
 from relay.store.schema import SQL, execute_for_rows
 
 _container_from_json = msgspec.json.Decoder(Container).decode
-_times = attrgetter(*TIME_FIELDS)
-_NO_TIMES = dict.fromkeys(TIME_FIELDS)
+_changing = attrgetter(*CHANGING_FIELDS)
+_UNCHANGED = dict.fromkeys(CHANGING_FIELDS)
 _drops_from_json = msgspec.json.Decoder(tuple[tuple[str, int, int, int], ...]).decode
 
 
@@ -45,7 +45,7 @@ def load_checkpoint(engine: str, connection: sqlite3.Connection) -> Checkpoint |
 def load_containers(engine: str, connection: sqlite3.Connection) -> Iterator[Container]:
     """Yield the stored states of the engine's containers."""
     for state, *row in connection.execute(SQL["containers"], {"engine": engine}):
-        yield _restore_times(decode_container(state), *row)
+        yield _restore_changing(decode_container(state), *row)
 
 
 def save(batch: IngestCommit, connection: sqlite3.Connection) -> None:
@@ -56,13 +56,13 @@ def save(batch: IngestCommit, connection: sqlite3.Connection) -> None:
         if checkpoint.sealed_count > batch.first_chunk:
             _save_chunks(engine, checkpoint, batch.first_chunk, connection)
     if batch.containers:
-        rows = [(encode_container(it), engine, it.id, *_times(it)) for it in batch.containers]
+        rows = [(encode_container(it), engine, it.id, *_changing(it)) for it in batch.containers]
         execute_for_rows("save_containers", rows, connection)
     if len(batch.container_times) == 1:
         (only,) = batch.container_times
-        connection.execute(SQL["save_times_of_one_container"], (*_times(only), engine, only.id))
+        connection.execute(SQL["save_times_of_one_container"], (*_changing(only), engine, only.id))
     elif batch.container_times:
-        changed = [(engine, it.id, *_times(it)) for it in batch.container_times]
+        changed = [(engine, it.id, *_changing(it)) for it in batch.container_times]
         execute_for_rows("save_container_times", changed, connection)
     if batch.removed_containers:
         ids = msgspec.json.encode(batch.removed_containers).decode()
@@ -117,8 +117,8 @@ def decode_recent(recent: bytes) -> bytes:
 
 
 def encode_container(container: Container) -> bytes:
-    """Encode everything but a container's times."""
-    return msgspec.json.encode(msgspec.structs.replace(container, **_NO_TIMES))
+    """Encode everything but a container's `CHANGING_FIELDS`."""
+    return msgspec.json.encode(msgspec.structs.replace(container, **_UNCHANGED))
 
 
 def decode_container(state: bytes) -> Container:
@@ -129,8 +129,8 @@ def decode_container(state: bytes) -> Container:
         raise Corrupt(f"a container: {error}") from error
 
 
-def _restore_times(container: Container, *times: object) -> Container:
-    """Return the container with its times; raises `Corrupt`."""
-    if all(time is None or type(time) is int for time in times):
-        return msgspec.structs.replace(container, **dict(zip(TIME_FIELDS, times, strict=True)))
-    raise Corrupt("a container: a time is no number")
+def _restore_changing(container: Container, *values: object) -> Container:
+    """Return the container with its `CHANGING_FIELDS`; raises `Corrupt`."""
+    if all(value is None or type(value) is int for value in values):
+        return msgspec.structs.replace(container, **dict(zip(CHANGING_FIELDS, values, strict=True)))
+    raise Corrupt("a container: a time or a signal is no number")

@@ -54,7 +54,7 @@ class IngestCommit(msgspec.Struct, frozen=True):
     declared_evictions: int = 0
     """How many evicted deliveries the notifications declare."""
     container_times: Sequence[Container] = ()
-    """Stored containers of which only times have changed."""
+    """Stored containers of which only `CHANGING_FIELDS` have changed."""
     first_chunk: int = 0
     """The number of the first chunk of `Checkpoint.sealed` that is not stored yet."""
 

@@ -138,7 +138,7 @@ SELECT engine, number, substr(recent, 768 * number + 1, 768)
 FROM cursors JOIN numbers ON number < sealed;
 UPDATE cursors SET recent = coalesce(substr(recent, 768 * sealed + 1), x'');  -- null: no bytes
 
--- A container's times, which change with its events; `state` keeps what does not.
+-- A container's times and last signal, which change with its events; `state` keeps what does not.
 ALTER TABLE containers ADD COLUMN started_ns INTEGER;
 ALTER TABLE containers ADD COLUMN died_ns INTEGER;
 ALTER TABLE containers ADD COLUMN inferred_ns INTEGER;
@@ -146,6 +146,7 @@ ALTER TABLE containers ADD COLUMN requested_ns INTEGER;
 ALTER TABLE containers ADD COLUMN signal_ns INTEGER;
 ALTER TABLE containers ADD COLUMN oom_ns INTEGER;
 ALTER TABLE containers ADD COLUMN oom_inferred_ns INTEGER;
+ALTER TABLE containers ADD COLUMN signal INTEGER;
 UPDATE containers SET
     started_ns = json_extract(CAST(state AS TEXT), '$.started_ns'),
     died_ns = json_extract(CAST(state AS TEXT), '$.died_ns'),

@@ -7,7 +7,7 @@ that no event reports, because each event of a container has the container's lab
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from sys import getsizeof
 
@@ -38,18 +38,18 @@ NAME_MAX_CHARS = 512
 """Names and images are cut there. A registry's longest are shorter: 255 characters of a name, 128
 of a tag (https://github.com/distribution/reference)."""
 
-LABEL_CACHE_SIZE, LABEL_CACHE_MAX_CHARS = 1_024, 256
-"""How many label texts are kept only once for all containers: the most recently used ones, none
-longer than this."""
+LABEL_CACHE_SIZE, SHARED_LABELS_MAX_BYTES = 1_024, 8 * 2**10
+"""How many label texts are kept only once for all containers: the most recently used ones of
+containers whose texts take no more memory than this. So these texts take 8 MiB at most."""
 
 
 class ContainerChanges(msgspec.Struct, frozen=True):
     """The changes that are not stored yet."""
 
     described: Sequence[Container] = ()
-    """Containers to store as a whole: new ones, and those with another name, image or labels."""
+    """Containers to store as a whole: new ones, and those of which other fields changed."""
     timed: Sequence[Container] = ()
-    """Containers of which only times changed."""
+    """Containers of which only `CHANGING_FIELDS` changed."""
     removed: Sequence[str] = ()
     """The ids of stored containers that are gone."""
 
@@ -74,8 +74,10 @@ class ContainerRegistry:
         self._changed: dict[str, bool] = {}
         """The ids of those that changed since then, and whether more than their times changed."""
         self._destroyed: OrderedDict[str, bool] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        """How much memory the labels, the name and the image of each container take."""
         self._text_bytes = 0
-        """How much memory the labels, names and images of all containers take."""
+        """The sum of these."""
         self._given_up = 0
         for container in containers:
             self._stored.add(container.id)
@@ -85,7 +87,6 @@ class ContainerRegistry:
         """Add a container from the store. One stored by an older relay may have to be limited."""
         limited = self._limit(container, None)
         self._containers[container.id] = limited
-        self._text_bytes += _text_bytes(limited)
         if limited != container:
             self._changed[container.id] = True
 
@@ -96,12 +97,11 @@ class ContainerRegistry:
         if known == container or len(id_) > ID_MAX_CHARS:
             return
         is_described = known is None or not container.is_described_as(known)
-        if is_described:
+        if known is None or not container.has_texts_of(known):
             container = self._limit(container, known)
             if known == container:  # the same as before does not fit
                 return
-            self._text_bytes += _text_bytes(container) - (_text_bytes(known) if known else 0)
-        elif known is not None and container.labels is not known.labels:
+        elif container.labels is not known.labels:
             container = replace(container, labels=known.labels)  # equal, and their texts are shared
         self._containers[id_] = container
         self._containers.move_to_end(id_)
@@ -113,24 +113,25 @@ class ContainerRegistry:
             self._forget_oldest()
 
     def _limit(self, container: Container, known: Container | None) -> Container:
-        """Return the container as it can be kept: without its labels if they do not fit."""
-        labels = container.labels
+        """Return the container as it can be kept: without its labels if they do not fit.
+
+        Counts the memory that its texts take from now on.
+        """
+        name, image, labels = container.name, container.image, container.labels
+        name, image = name and name[:NAME_MAX_CHARS], image and image[:NAME_MAX_CHARS]
+        size_bytes = _text_bytes(name, image, labels)
+        others_bytes = self._text_bytes - self._sizes.get(container.id, 0)
         if labels and (known is None or labels is not known.labels):
-            others_bytes = self._text_bytes - (_text_bytes(known) if known else 0)
-            own_bytes = _text_bytes(container)
-            if own_bytes > min(LABELS_MAX_BYTES, TEXTS_MAX_BYTES - others_bytes):
+            if size_bytes > min(LABELS_MAX_BYTES, TEXTS_MAX_BYTES - others_bytes):
                 self._given_up += known is None or bool(known.labels)
                 labels = {}
-            else:
+                size_bytes = _text_bytes(name, image, labels)
+            elif size_bytes <= SHARED_LABELS_MAX_BYTES:
                 # The containers of a project have most label texts in common.
                 labels = {_share(key): _share(value) for key, value in labels.items()}
-        name, image = container.name, container.image
-        return replace(
-            container,
-            name=name and name[:NAME_MAX_CHARS],
-            image=image and image[:NAME_MAX_CHARS],
-            labels=labels,
-        )
+        self._text_bytes = others_bytes + size_bytes
+        self._sizes[container.id] = size_bytes
+        return replace(container, name=name, image=image, labels=labels)
 
     def take_given_up(self) -> int:
         """Return how many containers lost their labels or were forgotten since the last call."""
@@ -140,7 +141,7 @@ class ContainerRegistry:
     def _forget_oldest(self) -> None:
         """Forget one container, so that its deaths are not reported again."""
         id_, container = self._containers.popitem(last=False)
-        self._text_bytes -= _text_bytes(container)
+        self._text_bytes -= self._sizes.pop(id_)
         self._given_up += 1
         self.reported_until_ns = max(self.reported_until_ns, container.died_ns or 0)
         self._changed[id_] = True
@@ -152,7 +153,7 @@ class ContainerRegistry:
         """
         container = self._containers.pop(id_, None)
         if container is not None:
-            self._text_bytes -= _text_bytes(container)
+            self._text_bytes -= self._sizes.pop(id_)
             self._changed[id_] = True
         if len(id_) > ID_MAX_CHARS:
             return
@@ -172,6 +173,7 @@ class ContainerRegistry:
         """Forget all containers; deaths up to ``reported_until_ns`` count as reported."""
         self._changed.update(dict.fromkeys(self._containers, True))
         self._containers.clear()
+        self._sizes.clear()
         self._text_bytes = 0
         self.reported_until_ns = reported_until_ns
 
@@ -207,19 +209,13 @@ class ContainerRegistry:
         return ContainerChanges(described, timed, removed)
 
 
-def _text_bytes(container: Container) -> int:
+def _text_bytes(name: str | None, image: str | None, labels: Mapping[str, str]) -> int:
     """Return how much memory the labels, the name and the image of a container take."""
-    labels = container.labels
-    texts = (container.name, container.image, *labels, *labels.values())
-    return getsizeof(labels) + sum(map(getsizeof, texts))
-
-
-def _share(text: str) -> str:
-    return text if len(text) > LABEL_CACHE_MAX_CHARS else _share_short(text)
+    return getsizeof(labels) + sum(map(getsizeof, (name, image, *labels, *labels.values())))
 
 
 @lru_cache(maxsize=LABEL_CACHE_SIZE)
-def _share_short(text: str) -> str:
+def _share(text: str) -> str:
     """Return an equal text that was kept before, or the text itself.
 
     Not `sys.intern`: Python 3.12 never frees interned strings.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from relay.core.container import TIME_FIELDS, Container
+from relay.core.container import CHANGING_FIELDS, Container
 from relay.core.event import Event
 from relay.ingest.docker.buffer import Connection, Item, StreamOpened, parse_record
 from relay.ingest.docker.containers.later_evidence import OOM_WAIT_S
@@ -40,7 +40,7 @@ class Store:
         self.checkpoint = commit.checkpoint
         self.containers.update((each.id, each) for each in commit.containers)
         for each in commit.container_times:
-            times = {name: getattr(each, name) for name in TIME_FIELDS}
+            times = {name: getattr(each, name) for name in CHANGING_FIELDS}
             self.containers[each.id] = replace(self.containers[each.id], **times)
         for id_ in commit.removed_containers:
             del self.containers[id_]
