@@ -181,13 +181,16 @@ def test_the_audit_hook_gets_the_deaths_alone(result: Result) -> None:
 
 
 def test_slack_gets_the_same_notifications(result: Result) -> None:
-    """Slack gets each notification that the terminal shows once, in the same order."""
-    assert [it.headers["webhook-id"] for it in result.ops] == [it["id"] for it in result.terminal]
+    """Slack gets each notification that the terminal shows once; only a container has an order."""
+    sent = [it.headers["webhook-id"] for it in result.ops]
+    assert sorted(sent) == sorted(it["id"] for it in result.terminal)
 
 
 def test_slack_gets_messages_of_its_own_shape(result: Result) -> None:
     """A crash is a header block, and a red attachment with blocks for the details."""
-    message = result.ops[0].json
+    crash = result.terminal[0]["id"]
+    (request,) = (it for it in result.ops if it.headers["webhook-id"] == crash)
+    message = request.json
     (header,) = message["blocks"]
     (attachment,) = message["attachments"]
     section, context = attachment["blocks"]
@@ -200,7 +203,7 @@ def test_slack_gets_messages_of_its_own_shape(result: Result) -> None:
     assert f"<!date^{seconds}^" in fields
     assert "Exit code\n3" in fields
     assert context["elements"][0]["text"] == "route died"
-    assert "<!channel>" not in result.ops[0].body.decode()
+    assert "<!channel>" not in request.body.decode()
 
 
 def test_everything_else_did_happen(result: Result) -> None:

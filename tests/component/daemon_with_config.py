@@ -104,8 +104,12 @@ class DaemonWithConfig:
 
     async def wait_until_settled(self) -> None:
         """Return once no delivery waits."""
+        await self.wait_until_stored(0)
+
+    async def wait_until_stored(self, count: int) -> None:
+        """Return once this many deliveries wait."""
         async with asyncio.timeout(TIMEOUT_S), self.operations() as operations:
-            while await operations.pending():
+            while sum((await operations.pending()).values()) != count:
                 await asyncio.sleep(0.005)
 
     async def dead_letters(self) -> list[tuple[str, str, str]]:

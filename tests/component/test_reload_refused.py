@@ -349,6 +349,7 @@ async def test_a_destination_added_by_a_reload_during_the_start(
     ) as shutdown:
         engine.emit_deaths(*(f"c-{number}" for number in range(20)))
         await webhook.wait_for(lambda summaries: len(summaries) == 1)
+        await daemon.wait_until_stored(20)
         shutdown.request()
         shutdown.request()
     webhook.release()
