@@ -12,7 +12,7 @@ from functools import partial
 from itertools import groupby
 
 from relay.core.exchange import Dead, Delivered, Retry
-from relay.store import deliveries
+from relay.store import deliveries, outages
 from relay.store.handover import Handover
 from relay.store.quota import fit_answer
 from relay.store.records import Ack, Quota
@@ -105,7 +105,7 @@ def settle(acks: Sequence[Ack], quota: Quota, now_ns: int, connection: sqlite3.C
     for ack in acks:
         if ack.outcome.pause_s > 0:
             until_ns = now_ns + int(ack.outcome.pause_s * 1e9)
-            deliveries.pause(ack.delivery.destination, until_ns, connection)
+            outages.pause(ack.delivery.destination, until_ns, connection)
 
 
 def _store_failure(ack: Ack, quota: Quota, now_ns: int, connection: sqlite3.Connection) -> None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -131,7 +131,7 @@ def fetch_due(
         "long": LONG_BYTES,
     }
     content, listed, next_due_ns = connection.execute(SQL["fetch_due"], parameters).fetchone()
-    rows = sorted(_decode_due_rows(content))
+    rows = sorted(_decode(_due_rows_from_json, content, "a delivery"))
     next_ns = None if next_due_ns is None else _require_int(next_due_ns)
     has_more = listed == max_count or listed > len(rows)
     return FetchedRows(destination, rows, next_ns, has_more)
@@ -150,11 +150,6 @@ def read_notifications(
         if row is not None:
             found[seq] = decode_notification(row[0])
     return found
-
-
-def pause(destination: str, until_ns: int, connection: sqlite3.Connection) -> None:
-    """Store that the destination is paused until then; a longer pause stays."""
-    connection.execute(SQL["pause"], {"destination": destination, "until_ns": until_ns})
 
 
 def expire(
@@ -207,7 +202,7 @@ def _give_up(
     self_events = 0
     for seq, attempts, answer_json in found:
         (content,) = connection.execute(SQL["notification"], {"seq": seq}).fetchone()
-        notification = _decode(_dead_notification_from_json, content)
+        notification = _decode(_dead_notification_from_json, content, "a notification")
         self_events += notification.events[0].type == TYPE_RELAY
         answer = decode_answer(answer_json)
         _make_dead_letter(
@@ -290,31 +285,6 @@ def retry_now(destination: str, now_ns: int, connection: sqlite3.Connection) -> 
     connection.execute(SQL["retry_now"], {"destination": destination, "now_ns": now_ns})
 
 
-def begin_outage(destination: str, now_ns: int, connection: sqlite3.Connection) -> None:
-    """See `Outbox.begin_outage`."""
-    connection.execute(SQL["begin_outage"], {"destination": destination, "now_ns": now_ns})
-
-
-def end_outage(destination: str, connection: sqlite3.Connection) -> None:
-    """See `Outbox.end_outage`."""
-    connection.execute(SQL["end_outage"], {"destination": destination})
-
-
-def outages(connection: sqlite3.Connection) -> dict[str, int]:
-    """See `Outbox.outages`."""
-    return dict(connection.execute(SQL["outages"]))
-
-
-def pauses(now_ns: int, connection: sqlite3.Connection) -> dict[str, int]:
-    """See `Outbox.pauses`."""
-    return dict(connection.execute(SQL["pauses"], {"now_ns": now_ns}))
-
-
-def end_pause(destination: str, connection: sqlite3.Connection) -> None:
-    """See `Outbox.end_pause`."""
-    connection.execute(SQL["end_pause"], {"destination": destination})
-
-
 def waiting(
     destination: str | None, limit: int, connection: sqlite3.Connection
 ) -> list[WaitingDelivery]:
@@ -359,30 +329,19 @@ def release_heads(now_ns: int, connection: sqlite3.Connection) -> None:
 
 def decode_notification(notification: bytes) -> Notification:
     """Decode a notification; raises `Corrupt`."""
-    return _decode(_notification_from_json, notification)
-
-
-def _decode(decode: Callable[[bytes], T], notification: bytes) -> T:
-    try:
-        return decode(notification)
-    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
-        raise Corrupt(f"a notification: {error}") from error
-
-
-def _decode_due_rows(rows: bytes) -> list[DueRow]:
-    """Decode the JSON array that the statement ``fetch_due`` returns; raises `Corrupt`."""
-    try:
-        return _due_rows_from_json(rows)
-    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
-        raise Corrupt(f"a delivery: {error}") from error
+    return _decode(_notification_from_json, notification, "a notification")
 
 
 def decode_answer(answer: str | None) -> Answer | None:
     """Decode an answer; raises `Corrupt`."""
+    return None if answer is None else _decode(_answer_from_json, answer, "an answer")
+
+
+def _decode(decode: Callable[[Any], T], stored: object, what: str) -> T:
     try:
-        return None if answer is None else _answer_from_json(answer)
-    except (msgspec.MsgspecError, TypeError) as error:
-        raise Corrupt(f"an answer: {error}") from error
+        return decode(stored)
+    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError) as error:
+        raise Corrupt(f"{what}: {error}") from error
 
 
 def shorten(answer: Answer | None) -> Answer | None:

@@ -12,7 +12,7 @@ from relay.config import StoreConfig, WhenFull
 from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
 from relay.core.notification import Notification
-from relay.store import checkpoints, dead_letters, deliveries, recovery
+from relay.store import checkpoints, dead_letters, deliveries, outages, recovery
 from relay.store.acks import AckQueue
 from relay.store.database import DatabaseFile, MemoryDatabase
 from relay.store.enqueue import EnqueueOptions
@@ -217,23 +217,23 @@ class Outbox:
 
     async def begin_outage(self, destination: str, now_ns: int) -> None:
         """Store that the destination fails; the time of an outage that has begun already stays."""
-        await self._write(partial(deliveries.begin_outage, destination, now_ns))
+        await self._write(partial(outages.begin, destination, now_ns))
 
     async def end_outage(self, destination: str) -> None:
         """Store that the destination works again."""
-        await self._write(partial(deliveries.end_outage, destination))
+        await self._write(partial(outages.end, destination))
 
     async def outages(self) -> dict[str, int]:
         """Return the failing destinations, with the time in nanoseconds since which each fails."""
-        return await self._read(deliveries.outages)
+        return await self._read(outages.find_all)
 
     async def pauses(self, now_ns: int) -> dict[str, int]:
         """Return the paused destinations, with the time in nanoseconds at which each pause ends."""
-        return await self._read(partial(deliveries.pauses, now_ns))
+        return await self._read(partial(outages.find_pauses, now_ns))
 
     async def end_pause(self, destination: str) -> None:
         """Delete a destination's pause."""
-        await self._write(partial(deliveries.end_pause, destination))
+        await self._write(partial(outages.end_pause, destination))
         self._handover.request_fetch([destination])
 
     async def waiting(self, destination: str | None, limit: int) -> list[WaitingDelivery]:

@@ -133,6 +133,14 @@ async def enqueue(
     )
 
 
+async def enqueue_many(outbox: Outbox, count: int, *, first: int = 0, now_ns: int = 10**18) -> None:
+    """Enqueue ``count`` deliveries, each about another container."""
+    notifications = (
+        sample_notification(number, str(number)) for number in range(first, first + count)
+    )
+    await enqueue(outbox, *notifications, now_ns=now_ns)
+
+
 async def wait_until_pending(outbox: Outbox, max_count: int, name: str = "hook") -> None:
     """Wait until at most ``max_count`` deliveries of a destination are left."""
     async with asyncio.timeout(WAIT_S):

@@ -2,53 +2,28 @@
 
 import asyncio
 import socket
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
 
-from relay.config import RetryConfig
-from relay.core.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
+from relay.core.exchange import Dead, Delivered, Reason, Request, Response, Retry
 from relay.delivery.http import connection
 from relay.delivery.http.response import KEPT_BODY_BYTES
 from relay.delivery.http.sender import open_http_sender
-from relay.delivery.http.tls import TlsError, create_ssl_context
-from relay.delivery.retry import Attempt, classify
 from relay.destinations.discord import DiscordDestination
-from relay.destinations.http import HttpDestination
-from tests.support.certificates import Authority
+from tests.component.receivers import (
+    OK,
+    SECRET,
+    Behaviour,
+    classify_first,
+    destination,
+    send_once,
+    serving,
+)
 from tests.support.loopback import serve_connections
 
-SECRET = "canary-in-the-path"
-Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SendTo = Callable[[Behaviour], Awaitable[Response]]
-SHORT_TIMEOUTS = {"connect": "500ms", "total": "500ms"}
-OK = b"HTTP/1.1 200 OK\r\n"
-
-
-@asynccontextmanager
-async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """A server that reads a request and then calls ``behave``; yields its address."""
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        await behave(reader, writer)
-
-    async with serve_connections(accept, tls) as address:
-        yield address
-
-
-def destination(url: str, **parts: object) -> HttpDestination:
-    return HttpDestination.model_validate({"url": url, "timeout": SHORT_TIMEOUTS, **parts})
-
-
-async def send_once(url: str, **parts: object) -> Response:
-    """Send one request, and return the result."""
-    async with open_http_sender(destination(url, **parts)) as http:
-        return await http.send(Request(b"{}", url))
 
 
 @pytest.fixture(params=["directly", "through a proxy"])
@@ -61,10 +36,6 @@ def send_to(request: pytest.FixtureRequest) -> SendTo:
             return await send_once(f"http://{address}/{SECRET}", proxy=proxy)
 
     return send
-
-
-def classify_first(response: Response) -> Outcome:
-    return classify(response, Attempt(0, 0.0, 0.5), RetryConfig())
 
 
 async def test_one_that_does_not_answer(send_to: SendTo) -> None:
@@ -281,71 +252,6 @@ async def test_one_whose_name_has_no_address() -> None:
     assert response.error == "the name 'nowhere.invalid' has no address"
 
 
-async def test_one_with_a_private_certificate(tmp_path: Path) -> None:
-    """It is trusted only with ``ca_file``."""
-    authority = Authority(tmp_path)
-    async with serving(_accept, authority.server_context()) as address:
-        url = f"https://{address}/{SECRET}"
-        response = await send_once(url)
-        trusted = await send_once(url, tls={"ca_file": str(authority.certificate)})
-    assert classify_first(response) == Retry(1.0, Reason.TLS)
-    assert response.error is not None
-    assert response.error.startswith("certificate not accepted: ")
-    assert classify_first(trusted) == Delivered()
-
-
-async def test_one_with_a_certificate_for_another_name(tmp_path: Path) -> None:
-    """Its authority is trusted, but the name does not match."""
-    authority = Authority(tmp_path)
-    async with serving(_accept, authority.server_context("elsewhere")) as address:
-        url = f"https://{address}/{SECRET}"
-        response = await send_once(url, tls={"ca_file": str(authority.certificate)})
-    assert classify_first(response) == Retry(1.0, Reason.TLS)
-
-
-async def test_one_that_requires_a_client_certificate(tmp_path: Path) -> None:
-    """relay sends the certificate that is configured."""
-    authority = Authority(tmp_path)
-    context = authority.server_context(verify_clients=True)
-    certificate, key = authority.issue("client")
-    tls = {"ca_file": str(authority.certificate)}
-    async with serving(_accept, context) as address:
-        url = f"https://{address}/{SECRET}"
-        without = await send_once(url, tls=tls)
-        with_certificate = await send_once(
-            url, tls={**tls, "cert_file": str(certificate), "key_file": str(key)}
-        )
-    assert classify_first(without).reason in (Reason.CONNECTION, Reason.TLS)
-    assert classify_first(with_certificate) == Delivered()
-
-
-async def test_one_that_speaks_no_tls() -> None:
-    """Its answer is not a TLS handshake."""
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    async with serve_connections(accept) as address:
-        response = await send_once(f"https://{address}/{SECRET}")
-    assert classify_first(response) == Retry(1.0, Reason.TLS)
-    assert response.error == "TLS: WRONG_VERSION_NUMBER"
-
-
-def test_a_certificate_that_cannot_be_read(tmp_path: Path) -> None:
-    """Opening the sender fails, and the error names the file."""
-    file = tmp_path / "ca.pem"
-    file.write_text("no certificate")
-    to = destination("https://x", tls={"ca_file": str(file)})
-
-    async def open_() -> None:
-        async with open_http_sender(to):
-            raise AssertionError("opened with an invalid certificate")
-
-    with pytest.raises(TlsError, match=r"ca\.pem: cannot be used for TLS"):
-        asyncio.run(open_())
-
-
 async def test_a_proxy_that_cannot_be_reached() -> None:
     """The error names the proxy, without its password."""
     with socket.socket() as bound:
@@ -387,11 +293,6 @@ async def test_one_that_repeats_what_it_was_sent(send_to: SendTo) -> None:
     assert b"canary" not in response.body
 
 
-async def _accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(OK + b"Content-Length: 2\r\n\r\nok")
-    await writer.drain()
-
-
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_one_that_drops_new_connections_gets_one_request(method: str) -> None:
     """What was sent over a new connection is not repeated: every attempt is scheduled."""
@@ -410,13 +311,3 @@ async def test_one_that_drops_new_connections_gets_one_request(method: str) -> N
                 response = await http.send(Request(b"", url, method=method))
     assert count == 2
     assert response.failure is Reason.CONNECTION
-
-
-def test_a_key_with_a_passphrase_is_refused(tmp_path: Path) -> None:
-    """OpenSSL would ask for the passphrase on the terminal and wait for ever."""
-    authority = Authority(tmp_path)
-    certificate, key = authority.issue("client")
-    locked = authority.encrypt_key(key, "hush")
-    tls = {"cert_file": str(certificate), "key_file": str(locked)}
-    with pytest.raises(TlsError, match="cannot be used for TLS"):
-        create_ssl_context(destination("https://x", tls=tls).tls)

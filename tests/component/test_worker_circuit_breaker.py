@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from relay.config import Rate
 from relay.core.event import make_self_event
-from relay.core.exchange import Reason, Request, Response
+from relay.core.exchange import Reason, Response
 from relay.core.notification import build_notification
 from relay.core.status import DestinationStatus
 from relay.delivery.circuit_breaker import FAILURE_THRESHOLD, HealthChange
@@ -20,24 +20,16 @@ from tests.component.delivery_worker import (
     ScriptedDestination,
     VirtualTime,
     enqueue,
+    enqueue_many,
     make_worker,
     run_workers,
     sample_notification,
     wait_until_empty,
-    wait_until_pending,
 )
 from tests.component.observer import RecordingObserver
 
 NO_JITTER = {"jitter": 0}
 UNREACHABLE = Response(None, failure=Reason.CONNECTION, error="Connection refused")
-
-
-async def enqueue_many(outbox: Outbox, count: int, *, first: int = 0, now_ns: int = 10**18) -> None:
-    """Enqueue ``count`` deliveries, each about another container."""
-    notifications = (
-        sample_notification(number, str(number)) for number in range(first, first + count)
-    )
-    await enqueue(outbox, *notifications, now_ns=now_ns)
 
 
 async def test_a_dead_endpoint_costs_one_attempt_an_interval(
@@ -207,36 +199,6 @@ async def test_a_refusal_is_a_dead_letter_at_once(
     assert len(to.received) == 2
 
 
-async def test_a_hot_container_does_not_starve_others(
-    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
-) -> None:
-    """A delivery committed behind a thousand about one container is sent second."""
-    to = ScriptedDestination()
-    to.open.clear()
-    await enqueue(outbox, *(sample_notification(number, "hot") for number in range(1000)))
-    quiet = sample_notification(1000, "quiet")
-    await enqueue(outbox, quiet)
-    async with run_workers(make_worker(outbox, to, clock, concurrency=1)):
-        await to.wait_for_count(1)
-        to.open.set()
-        await to.wait_for_count(2)
-        assert to.received[1] == quiet.id
-        await wait_until_empty(outbox)
-
-
-async def test_unordered_deliveries_of_one_container_go_in_parallel(clock: Clock) -> None:
-    """With ``ordering: none`` each delivery stands for itself."""
-    to = ScriptedDestination()
-    to.open.clear()
-    async with open_outbox(None, unordered=["hook"]) as outbox:
-        await enqueue(outbox, *(sample_notification(number) for number in range(4)))
-        async with run_workers(make_worker(outbox, to, clock, ordering="none", concurrency=4)):
-            await to.wait_for_count(4)
-            to.open.set()
-            await wait_until_empty(outbox)
-    assert to.max_concurrent == 4
-
-
 async def test_a_single_delivery_is_a_probe_once_a_minute(
     outbox: Outbox, clock: Clock, virtual_time: VirtualTime
 ) -> None:
@@ -309,30 +271,6 @@ async def test_a_success_after_a_410_does_not_undo_it(
         assert worker.status == DestinationStatus(stopped=True, failing=True)
     assert len(to.received) == 4
     assert [change for change, _, _ in observer.health_changes] == [HealthChange.FAILING]
-
-
-async def test_free_capacity_is_used_at_once(
-    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
-) -> None:
-    """While some requests hang and the buffer is empty, more is fetched."""
-    to = ScriptedDestination()
-    hanging = {sample_notification(number, str(number)).id for number in range(4)}
-    to.open.clear()
-    await enqueue_many(outbox, 100)
-    worker = make_worker(outbox, to, clock, concurrency=8)
-    original_send = to.send
-
-    async def send(request: Request) -> Response:
-        if request.headers["webhook-id"] in hanging:
-            return await original_send(request)
-        to.received.append(request.headers["webhook-id"])
-        return Response(200)
-
-    to.send = send  # type: ignore[method-assign]
-    async with run_workers(worker):
-        await wait_until_pending(outbox, 4)
-        to.open.set()
-        await wait_until_empty(outbox)
 
 
 async def test_a_failing_destination_takes_no_share_of_a_rate(outbox: Outbox, clock: Clock) -> None:

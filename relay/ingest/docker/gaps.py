@@ -11,6 +11,7 @@ have requested a stop that relay did not see (the blind window): no snapshot sho
 doubt lasts until a request of that time is too old to explain a death.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
 import msgspec
@@ -23,6 +24,9 @@ from relay.ingest.docker.cursor import Cursor
 
 HISTORY_SIZE = 256
 """How many events a Docker engine remembers (moby, ``daemon/events/events.go``)."""
+
+INVALID_RECORDS_REMEMBERED = 256
+"""As many as a Docker engine can repeat."""
 
 REPORT_INTERVAL_NS = 60 * 1_000_000_000
 """Dropped records are reported at most this often."""
@@ -164,6 +168,17 @@ class DropReporter:
         self.unreported = {gap.reason: gap for gap in unreported}
         """What was not reported yet: one gap for each reason."""
         self._last_reported_ns = 0
+        self._invalid_records: deque[int] = deque(maxlen=INVALID_RECORDS_REMEMBERED)
+
+    def is_repeated(self, digest: int) -> bool:
+        """Whether a record that is no event came before: an engine repeats it after a reconnect.
+
+        Remembers the record, by its digest.
+        """
+        if digest in self._invalid_records:
+            return True
+        self._invalid_records.append(digest)
+        return False
 
     def describe(self) -> tuple[tuple[str, int, int, int], ...]:
         """Return what was not reported yet, as a `Checkpoint` keeps it."""

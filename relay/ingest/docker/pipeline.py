@@ -41,9 +41,6 @@ from relay.store.records import IngestCommit
 
 log = structlog.get_logger()
 
-INVALID_RECORDS_REMEMBERED = 256
-"""As many as a Docker engine can repeat."""
-
 
 class EventPipeline:
     """Turns the items of one engine's stream into commits. Never waits, and does no I/O."""
@@ -81,8 +78,6 @@ class EventPipeline:
         """Parsed items that do not fit while others wait."""
         self._held = HeldItems()
         self._applied: list[StreamOpened | Snapshot] = []
-        self._invalid_digests: deque[int] = deque(maxlen=INVALID_RECORDS_REMEMBERED)
-        """The last records that were not events: an engine repeats them after a reconnect."""
         self.counters = counters or EngineCounters()
 
     @property
@@ -244,7 +239,7 @@ class EventPipeline:
             hopeless = [each.event_id for each in held.questions if each.evidence_wait_s]
             if not backlog or not hopeless:
                 break
-            held.give_up_evidence(hopeless)  # no more is read until these deaths are decided
+            held.give_up_evidence(hopeless)  # nothing is read until these deaths are decided
 
     def _apply(self, item: BatchItem, batch: Batch) -> None:
         """Apply one item, or let it wait."""
@@ -399,6 +394,5 @@ class EventPipeline:
         if self.counters.malformed[record.error] == 1:
             head = record.head.decode(errors="replace")
             log.warning("event.malformed", engine=self.engine, flaw=record.error, head=head)
-        if record.digest not in self._invalid_digests:
-            self._invalid_digests.append(record.digest)
+        if not self._drop_reporter.is_repeated(record.digest):
             self._apply(RecordsDropped(connection, 1, GapReason.RECORD_INVALID), batch)
