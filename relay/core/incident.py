@@ -1,0 +1,135 @@
+"""What people are told about incidents: the values between the decision and the message.
+
+An incident is a problem of one container, engine or destination, from its first event until it is
+over. `relay.incidents` decides what is told and when; a destination renders a `Message`.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from relay.core.event import Event
+from relay.core.notification import Included, Severity, Status
+
+
+class UpdateReason(StrEnum):
+    """Why a message is sent, the weightiest reason first: a message has the first that applies."""
+
+    OPENED = "opened"
+    REOPENED = "reopened"
+    """A problem came back within an hour after its end."""
+    CRASH_LOOPING = "crash_looping"
+    """The third death, or the third time unhealthy, within ten minutes."""
+    WORSE = "worse"
+    """Told as unhealthy, then it died; or its severity is higher than the one that was told."""
+    STAYS_DOWN = "stays_down"
+    """It did not come back although it was expected to."""
+    RESOLVED = "resolved"
+    REMINDER = "reminder"
+    EVENTS = "events"
+    """There are only events that belong to no incident."""
+
+
+class Resolution(StrEnum):
+    """Why an incident is over."""
+
+    RECOVERED = "recovered"
+    """It has been well for long enough."""
+    FINISHED = "finished"
+    """It ended with exit code 0, and was not started again."""
+    STOPPED = "stopped"
+    """Somebody stopped it, and it was not started again."""
+    REMOVED = "removed"
+    """It was removed, and nothing of its name was started."""
+    UNWATCHED = "unwatched"
+    """Its route, its destination or its engine is no longer configured."""
+    CLOSED = "closed"
+    """Somebody closed it."""
+
+
+class Condition(StrEnum):
+    """How the subject of an incident is at the moment, as far as relay knows."""
+
+    UP = "up"
+    RESTARTING = "restarting"
+    """It is down, but was restarted before, and its next restart is not overdue."""
+    DOWN = "down"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+    """Events may be missing, and no reconciliation was possible since."""
+
+    @property
+    def state(self) -> str:
+        """The state in a payload: one that is restarting is ``down``."""
+        return Condition.DOWN.value if self is Condition.RESTARTING else self.value
+
+
+class IncidentReport(msgspec.Struct, frozen=True):
+    """One incident in a message, as it was when the message was made."""
+
+    id: str
+    """``inc_`` and 32 hex digits; the same at every destination."""
+    status: Status
+    condition: Condition
+    route: str
+    severity: Severity
+    subject: str
+    """The name that people know the subject by."""
+    reason: UpdateReason
+    crash_looping: bool
+    started_ns: int
+    """When its first event happened, by the engine's clock."""
+    ended_ns: int | None
+    resolution: Resolution | None
+    count: int
+    """The events that this message stands for and no earlier one did."""
+    total: int
+    """All events so far."""
+    deaths: int
+    """How often it died without being asked to, or became unhealthy, so far."""
+    notified_before: bool
+    """Whether an earlier message told of it, as far as the destination took it."""
+    sequence: int
+    """The how-manieth message about it this is, from 1."""
+    opening_route: str
+    """The route that opened it, whatever it is called now. Keys at services are made of it."""
+    opening_event: Event | None = None
+    """The event that opened it, for services whose keys and labels are made of it; else None."""
+    unknown_since_ns: int | None = None
+    """Since when events of it may be missing; None while none are."""
+    included: Included | None = None
+    """What its route wanted in addition; only for the first incidents of a message."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What one destination is told at one moment, about incidents, plain events, or both."""
+
+    id: str
+    """``ntf_`` and 32 hex digits; the same after a restart, never the same for something else."""
+    destination: str
+    reason: UpdateReason
+    status: Status
+    """Firing if any of its incidents is, or if it has only plain events."""
+    severity: Severity
+    """The highest of its incidents; of a reminder always ``info``."""
+    route: str
+    """The route of its first incident, else of its first event: its title and text apply."""
+    count: int
+    """The events that this message stands for and no earlier one did."""
+    events: tuple[Event, ...]
+    """At most 10, at least one: the last of each incident, then the first plain events."""
+    incidents: tuple[IncidentReport, ...] = ()
+    """At most 100, those that fire and are most severe first."""
+    more: int = 0
+    """How many incidents are not listed."""
+    group: Mapping[str, str] | None = None
+    """What its events have in common; None if the message is for several groups."""
+    actions: Mapping[str, int] = {}
+    """How many plain events of each action it stands for."""
+    names: tuple[str, ...] = ()
+    """The names of the objects of the plain events, at most 25."""
+    overflow: bool = False
+    """Whether problems are among the plain events because there are too many incidents."""
+    suppressed: int = 0
+    """How many further events were held back since the message before."""

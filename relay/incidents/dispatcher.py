@@ -1,0 +1,330 @@
+"""Decides what people are told: events go in, messages and the rows that changed come out.
+
+The ingest loop calls `Dispatcher.take` with each batch and stores the changes in the transaction of
+the cursor. A loop of its own sleeps until `Dispatcher.next_due_ns`, calls `due`, and stores the
+messages with the changes in one transaction. Delivery reports what became of messages with
+`settled` and `dead_lettered`. Nothing here waits, reads a clock, or does I/O.
+
+The state in memory is ahead of the store until the changes are committed. So the caller commits
+them in the order in which it got them. If a commit is given up, it loads a new dispatcher.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from relay.core.event import Event
+from relay.core.incident import IncidentReport, Message, Resolution
+from relay.core.notification import Included
+from relay.incidents import destination as destinations
+from relay.incidents import group as groups
+from relay.incidents import incident as incidents
+from relay.incidents.clock import Engines, Now
+from relay.incidents.destination import REFRESH_INTERVAL_NS
+from relay.incidents.incident import Incident
+from relay.incidents.intake import ImmediateNotification, IncludeRequest, Intake
+from relay.incidents.message import report
+from relay.incidents.observation import Observation
+from relay.incidents.policy import Audience, Policies
+from relay.incidents.reload import Reloader
+from relay.incidents.state import Changes, Rows, State
+from relay.incidents.subject import destination_key, engine_key
+from relay.incidents.tally import Balance
+from relay.incidents.teller import Teller
+from relay.incidents.tracker import IncidentTracker, Task
+from relay.routing.router import Router, RouteResult
+
+RoutedEvent = tuple[Event, Sequence[RouteResult]]
+"""An event with the routes that send it somewhere."""
+
+
+class TakeResult(msgspec.Struct, frozen=True):
+    """What a batch of events leads to."""
+
+    changes: Changes
+    immediate: list[ImmediateNotification]
+    """What is sent at once, in the order of the events."""
+    include_requests: list[IncludeRequest]
+    """What the engines are to be asked. Call `Dispatcher.put_included` with the answers."""
+
+
+class DueResult(msgspec.Struct, frozen=True):
+    """What is to be sent now."""
+
+    changes: Changes
+    messages: list[Message]
+    refreshes: list[str]
+    """The destinations whose open incidents are to be repeated now."""
+
+
+class Dispatcher:
+    """Incidents, groups and messages of all destinations."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        policies: Policies,
+        router: Router,
+        now: Now,
+        outstanding: Collection[tuple[str, str]] | None = None,
+    ) -> None:
+        """Continue from stored rows, which may be of another configuration.
+
+        ``outstanding`` are the messages that are not settled, by destination and id; None if those
+        are that the rows say. A message that was settled just before relay was killed may still
+        wait in the rows.
+        """
+        state = State(rows)
+        self._state = state
+        self._engines = Engines(now.steady_ns)
+        self._tracker = IncidentTracker(state, policies, self._engines)
+        self._intake = Intake(self._tracker)
+        self._teller = Teller(self._tracker)
+        self._engines.find_set_clocks(now)
+        self.unwatched_at_start = Reloader(self._tracker, router).reload(policies, now)
+        """How many open incidents the configuration no longer watches."""
+        self._correct_times(now)
+        for incident in list(state.list_incidents()):
+            self._tracker.schedule_check(incident, now)
+        for group in list(state.groups.values()):
+            self._tracker.refresh_group(group, now)
+            self._tracker.forget_group(group.destination, group.key, now)
+        for name in policies.destinations:
+            self._schedule_repetitions(name, now)
+        if outstanding is not None:
+            for destination, message_id in set(self._list_outstanding()) - set(outstanding):
+                self._settle(destination, message_id, now)
+
+    @property
+    def next_due_ns(self) -> int | None:
+        """When `due` is to be called next, by the steady clock; None for not before a change."""
+        return self._tracker.schedule.next_ns
+
+    @property
+    def policies(self) -> Policies:
+        """The policies in force."""
+        return self._tracker.policies
+
+    def take(self, events: Iterable[RoutedEvent], now: Now) -> TakeResult:
+        """Take events in the order in which they happened."""
+        self._shift_clocks(now)
+        immediate: list[ImmediateNotification] = []
+        for event, results in events:
+            immediate += self._intake.take(event, results, now)
+        return TakeResult(self._state.take_changes(), immediate, self._intake.take_requests())
+
+    def due(self, now: Now) -> DueResult:
+        """Return what is to be sent now. Call it when `next_due_ns` has come."""
+        self._shift_clocks(now)
+        messages: list[Message] = []
+        refreshes: list[str] = []
+        told: dict[str, None] = {}
+        schedule = self._tracker.schedule
+        while True:
+            # What an incident has become is decided before its group is told.
+            while (key := schedule.pop(now.steady_ns)) is not None:
+                task, destination, name = key
+                match task:
+                    case Task.CHECK:
+                        self._tracker.check(destination, name, now)
+                    case Task.TELL:
+                        told[destination] = None
+                    case Task.REMIND:
+                        messages += self._teller.remind(destination, now)
+                    case Task.REFRESH:
+                        refreshes += self._refresh(destination, now)
+                    case Task.FORGET:
+                        self._tracker.forget_group(destination, name, now)
+            if not told:
+                break
+            for destination in told:
+                messages += self._teller.tell_due(destination, now)
+            told = {}
+        return DueResult(self._state.take_changes(), messages, refreshes)
+
+    def settled(self, destination: str, message_id: str, now: Now, *, delivered: bool) -> Changes:
+        """Note that a message waits no longer: the destination took it, or it was superseded."""
+        if delivered:
+            self._intake.recover_own(destination_key(destination), now)
+        self._settle(destination, message_id, now, delivered=delivered)
+        return self._state.take_changes()
+
+    def dead_lettered(
+        self, destination: str, message_id: str, now: Now, *, refused: bool
+    ) -> Changes:
+        """Note that a message was given up: for its age, or because the destination refused it.
+
+        Those of its incidents that are still open are told once more.
+        """
+        waiting = self._state.waiting.get((destination, message_id))
+        keys = [] if waiting is None else list(waiting.incidents)
+        for incident in map(self._state.get_incident, keys):
+            if incident is not None and incident.waiting == message_id and incident.is_open:
+                dead = incidents.mark_dead(incident, refused=refused)
+                self._tracker.put(dead, now)
+                self._tracker.schedule_reminder(dead, now)
+        self._settle(destination, message_id, now)
+        return self._state.take_changes()
+
+    def connected(self, engine: str, now: Now) -> Changes:
+        """Note that the stream of an engine was opened: its history is to come."""
+        self._engines.connect(engine, now)
+        self._intake.recover_own(engine_key(engine), now)
+        return self._state.take_changes()
+
+    def disconnected(self, engine: str, now: Now) -> None:
+        """Note that the stream of an engine has ended: until it is back, nothing is confirmed."""
+        self._engines.disconnect(engine, now)
+        for incident in self._state.list_incidents():
+            if incident.life.engine == engine:
+                self._tracker.schedule_check(incident, now)
+
+    def reconciled(self, observation: Observation, now: Now) -> Changes:
+        """Apply what a reconciliation shows. It is evidence like events."""
+        self._intake.observe(observation, now)
+        return self._state.take_changes()
+
+    def caught_up(self, engine: str, now: Now) -> Changes:
+        """Note that an engine's history was read and, unless it is impossible, reconciled."""
+        self._engines.settle(engine, now)
+        self._tracker.check_engine(engine, now)
+        return self._state.take_changes()
+
+    def put_included(self, incident_id: str, included: Included, now: Now) -> Changes:
+        """Add the answer to an `IncludeRequest`."""
+        self._intake.put_included(incident_id, included, now)
+        return self._state.take_changes()
+
+    def close(self, incident_id: str, now: Now) -> Changes:
+        """Resolve the incident with this id at every destination."""
+        for incident in list(self._state.list_incidents()):
+            if incident.id == incident_id and incident.is_open:
+                ended_ns = now.at(incident.life.engine)
+                closed = incidents.resolve(incident, Resolution.CLOSED, ended_ns)
+                self._tracker.put(closed, now)
+        return self._state.take_changes()
+
+    def reload(self, policies: Policies, router: Router, now: Now) -> tuple[int, Changes]:
+        """Use other policies and routes; return how many incidents are watched no longer."""
+        unwatched = Reloader(self._tracker, router).reload(policies, now)
+        for name in policies.destinations:
+            self._schedule_repetitions(name, now)
+        return unwatched, self._state.take_changes()
+
+    def is_superseded(self, message: Message) -> bool:
+        """Whether an incident of a message has moved on, so that it must not be sent again."""
+        known = {each.id: each for each in self._state.list_incidents(message.destination)}
+        for told in message.incidents:
+            incident = known.get(told.id)
+            if incident is None or incident.told_count > told.sequence:
+                return True
+            if incident.status is not told.status:
+                return True
+        return False
+
+    def list_incidents(self, destination: str | None = None) -> list[Incident]:
+        """Return all incidents, open and remembered, or those of a destination."""
+        return list(self._state.list_incidents(destination))
+
+    def report_open(self, destination: str, now: Now) -> list[IncidentReport]:
+        """Return what is open at a destination and was told, for repeating it."""
+        return [
+            report(each, now, with_opening=True)
+            for each in self._state.list_incidents(destination)
+            if each.is_open and each.told_count
+        ]
+
+    def balance(self, destination: str, route: str) -> Balance:
+        """Return where the events are that a route took for a destination."""
+        waiting = sum(
+            each.untold for each in self._state.list_incidents(destination) if each.route == route
+        )
+        for key in self._state.pending.get(destination, ()):
+            plain = self._state.groups[destination, key].plain
+            waiting += 0 if plain is None else plain.counts.get(route, 0)
+        tally = self._state.get_tally(destination, route)
+        return Balance(tally.taken, tally.told, waiting, tally.held)
+
+    def export(self) -> Rows:
+        """Return all rows."""
+        return self._state.export()
+
+    def _settle(
+        self, destination: str, message_id: str, now: Now, *, delivered: bool = False
+    ) -> None:
+        state = self._state.get_destination(destination)
+        if state.reminder == message_id:
+            self._state.put_destination(replace(state, reminder=None))
+            self._tracker.schedule.bring_forward((Task.REMIND, destination, ""), now.steady_ns)
+        waiting = self._state.waiting.pop((destination, message_id), None)
+        if waiting is None:
+            return
+        for incident in map(self._state.get_incident, waiting.incidents):
+            if incident is not None and incident.waiting == message_id:
+                named_ns = now.steady_ns if delivered else incident.named_ns
+                settled = replace(incident, waiting=None, named_ns=named_ns)
+                self._state.put_incident(settled)
+                self._tracker.schedule_reminder(settled, now)
+        for key in waiting.groups:
+            group = self._state.groups.get(key)
+            if group is not None and group.waiting == message_id:
+                free = replace(group, waiting=None)
+                self._state.put_group(free)
+                self._tracker.refresh_group(free, now)
+                self._tracker.forget_group(*key, now)
+
+    def _list_outstanding(self) -> list[tuple[str, str]]:
+        """Return the messages that count as not settled, by destination and id."""
+        reminders = [
+            (state.name, state.reminder)
+            for state in self._state.destinations.values()
+            if state.reminder is not None
+        ]
+        return [*self._state.waiting, *reminders]
+
+    def _refresh(self, destination: str, now: Now) -> list[str]:
+        """Return the destination if its open incidents are to be repeated."""
+        policy = self._tracker.policies.destinations.get(destination)
+        if policy is None or policy.audience is not Audience.ALERTS:
+            return []
+        if not self.report_open(destination, now):
+            return []
+        state = self._state.get_destination(destination)
+        self._state.put_destination(replace(state, refreshed_ns=now.steady_ns))
+        self._tracker.schedule_repetition(destination, now)
+        return [destination]
+
+    def _schedule_repetitions(self, destination: str, now: Now) -> None:
+        """Note when the open incidents of a destination are told again, after a start."""
+        policy = self._tracker.destination_policy(destination)
+        if policy.repeat_interval_ns:
+            self._tracker.schedule.set((Task.REMIND, destination, ""), now.steady_ns)
+        if policy.audience is Audience.ALERTS:
+            refreshed_ns = self._state.get_destination(destination).refreshed_ns
+            due_ns = 0 if refreshed_ns is None else refreshed_ns + REFRESH_INTERVAL_NS
+            due_ns = max(due_ns, now.steady_ns)
+            self._tracker.schedule.set((Task.REFRESH, destination, ""), due_ns)
+
+    def _correct_times(self, now: Now) -> None:
+        """Limit what is due later than possible: the clock was set back while relay was down."""
+        for group in list(self._state.groups.values()):
+            policy = self._tracker.destination_policy(group.destination)
+            corrected = groups.correct_times(group, policy, now.steady_ns)
+            if corrected is not group:
+                self._state.put_group(corrected)
+        for state in list(self._state.destinations.values()):
+            corrected_state = destinations.correct_times(state, now.steady_ns)
+            if corrected_state != state:
+                self._state.put_destination(corrected_state)
+
+    def _shift_clocks(self, now: Now) -> None:
+        """Move the times of incidents whose engine's clock was set."""
+        for engine, by_ns in self._engines.find_set_clocks(now).items():
+            for incident in list(self._state.list_incidents()):
+                if incident.life.engine == engine:
+                    self._tracker.put(incidents.shift(incident, by_ns), now)
+            for finishes in list(self._state.finishes.values()):
+                if finishes.engine == engine:
+                    times_ns = tuple(time_ns + by_ns for time_ns in finishes.times_ns)
+                    self._state.put_finishes(replace(finishes, times_ns=times_ns))

@@ -1,0 +1,357 @@
+"""An incident: the problems of one subject at one destination, until it has been well for a while.
+
+An incident is opened by a problem that a route takes, counts what routes take of its subject until
+its end is told, and is remembered for an hour: a problem within that hour opens it again. Whether
+there is something to tell follows from what was told last and what is known now, so an update that
+is no longer true is withdrawn by itself. Everything here is pure.
+"""
+
+import hashlib
+
+import msgspec
+from msgspec.structs import replace
+
+from relay.core.event import Event
+from relay.core.incident import Condition, Resolution, UpdateReason
+from relay.core.notification import Included, Severity, Status
+from relay.incidents import life as lives
+from relay.incidents.evidence import Evidence, Fact
+from relay.incidents.life import HOUR_NS, Life
+from relay.incidents.stored_event import StoredEvent
+from relay.incidents.subject import display_name, subject_key
+
+REMEMBERED_NS = HOUR_NS
+"""How long after its end a problem opens an incident again."""
+
+SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
+
+
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a destination was told last of an incident."""
+
+    status: Status
+    condition: Condition
+    severity: Severity
+    crash_looping: bool = False
+
+
+class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The problems of one subject at one destination. It is stored as one row."""
+
+    id: str
+    """``inc_`` and 32 hex digits; the same at every destination."""
+    destination: str
+    subject: str
+    """The subject's key."""
+    name: str
+    """The name that people know the subject by."""
+    route: str
+    """The route that it belongs to at the moment."""
+    opening_route: str
+    """The route that opened it, whatever it is called now: keys at services are made of it."""
+    group: str
+    """The key of its group at the destination."""
+    started_ns: int
+    """When its first event happened, by the engine's clock."""
+    life: Life
+    severity: Severity
+    first: StoredEvent
+    """The event that opened it."""
+    last_event_ns: int
+    """When its last event happened, by the engine's clock."""
+    later: StoredEvent | None = None
+    """The last problem after the first event that a route took; None if there was none."""
+    status: Status = Status.FIRING
+    ended_ns: int | None = None
+    resolution: Resolution | None = None
+    total: int = 0
+    """All its events."""
+    untold: int = 0
+    """Its events since it was told last."""
+    deaths: int = 0
+    """How often it died without being asked to, or became unhealthy."""
+    crash_looping: bool = False
+    was_reopened: bool = False
+    """Whether a problem opened it again after its end was told, and that is not told yet."""
+    died_after_unhealthy: bool = False
+    """Whether it died after it was told as unhealthy."""
+    stays_down: bool = False
+    """Whether it did not come back although it was told as restarting or up."""
+    told: Told | None = None
+    """None if it was not told, or if what was told was given up for its age."""
+    was_refused: bool = False
+    """Whether the destination refused what it was told last."""
+    told_count: int = 0
+    """How many messages told of it."""
+    named_ns: int | None = None
+    """When a message that told of it was made, or taken by the destination, by relay's clock."""
+    waiting: str | None = None
+    """The id of the message that told of it last, until that is settled."""
+    included: Included | None = None
+    """What its route wanted to know about the container in addition."""
+
+    @property
+    def last(self) -> StoredEvent:
+        """The last problem that a route took."""
+        return self.later or self.first
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not over."""
+        return self.status is Status.FIRING
+
+    @property
+    def is_unwatched(self) -> bool:
+        """Whether it is over because the configuration no longer has its route."""
+        return self.resolution is Resolution.UNWATCHED
+
+    @property
+    def update(self) -> UpdateReason | None:
+        """What there is to tell; None if nothing is."""
+        told = self.told
+        if told is None:
+            return UpdateReason.OPENED
+        if told.status is Status.RESOLVED:
+            if not self.was_reopened:
+                return None
+            return UpdateReason.REOPENED if self.told_count else UpdateReason.OPENED
+        if not self.is_open:
+            return UpdateReason.RESOLVED
+        if self.crash_looping and not told.crash_looping:
+            return UpdateReason.CRASH_LOOPING
+        if self.died_after_unhealthy or is_higher(self.severity, told.severity):
+            return UpdateReason.WORSE
+        return UpdateReason.STAYS_DOWN if self.stays_down else None
+
+    @property
+    def accepts_events(self) -> bool:
+        """Whether every event of the subject belongs to it: it is open or its end is not told."""
+        return self.is_open or self.update is not None
+
+
+def is_higher(one: Severity, other: Severity) -> bool:
+    """Whether one severity is higher than another."""
+    return SEVERITIES.index(one) > SEVERITIES.index(other)
+
+
+def make_incident_id(route: str, subject: str, event_id: str) -> str:
+    """Compute the id of an incident from the route, the subject and the event that opened it."""
+    identity = "\0".join((route, subject, event_id)).encode(errors="surrogatepass")
+    return "inc_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """A problem that a route takes for a destination, with what is derived from it."""
+
+    event: Event
+    evidence: Evidence
+    stored: StoredEvent
+    route: str
+    destination: str
+    group: str
+    severity: Severity
+
+
+def open_incident(opening: Opening, finishes_ns: tuple[int, ...] = ()) -> Incident:
+    """Return the incident that a problem opens.
+
+    ``finishes_ns`` are the earlier times at which the subject ended with exit code 0.
+    """
+    event, stored = opening.event, opening.stored
+    subject = subject_key(event)
+    life = lives.begin(opening.evidence, finishes_ns)
+    return Incident(
+        id=make_incident_id(opening.route, subject, event.id),
+        destination=opening.destination,
+        subject=subject,
+        name=display_name(event),
+        route=opening.route,
+        opening_route=opening.route,
+        group=opening.group,
+        started_ns=event.time_ns,
+        life=life,
+        severity=opening.severity,
+        first=stored,
+        last_event_ns=event.time_ns,
+        total=1,
+        untold=1,
+        deaths=len(life.failures_ns),
+        crash_looping=lives.is_loop(life.failures_ns),
+    )
+
+
+def may_reopen(incident: Incident, evidence: Evidence) -> bool:
+    """Whether a problem that a route takes opens this incident again, and not a new one."""
+    ended_ns = incident.ended_ns
+    return ended_ns is None or evidence.time_ns - ended_ns <= REMEMBERED_NS
+
+
+def apply(incident: Incident, evidence: Evidence, resolve_after_ns: int) -> Incident:
+    """Return the incident after evidence. It is the same object if the evidence says nothing new.
+
+    A problem opens an incident again whose end was not told yet. Reopening one whose end was told
+    is up to the route: see `reopen`.
+    """
+    if not lives.is_news(incident.life, evidence):
+        return incident
+    if evidence.engine == incident.life.engine:  # the time before it has passed without evidence
+        incident = advance(incident, resolve_after_ns, evidence.time_ns)
+    problem = lives.is_problem(incident.life, evidence)
+    before, life = incident.life, lives.apply(incident.life, evidence)
+    incident = replace(incident, life=life)
+    if problem and not incident.is_open and incident.update and not incident.is_unwatched:
+        incident = reopen(incident)
+    if life.is_up:
+        incident = replace(incident, stays_down=False)
+    if life.failures_ns == before.failures_ns:
+        return incident
+    return replace(
+        incident,
+        deaths=incident.deaths + 1,
+        crash_looping=incident.crash_looping or _loops(incident),
+        died_after_unhealthy=incident.died_after_unhealthy
+        or (evidence.fact is Fact.DIED and _was_told_unhealthy(incident)),
+    )
+
+
+def _loops(incident: Incident) -> bool:
+    return incident.is_open and lives.is_loop(incident.life.failures_ns)
+
+
+def _was_told_unhealthy(incident: Incident) -> bool:
+    told = incident.told
+    return told is not None and told.condition is Condition.UNHEALTHY
+
+
+def reopen(incident: Incident) -> Incident:
+    """Return the incident open again: its id, its counts and its spells go on."""
+    told = incident.told
+    opened = replace(
+        incident,
+        status=Status.FIRING,
+        ended_ns=None,
+        resolution=None,
+        was_reopened=told is not None and told.status is Status.RESOLVED,
+    )
+    return replace(opened, crash_looping=_loops(opened))
+
+
+def count(incident: Incident, time_ns: int) -> Incident:
+    """Return the incident with one more event that a route takes, at the engine's time."""
+    return replace(
+        incident,
+        total=incident.total + 1,
+        untold=incident.untold + 1,
+        last_event_ns=max(incident.last_event_ns, time_ns),
+    )
+
+
+def keep_problem(incident: Incident, stored: StoredEvent, severity: Severity) -> Incident:
+    """Return the incident with one more problem that a route takes as its last."""
+    highest = max(severity, incident.severity, key=SEVERITIES.index)
+    return replace(incident, later=stored, severity=highest)
+
+
+def advance(incident: Incident, resolve_after_ns: int, until_ns: int) -> Incident:
+    """Return the incident at ``until_ns``, up to which it is known that nothing happened.
+
+    It may be over, or overdue to come back. ``until_ns`` is the engine's time.
+    """
+    if not incident.is_open:
+        return incident
+    end = lives.find_end(incident.life, resolve_after_ns)
+    if end is not None and end[0] <= until_ns:
+        return resolve(incident, end[1], end[0])
+    overdue_ns = find_overdue(incident)
+    if overdue_ns is not None and overdue_ns <= until_ns:
+        return replace(incident, stays_down=True)
+    return incident
+
+
+def find_overdue(incident: Incident) -> int | None:
+    """Return when to tell that it stays down; None if it is up, or was told as down."""
+    told = incident.told
+    if told is None or incident.stays_down:
+        return None
+    if told.condition not in (Condition.RESTARTING, Condition.UP):
+        return None
+    return lives.find_overdue(incident.life)
+
+
+def find_next_change(incident: Incident, resolve_after_ns: int) -> int | None:
+    """Return when `advance` changes the incident next, by the engine's clock; None for never.
+
+    For an incident that is over, that is when it need no longer be remembered.
+    """
+    if not incident.is_open:
+        assert incident.ended_ns is not None, "it is over"
+        return incident.ended_ns + REMEMBERED_NS if incident.update is None else None
+    end = lives.find_end(incident.life, resolve_after_ns)
+    times_ns = (None if end is None else end[0], find_overdue(incident))
+    return min((time_ns for time_ns in times_ns if time_ns is not None), default=None)
+
+
+def resolve(incident: Incident, resolution: Resolution, ended_ns: int) -> Incident:
+    """Return the incident as it is over."""
+    return replace(
+        incident,
+        status=Status.RESOLVED,
+        resolution=resolution,
+        ended_ns=ended_ns,
+        crash_looping=False,
+        died_after_unhealthy=False,
+        stays_down=False,
+    )
+
+
+def mark_told(incident: Incident, message_id: str | None, now_ns: int, engine_ns: int) -> Incident:
+    """Return the incident after a message told of it, or after it was decided not to tell it.
+
+    ``message_id`` is None if it is not told. ``now_ns`` is relay's time, ``engine_ns`` the
+    engine's.
+    """
+    told = Told(
+        incident.status,
+        lives.find_condition(incident.life, engine_ns),
+        incident.severity,
+        incident.crash_looping,
+    )
+    marked = replace(
+        incident,
+        told=told,
+        untold=0,
+        was_reopened=False,
+        died_after_unhealthy=False,
+        stays_down=False,
+    )
+    if message_id is None:
+        return marked
+    return replace(
+        marked,
+        was_refused=False,
+        told_count=incident.told_count + 1,
+        named_ns=now_ns,
+        waiting=message_id,
+    )
+
+
+def mark_dead(incident: Incident, *, refused: bool) -> Incident:
+    """Return an open incident after the message that told of it was given up.
+
+    It counts as not told: it is told at once or, if the destination refused the message, with the
+    next message about it.
+    """
+    if refused:
+        return replace(incident, waiting=None, was_refused=True)
+    return replace(incident, waiting=None, told=None)
+
+
+def shift(incident: Incident, by_ns: int) -> Incident:
+    """Return the incident by a clock that was set: all times are moved."""
+    return replace(
+        incident,
+        life=lives.shift(incident.life, by_ns),
+        started_ns=incident.started_ns + by_ns,
+        ended_ns=None if incident.ended_ns is None else incident.ended_ns + by_ns,
+        last_event_ns=incident.last_event_ns + by_ns,
+    )

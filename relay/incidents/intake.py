@@ -1,0 +1,343 @@
+"""Takes events: as evidence for the incidents of their subjects, and for what their routes want.
+
+A route sends an event to a destination as it is, or the destination is told of incidents. Then the
+event is counted by the incident of its subject; or it is a problem, which opens one; or it is a
+plain event, which is told with its group.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Event
+from relay.core.notification import Include, Included, Notification, Severity, default_severity
+from relay.incidents import incident as incidents
+from relay.incidents import life as lives
+from relay.incidents import observation as observations
+from relay.incidents.clock import Now
+from relay.incidents.evidence import Evidence, Fact, find_evidence
+from relay.incidents.group import make_group_key
+from relay.incidents.incident import Incident, Opening
+from relay.incidents.life import LOOP_WINDOW_NS, SECOND_NS
+from relay.incidents.observation import Observation
+from relay.incidents.plain import add_event, raise_severity
+from relay.incidents.state import Finishes
+from relay.incidents.stored_event import StoredEvent, store_event
+from relay.incidents.subject import container_key, is_own, subject_key
+from relay.incidents.tracker import IncidentTracker
+from relay.routing.router import RouteResult
+
+INCLUDES = 20
+INCLUDE_INTERVAL_NS = 3 * SECOND_NS
+"""An engine is asked at most `INCLUDES` times at once for what a route includes, and once more
+after each interval: 20 times a minute."""
+
+ImmediateNotification = tuple[Notification, Sequence[str]]
+"""A notification of one event, with its destinations."""
+
+
+class IncludeRequest(msgspec.Struct, frozen=True):
+    """A question to an engine about the container of an incident."""
+
+    incident: str
+    """The incident's id."""
+    event: Event
+    include: Include
+
+
+class Intake:
+    """Takes events one by one, in the order in which they happened."""
+
+    def __init__(self, tracker: IncidentTracker) -> None:
+        self._tracker = tracker
+        self._state = tracker.state
+        self._requests: list[IncludeRequest] = []
+        self._includes_full_ns: dict[str, int] = {}
+
+    def take(
+        self, event: Event, results: Sequence[RouteResult], now: Now
+    ) -> list[ImmediateNotification]:
+        """Take an event with the routes that send it, and return what is sent of it at once."""
+        by_subject = self._state.by_subject
+        if not results and not by_subject:
+            return []
+        subject = subject_key(event)
+        known = by_subject.get(subject)
+        wanted = self._tracker.policies.incident_routes
+        takers = {
+            destination: result
+            for result in results
+            for destination in result.destinations
+            if (result.route.name, destination) in wanted
+        }
+        if event.type == TYPE_RELAY and event.action == "gap":
+            self._on_gap(event, now)
+        if known is None and not takers:  # nearly every event
+            return [(result.build_notification(event), result.destinations) for result in results]
+        evidence = find_evidence(event)
+        is_taken, problems = bool(takers), dict[str, bool]()
+        for incident in list((known or {}).values()):
+            result = takers.get(incident.destination)
+            is_problem = evidence is not None and _is_new_problem(incident, evidence)
+            if self._apply(incident, event, evidence, result, now, is_problem=is_problem):
+                del takers[incident.destination]
+            else:
+                problems[incident.destination] = is_problem
+        if takers:
+            self._take_new(event, evidence, takers, problems, now)
+        if is_taken and evidence is not None and evidence.fact is Fact.FINISHED:
+            self._remember_finish(subject, event)
+        return self._select_immediate(event, results, takers)
+
+    def take_requests(self) -> list[IncludeRequest]:
+        """Return the questions to engines since the last call."""
+        requests, self._requests = self._requests, []
+        return requests
+
+    def _select_immediate(
+        self, event: Event, results: Sequence[RouteResult], takers: Mapping[str, RouteResult]
+    ) -> list[ImmediateNotification]:
+        """Return what is sent at once: to destinations of events, and what is in no group."""
+        policies = self._tracker.policies
+        selected: list[ImmediateNotification] = []
+        for result in results:
+            name = result.route.name
+            to = []
+            for destination in result.destinations:
+                if not policies.takes_incidents(name, destination):
+                    to.append(destination)
+                elif destination in takers and self._is_immediate(event, destination):
+                    to.append(destination)
+                    self._tracker.add_to_tally(destination, name, taken=1, told=1)
+            if to:
+                selected.append((result.build_notification(event), to))
+        return selected
+
+    def _is_immediate(self, event: Event, destination: str) -> bool:
+        """Whether a plain event is told at once, and not with its group."""
+        policy = self._tracker.destination_policy(destination)
+        return event.type == TYPE_RELAY or not policy.groups_plain_events
+
+    def _apply(
+        self,
+        incident: Incident,
+        event: Event,
+        evidence: Evidence | None,
+        result: RouteResult | None,
+        now: Now,
+        *,
+        is_problem: bool,
+    ) -> bool:
+        """Apply an event to an incident of its subject; return whether the incident counts it.
+
+        ``result`` is the route that takes the event for the incident's destination, if one does.
+        """
+        before, accepts = incident, incident.accepts_events
+        if evidence is not None:
+            resolve_after_ns = self._tracker.route_policy(incident).resolve_after_ns
+            incident = incidents.apply(incident, evidence, resolve_after_ns)
+            may_reopen = is_problem and incidents.may_reopen(incident, evidence)
+            if result is not None and may_reopen and (not accepts or incident.is_unwatched):
+                if incident.is_unwatched:
+                    incident = self._tracker.move_to_route(incident, result.route.name)
+                incident, accepts = incidents.reopen(incident), True
+        if result is not None and accepts:
+            incident = incidents.count(incident, event.time_ns)
+            self._tracker.add_to_tally(incident.destination, incident.route, taken=1)
+            if is_problem:
+                severity = _find_severity(result, event)
+                incident = incidents.keep_problem(incident, self._store(event), severity)
+            if incident.crash_looping and not before.crash_looping:
+                self._request_included(incident, event, result, now)
+        if incident is not before:
+            self._tracker.put(incident, now)
+        return result is not None and accepts
+
+    def _take_new(
+        self,
+        event: Event,
+        evidence: Evidence | None,
+        takers: dict[str, RouteResult],
+        problems: Mapping[str, bool],
+        now: Now,
+    ) -> None:
+        """Take an event for destinations at which no incident counts it.
+
+        Those that are told at once remain in ``takers``. ``problems`` says whether the event is a
+        problem at destinations that remember an incident of its subject.
+        """
+        subject = subject_key(event)
+        finishes = self._state.finishes.get(subject)
+        finishes_ns = () if finishes is None else finishes.times_ns
+        is_new_problem = evidence is not None and lives.is_problem(None, evidence, finishes_ns)
+        for destination, result in list(takers.items()):
+            if evidence is None or not problems.get(destination, is_new_problem):
+                self._add_plain(event, destination, result, now)
+            elif self._state.make_room():
+                self._open(event, evidence, destination, result, now)
+                del takers[destination]
+            else:
+                self._add_plain(event, destination, result, now, overflow=True)
+
+    def _open(
+        self, event: Event, evidence: Evidence, destination: str, result: RouteResult, now: Now
+    ) -> None:
+        policy = self._tracker.destination_policy(destination)
+        finishes = self._state.finishes.get(subject_key(event))
+        group = self._state.get_group(destination, make_group_key(event, policy.group_by))
+        opening = Opening(
+            event=event,
+            evidence=evidence,
+            stored=self._store(event),
+            route=result.route.name,
+            destination=destination,
+            group=group.key,
+            severity=_find_severity(result, event),
+        )
+        incident = incidents.open_incident(opening, () if finishes is None else finishes.times_ns)
+        self._tracker.add_to_tally(destination, opening.route, taken=1)
+        self._tracker.put(incident, now)
+        self._request_included(incident, event, result, now)
+
+    def _add_plain(
+        self,
+        event: Event,
+        destination: str,
+        result: RouteResult,
+        now: Now,
+        *,
+        overflow: bool = False,
+    ) -> None:
+        """Add an event to its group, unless it is told at once."""
+        if self._is_immediate(event, destination):
+            return
+        policy, route = self._tracker.destination_policy(destination), result.route.name
+        group = self._state.get_group(destination, make_group_key(event, policy.group_by))
+        is_first = group.plain is None or not group.plain.events
+        stored = self._store(event) if is_first or not self._state.is_crowded else None
+        plain = add_event(group.plain, event, stored, route)
+        plain = raise_severity(plain, _find_severity(result, event), overflow=overflow)
+        self._tracker.add_to_tally(destination, route, taken=1)
+        group = replace(group, plain=plain)
+        self._state.put_group(group)
+        self._tracker.refresh_group(group, now)
+
+    def _store(self, event: Event) -> StoredEvent:
+        return store_event(event, self._state.event_limit)
+
+    def _remember_finish(self, subject: str, event: Event) -> None:
+        """Remember that a subject ended with exit code 0: the third time soon is a problem."""
+        known = self._state.finishes
+        while known:  # those that are too old to matter are at the front
+            oldest = next(iter(known.values()))
+            if oldest.times_ns[-1] >= event.time_ns - LOOP_WINDOW_NS:
+                break
+            self._state.remove_finishes(oldest.subject)
+        before_ns = known[subject].times_ns if subject in known else ()
+        times_ns = (*before_ns, event.time_ns)[1 - lives.LOOP_FAILURES :]
+        self._state.put_finishes(Finishes(subject, event.engine, times_ns))
+
+    def _request_included(
+        self, incident: Incident, event: Event, result: RouteResult, now: Now
+    ) -> None:
+        """Ask for what the route includes, unless the engine was asked too often."""
+        include = result.route.include.request
+        if include is None or event.type != "container":
+            return
+        full_ns = max(self._includes_full_ns.get(event.engine, 0), now.steady_ns)
+        if full_ns - now.steady_ns > (INCLUDES - 1) * INCLUDE_INTERVAL_NS:
+            return
+        self._includes_full_ns[event.engine] = full_ns + INCLUDE_INTERVAL_NS
+        self._requests.append(IncludeRequest(incident.id, event, include))
+
+    def put_included(self, incident_id: str, included: Included, now: Now) -> None:
+        """Add the engine's answer to all incidents with this id."""
+        for incident in list(self._state.list_incidents()):
+            if incident.id == incident_id:
+                self._tracker.put(replace(incident, included=included), now)
+
+    def _on_gap(self, gap: Event, now: Now) -> None:
+        """Note that events of an engine may be missing: nothing is confirmed by time alone."""
+        for incident in list(self._state.list_incidents()):
+            life = incident.life
+            is_affected = life.engine == gap.engine and not is_own(incident.subject)
+            if is_affected and life.unknown_since_ns is None:
+                life = replace(life, unknown_since_ns=gap.time_ns)
+                self._tracker.put(replace(incident, life=life), now)
+
+    def apply_evidence(self, subject: str, evidence: Evidence, now: Now) -> None:
+        """Apply evidence that is no event to the incidents of its subject."""
+        for incident in list(self._state.by_subject.get(subject, {}).values()):
+            policy = self._tracker.route_policy(incident)
+            applied = incidents.apply(incident, evidence, policy.resolve_after_ns)
+            if applied is not incident:
+                self._tracker.put(applied, now)
+
+    def recover_own(self, subject: str, now: Now) -> None:
+        """Apply that an engine or a destination of relay's is seen to work."""
+        for incident in self._state.by_subject.get(subject, {}).values():
+            if not incident.life.is_up:
+                at_ns = now.at(RELAY_ENGINE)
+                self.apply_evidence(subject, Evidence(Fact.STARTED, at_ns, RELAY_ENGINE), now)
+                return
+
+    def observe(self, observation: Observation, now: Now) -> None:
+        """Apply what a reconciliation shows."""
+        if not self._state.by_subject:
+            return
+        seen_subjects = set()
+        for seen in observation.containers:
+            subject = container_key(observation.engine, seen.name, seen.id, seen.labels)
+            seen_subjects.add(subject)
+            for incident in list(self._state.by_subject.get(subject, {}).values()):
+                found = observations.find_evidence(incident.life, seen, observation)
+                for evidence in found:
+                    self._apply_to(incident.destination, subject, evidence, now)
+                self._close_gap(incident.destination, subject, seen, observation, now)
+        if observation.is_complete:
+            self._remove_unseen(seen_subjects, observation, now)
+
+    def _apply_to(self, destination: str, subject: str, evidence: Evidence, now: Now) -> None:
+        incident = self._state.get_incident((destination, subject))
+        assert incident is not None, "evidence removes none"
+        policy = self._tracker.route_policy(incident)
+        applied = incidents.apply(incident, evidence, policy.resolve_after_ns)
+        self._tracker.put(applied, now)
+
+    def _close_gap(
+        self,
+        destination: str,
+        subject: str,
+        seen: observations.ObservedContainer,
+        observation: Observation,
+        now: Now,
+    ) -> None:
+        incident = self._state.get_incident((destination, subject))
+        assert incident is not None, "evidence removes none"
+        life = observations.observe(incident.life, seen, observation)
+        if life is not incident.life:
+            self._tracker.put(replace(incident, life=life), now)
+
+    def _remove_unseen(self, seen: set[str], observation: Observation, now: Now) -> None:
+        """Apply that containers with incidents are no longer there."""
+        for incident in list(self._state.list_incidents()):
+            subject, life = incident.subject, incident.life
+            if subject in seen or life.engine != observation.engine or is_own(subject):
+                continue
+            evidence = observations.find_removal(life, observation)
+            if evidence is not None:
+                self._apply_to(incident.destination, subject, evidence, now)
+            elif life.unknown_since_ns is not None and life.changed_ns < observation.taken_ns:
+                life = replace(life, unknown_since_ns=None)
+                self._tracker.put(replace(incident, life=life), now)
+
+
+def _is_new_problem(incident: Incident, evidence: Evidence) -> bool:
+    """Whether the evidence is a problem, given what is known of the incident's subject."""
+    life = incident.life
+    return lives.is_news(life, evidence) and lives.is_problem(life, evidence)
+
+
+def _find_severity(result: RouteResult, event: Event) -> Severity:
+    return result.route.severity or default_severity(event)

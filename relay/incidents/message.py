@@ -1,0 +1,165 @@
+"""Makes the messages about incidents and plain events.
+
+The id of a message follows from what it tells: its destination and reason, which incidents it is
+about and how often each was told before, and its plain events. So it is the same if relay is killed
+before the message is stored, and never the same for something else.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from relay.core.event import Event
+from relay.core.incident import IncidentReport, Message, UpdateReason
+from relay.core.notification import Severity, Status
+from relay.incidents.clock import Now
+from relay.incidents.group import Group
+from relay.incidents.incident import SEVERITIES, Incident
+from relay.incidents.life import find_condition
+from relay.incidents.plain import MAX_EVENTS, MAX_NAMES, PlainEvents
+
+MAX_INCIDENTS = 100
+"""How many incidents a message lists."""
+
+MAX_INCLUDED = 2
+"""Of how many incidents it says what their routes wanted in addition."""
+
+REASONS = tuple(UpdateReason)
+
+
+def build_message(
+    destination: str,
+    incidents: Sequence[Incident],
+    plains: Sequence[PlainEvents],
+    groups: Sequence[Group],
+    now: Now,
+    *,
+    is_reminder: bool = False,
+    with_opening: bool = False,
+) -> Message:
+    """Return the message about incidents and plain events of these groups.
+
+    ``with_opening`` is whether the destination needs the events that opened the incidents.
+    """
+    incidents = sorted(incidents, key=_weight)
+    firing = any(each.is_open for each in incidents) or not incidents
+    reason = UpdateReason.REMINDER if is_reminder else find_reason(incidents)
+    return Message(
+        id=make_message_id(destination, reason, incidents, plains),
+        destination=destination,
+        reason=reason,
+        status=Status.FIRING if firing else Status.RESOLVED,
+        severity=Severity.INFO if is_reminder else _find_severity(incidents, plains),
+        route=incidents[0].route if incidents else plains[0].route,
+        count=sum(each.untold for each in incidents) + sum(each.count for each in plains),
+        events=_select_events(incidents, plains),
+        incidents=tuple(
+            report(
+                incident,
+                now,
+                with_included=number < MAX_INCLUDED,
+                with_opening=with_opening,
+            )
+            for number, incident in enumerate(incidents[:MAX_INCIDENTS])
+        ),
+        more=max(0, len(incidents) - MAX_INCIDENTS),
+        group=groups[0].fields if len(groups) == 1 else None,
+        actions=_add_up(plains),
+        names=tuple(dict.fromkeys(name for each in plains for name in each.names))[:MAX_NAMES],
+        overflow=any(each.overflow for each in plains),
+    )
+
+
+def _weight(incident: Incident) -> tuple[bool, int, int, str]:
+    """Return a sort key: open ones first, then the most severe, then the oldest."""
+    severity = -SEVERITIES.index(incident.severity)
+    return (not incident.is_open, severity, incident.started_ns, incident.subject)
+
+
+def find_reason(incidents: Sequence[Incident]) -> UpdateReason:
+    """Return the weightiest reason of the incidents' updates; without incidents `EVENTS`."""
+    reasons = (_reason_of(each) for each in incidents)
+    return min(reasons, key=REASONS.index, default=UpdateReason.EVENTS)
+
+
+def _reason_of(incident: Incident) -> UpdateReason:
+    """Return why an incident is told. What was refused before is told as if for the first time."""
+    if incident.was_refused and incident.is_open:
+        return UpdateReason.OPENED
+    return incident.update or UpdateReason.REMINDER
+
+
+def report(
+    incident: Incident, now: Now, *, with_included: bool = False, with_opening: bool = False
+) -> IncidentReport:
+    """Return an incident as a message tells it."""
+    told = incident.told
+    return IncidentReport(
+        id=incident.id,
+        status=incident.status,
+        condition=find_condition(incident.life, now.at(incident.life.engine)),
+        route=incident.route,
+        severity=incident.severity,
+        subject=incident.name,
+        reason=_reason_of(incident),
+        crash_looping=incident.crash_looping,
+        started_ns=incident.started_ns,
+        ended_ns=incident.ended_ns,
+        resolution=incident.resolution,
+        count=incident.untold,
+        total=incident.total,
+        deaths=incident.deaths,
+        notified_before=told is not None and incident.told_count > 0 and not incident.was_refused,
+        sequence=incident.told_count + 1,
+        opening_route=incident.opening_route,
+        opening_event=incident.first.decode() if with_opening else None,
+        unknown_since_ns=incident.life.unknown_since_ns,
+        included=incident.included if with_included else None,
+    )
+
+
+def make_message_id(
+    destination: str,
+    reason: UpdateReason,
+    incidents: Sequence[Incident],
+    plains: Sequence[PlainEvents],
+) -> str:
+    """Compute the id of a message from what it tells."""
+    identity = msgspec.json.encode(
+        [
+            destination,
+            reason,
+            sorted((each.id, each.told_count) for each in incidents),
+            sorted(each.digest for each in plains),
+        ]
+    )
+    return "ntf_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
+
+
+def _find_severity(incidents: Sequence[Incident], plains: Sequence[PlainEvents]) -> Severity:
+    severities = [each.severity for each in (incidents or plains)]
+    return max(severities, key=SEVERITIES.index)
+
+
+def _select_events(
+    incidents: Sequence[Incident], plains: Sequence[PlainEvents]
+) -> tuple[Event, ...]:
+    """Return the last event of each incident, then the plain events, as far as there is room.
+
+    Of the incidents those that are most severe and newest come first.
+    """
+    by_weight = sorted(incidents, key=lambda each: each.last_event_ns, reverse=True)
+    by_weight.sort(key=lambda each: (not each.is_open, -SEVERITIES.index(each.severity)))
+    stored = [each.last for each in by_weight[:MAX_EVENTS]]
+    for plain in plains:
+        stored += plain.events[: MAX_EVENTS - len(stored)]
+    return tuple(each.decode() for each in stored)
+
+
+def _add_up(plains: Sequence[PlainEvents]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for plain in plains:
+        for action, count in plain.actions.items():
+            total[action] = total.get(action, 0) + count
+    return total

@@ -1,0 +1,82 @@
+"""The subject of an event: the container, engine or destination that it is about.
+
+A container is known by its name and not by its id, because the engine keeps names unique, nobody
+can fake them, and Compose keeps them when it recreates a container.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from relay.core.event import TYPE_RELAY, Event
+
+SWARM_SERVICE_ID = "com.docker.swarm.service.id"
+"""The label of a swarm task that names its service."""
+
+OWN_PREFIX = "relay:"
+"""How the keys of relay's own subjects begin. No engine's name contains a colon."""
+
+MAX_TEXT = 200
+"""The longest name that is kept, in characters. Docker's and Podman's are shorter."""
+
+
+def subject_key(event: Event) -> str:
+    """Return the key of an event's subject: its engine, type and name; without a name its id."""
+    actor = event.actor
+    if event.type == "container":  # first, because nearly every event is about one
+        return container_key(event.engine, actor.name, actor.id, actor.attributes)
+    if event.type == TYPE_RELAY:
+        return own_key(event)
+    return f"{event.engine}/{event.type}/{bounded(actor.name or actor.id)}"
+
+
+def container_key(engine: str, name: str | None, id_: str, labels: Mapping[str, str]) -> str:
+    """Return the key of a container.
+
+    A swarm task has its service and its name without the last part, and no engine, because a task
+    that fails is replaced by one with another last part, maybe on another engine.
+    """
+    if not name or len(name) > MAX_TEXT:
+        return f"{engine}/container/{bounded(name or id_)}"
+    if SWARM_SERVICE_ID in labels and "." in name:
+        return f"swarm:{bounded(labels[SWARM_SERVICE_ID])}/{name.rpartition('.')[0]}"
+    return f"{engine}/container/{name}"
+
+
+def own_key(event: Event) -> str:
+    """Return the key of the subject of one of relay's own events: a destination or an engine."""
+    if (destination := event.actor.attributes.get("destination")) is not None:
+        return destination_key(destination)
+    return engine_key(event.engine)
+
+
+def engine_key(engine: str) -> str:
+    """Return the key of the subject of ``engine_lost`` and ``engine_back``."""
+    return f"{OWN_PREFIX}engine/{engine}"
+
+
+def destination_key(destination: str) -> str:
+    """Return the key of the subject of ``destination_failing`` and ``destination_recovered``."""
+    return f"{OWN_PREFIX}destination/{destination}"
+
+
+def is_own(key: str) -> bool:
+    """Whether the subject is relay's own: an engine or a destination."""
+    return key.startswith(OWN_PREFIX)
+
+
+def display_name(event: Event) -> str:
+    """Return the name by which people know an event's subject."""
+    if event.type == TYPE_RELAY:
+        return event.actor.attributes.get("destination") or event.engine
+    name = event.actor.name
+    if name and "." in name and SWARM_SERVICE_ID in event.actor.attributes:
+        name = name.rpartition(".")[0]
+    return bounded(name or event.actor.id)
+
+
+def bounded(text: str) -> str:
+    """Return a text, or its beginning with a hash if it is longer than `MAX_TEXT` characters."""
+    if len(text) <= MAX_TEXT:
+        return text
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+    return f"{text[: MAX_TEXT - 40]}~{digest}"

@@ -1,0 +1,211 @@
+"""Keeps incidents, groups and the schedule consistent with each other.
+
+Whoever changes an incident hands it to `IncidentTracker.put`, which notes when its group and the
+incident itself are due next.
+"""
+
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from relay.core.event import RELAY_ENGINE
+from relay.incidents import incident as incidents
+from relay.incidents.clock import Engines, Now
+from relay.incidents.destination import REFRESH_INTERVAL_NS
+from relay.incidents.group import Group, find_due
+from relay.incidents.hold import HeldReason
+from relay.incidents.incident import Incident
+from relay.incidents.policy import Audience, DestinationPolicy, Policies, RoutePolicy
+from relay.incidents.schedule import Schedule
+from relay.incidents.state import State
+from relay.incidents.subject import is_own
+
+
+class Task(StrEnum):
+    """What is due."""
+
+    CHECK = "check"
+    """An incident may be over, overdue, or to be forgotten."""
+    TELL = "tell"
+    """A group of a destination may be due."""
+    REMIND = "remind"
+    """A destination is to be reminded of what is open."""
+    REFRESH = "refresh"
+    """A destination's alerts are to be repeated before they expire."""
+    FORGET = "forget"
+    """A group may have nothing left to say about the future."""
+
+
+DueKey = tuple[Task, str, str]
+"""The task, the destination, and the subject, the key of the group, or nothing."""
+
+DEFAULT_ROUTE_POLICY = RoutePolicy()
+
+
+class IncidentTracker:
+    """The state with its policies and its schedule."""
+
+    def __init__(self, state: State, policies: Policies, engines: Engines) -> None:
+        self.state = state
+        self.policies = policies
+        self.engines = engines
+        self.schedule: Schedule[DueKey] = Schedule()
+
+    def route_policy(self, incident: Incident) -> RoutePolicy:
+        """Return the policy of an incident's route; the default if that is no longer there."""
+        key = (incident.route, incident.destination)
+        return self.policies.routes.get(key, DEFAULT_ROUTE_POLICY)
+
+    def destination_policy(self, destination: str) -> DestinationPolicy:
+        """Return the policy of a destination that is configured."""
+        return self.policies.destinations[destination]
+
+    def known_until_ns(self, incident: Incident, now: Now) -> int:
+        """Return until when everything that happened to its subject is known."""
+        if is_own(incident.subject):
+            return now.at(RELAY_ENGINE)
+        return self.engines.known_until_ns(incident.life.engine, now)
+
+    def silent_until_ns(self, incident: Incident) -> int:
+        """Return until when nothing of an incident's engine is told; 0 if it may be told."""
+        return 0 if is_own(incident.subject) else self.engines.silent_until_ns(incident.life.engine)
+
+    def put(self, incident: Incident, now: Now) -> None:
+        """Add or replace an incident, and note when it and its group are due."""
+        before = self.state.get_incident((incident.destination, incident.subject))
+        self.state.put_incident(incident)
+        self.schedule_check(incident, now)
+        if incident.update is None:  # maybe it was withdrawn, or its last event was long ago
+            self.schedule_reminder(incident, now)
+        if before is not None and before.group != incident.group:
+            self.refresh_group(self.state.get_group(incident.destination, before.group), now)
+        self.refresh_group(self.state.get_group(incident.destination, incident.group), now)
+
+    def remove(self, incident: Incident, now: Now) -> None:
+        """Remove an incident."""
+        self.schedule.set((Task.CHECK, incident.destination, incident.subject), None)
+        self.state.remove_incident(incident)
+        group = self.state.groups.get((incident.destination, incident.group))
+        if group is not None:
+            self.refresh_group(group, now)
+            self.forget_group(incident.destination, incident.group, now)
+
+    def schedule_check(self, incident: Incident, now: Now) -> None:
+        """Note when the incident changes next if nothing happens.
+
+        While its engine is not heard, nothing changes; `check_engine` goes on.
+        """
+        key = (Task.CHECK, incident.destination, incident.subject)
+        resolve_after_ns = self.route_policy(incident).resolve_after_ns
+        change_ns = incidents.find_next_change(incident, resolve_after_ns)
+        if change_ns is None:
+            self.schedule.set(key, None)
+            return
+        engine = incident.life.engine
+        engine_ns = now.at(engine)
+        is_heard = self.known_until_ns(incident, now) >= engine_ns
+        if incident.is_open and not is_heard and change_ns > self.known_until_ns(incident, now):
+            self.schedule.set(key, None)
+            return
+        self.schedule.set(key, change_ns - (engine_ns - now.steady_ns))
+
+    def check(self, destination: str, subject: str, now: Now) -> None:
+        """Let the time that has passed change an incident."""
+        incident = self.state.get_incident((destination, subject))
+        if incident is None:
+            return
+        if incident.is_open or incident.update is not None:
+            resolve_after_ns = self.route_policy(incident).resolve_after_ns
+            until_ns = self.known_until_ns(incident, now)
+            self.put(incidents.advance(incident, resolve_after_ns, until_ns), now)
+            return
+        forget_ns = incidents.find_next_change(incident, 0)
+        if forget_ns is not None and forget_ns <= now.at(incident.life.engine):
+            self.remove(incident, now)
+        else:
+            self.schedule_check(incident, now)
+
+    def check_engine(self, engine: str, now: Now) -> None:
+        """Let the time that has passed change the incidents of an engine, and tell what may be."""
+        for incident in list(self.state.list_incidents()):
+            if incident.life.engine == engine:
+                self.check(incident.destination, incident.subject, now)
+        for destination in self.state.pending:
+            self.schedule.bring_forward((Task.TELL, destination, ""), now.steady_ns)
+
+    def refresh_group(self, group: Group, now: Now) -> None:
+        """Note when a group is due, if it has something to tell."""
+        key = (group.destination, group.key)
+        if key not in self.state.untold and group.plain is None:
+            if group.due_ns is not None:
+                self.state.put_group(replace(group, due_ns=None))
+            return
+        due_ns = group.due_ns
+        if due_ns is None:
+            due_ns = find_due(group, self.destination_policy(group.destination), now.steady_ns)
+            self.state.put_group(replace(group, due_ns=due_ns))
+        if group.waiting is None:
+            self.schedule.bring_forward((Task.TELL, group.destination, ""), due_ns)
+
+    def forget_group(self, destination: str, key: str, now: Now) -> None:
+        """Remove a group that has nothing to tell and that delays nothing."""
+        group = self.state.groups.get((destination, key))
+        if group is None or group.due_ns is not None or group.waiting is not None:
+            return
+        if self.state.has_members(group):
+            return
+        policy = self.policies.destinations.get(destination)
+        free_ns = (group.last_ns or 0) + (0 if policy is None else policy.group_interval_ns)
+        if free_ns > now.steady_ns:
+            self.schedule.set((Task.FORGET, destination, key), free_ns)
+        else:
+            self.state.remove_group(group)
+
+    def add_to_tally(self, destination: str, route: str, *, taken: int = 0, told: int = 0) -> None:
+        """Count events of a route at a destination."""
+        if taken or told:
+            tally = self.state.get_tally(destination, route)
+            self.state.put_tally(tally.add(taken=taken, told=told))
+
+    def move_to_route(self, incident: Incident, route: str) -> Incident:
+        """Return an incident with another route, which its untold events count for from now on."""
+        if route == incident.route:
+            return incident
+        untold = incident.untold
+        self.add_to_tally(incident.destination, incident.route, taken=-untold)
+        self.add_to_tally(incident.destination, route, taken=untold)
+        return replace(incident, route=route)
+
+    def hold(self, destination: str, route: str, reason: HeldReason, count: int) -> None:
+        """Count events that are not told."""
+        if not count:
+            return
+        self.state.put_tally(self.state.get_tally(destination, route).hold(reason, count))
+        if destination in self.policies.destinations:
+            state = self.state.get_destination(destination)
+            self.state.put_destination(replace(state, suppressed=state.suppressed + count))
+
+    def hold_update(self, incident: Incident, reason: HeldReason, now: Now) -> None:
+        """Do not tell an incident's update, and count its events with the reason."""
+        self.hold(incident.destination, incident.route, reason, incident.untold)
+        engine_ns = now.at(incident.life.engine)
+        self.put(incidents.mark_told(incident, None, now.steady_ns, engine_ns), now)
+
+    def schedule_reminder(self, incident: Incident, now: Now) -> None:
+        """Note when an incident is to be told again, if nothing else of it is told before."""
+        repeat_ns = self.destination_policy(incident.destination).repeat_interval_ns
+        if incident.waiting is not None or not incident.is_open:
+            return
+        if incident.named_ns is not None and repeat_ns:
+            due_ns = max(now.steady_ns, incident.named_ns + repeat_ns)
+            self.schedule.bring_forward((Task.REMIND, incident.destination, ""), due_ns)
+
+    def schedule_repetition(self, destination: str, now: Now) -> None:
+        """Note when open incidents are to be told again, after a message told of some."""
+        policy = self.destination_policy(destination)
+        if policy.repeat_interval_ns:
+            due_ns = now.steady_ns + policy.repeat_interval_ns
+            self.schedule.bring_forward((Task.REMIND, destination, ""), due_ns)
+        if policy.audience is Audience.ALERTS:
+            due_ns = now.steady_ns + REFRESH_INTERVAL_NS
+            self.schedule.bring_forward((Task.REFRESH, destination, ""), due_ns)

@@ -1,0 +1,707 @@
+"""The rules of incidents, small and naive: a case remembers all it heard, and retells it each time.
+
+Times are in nanoseconds of one clock. There are no schedules, no rows and no indexes: to let time
+pass, the model looks at everything for the next moment at which anything could happen.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.core.event import Event
+from relay.core.notification import default_severity
+from relay.incidents.policy import Audience, DestinationPolicy, Notify, Policies
+from relay.routing.router import Router
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+RANK = ["opened", "reopened", "crash_looping", "worse", "stays_down", "resolved"]
+SEVERITY = ["info", "warning", "critical"]
+
+
+def fact_of(event: Event) -> str | None:
+    """What an event says about its subject."""
+    words = {
+        ("die", event.cause): "died",
+        ("die", "requested"): "stopped",
+        ("die", "finished"): "finished",
+        ("health_status", event.health): event.health,
+        ("start", event.health): "started",
+        ("stop", event.health): "stop asked",
+        ("destroy", event.health): "removed",
+        ("oom", event.health): "oom",
+        ("destination_failing", event.health): "died",
+        ("destination_recovered", event.health): "started",
+    }
+    key = (event.action, event.cause if event.action == "die" else event.health)
+    return words.get(key)
+
+
+def subject_of(event: Event) -> tuple[str, str]:
+    """Whom an event is about."""
+    if event.type == "relay":
+        return ("relay", event.actor.attributes.get("destination", event.engine))
+    return (event.engine, str(event.actor.name))
+
+
+@dataclass
+class Heard:
+    """One thing that was heard of a subject."""
+
+    fact: str
+    at: int
+    container: str
+
+
+@dataclass
+class Story:
+    """How a subject is, retold from all that was heard."""
+
+    container: str
+    up: bool = True
+    health: str | None = None
+    well: int | None = None
+    spell: int = 0
+    ended: str | None = None
+    failures: list[int] = field(default_factory=list)
+    changed: int = 0
+    started: int = 0
+    died: int = 0
+    pause: int | None = None
+    health_at: int = 0
+    oom_at: int = 0
+    blind: bool = False
+
+    def is_news(self, it: Heard) -> bool:
+        """Whether it says something about the present."""
+        problems = ("died", "oom", "unhealthy")
+        if it.container != self.container and it.fact not in ("started", *problems):
+            return False
+        if it.fact in ("healthy", "unhealthy"):
+            return it.at >= max(self.health_at, self.started)
+        return it.at >= (max(self.oom_at, self.changed) if it.fact == "oom" else self.changed)
+
+    def is_problem(self, it: Heard) -> bool:
+        """Whether it is a problem, and not more of the same."""
+        if it.fact == "unhealthy":
+            return self.health != "unhealthy"
+        if it.fact == "finished":
+            return loops([*self.failures, it.at])
+        return it.fact in ("died", "oom")
+
+    def hear(self, it: Heard) -> None:  # noqa: C901 - all rules at one place
+        """One more thing was heard."""
+        if it.fact in ("gap", "known"):
+            self.blind = it.fact == "gap"
+            return
+        if not self.is_news(it) or (it.fact == "stop asked" and (self.up or self.ended)):
+            return
+        fails = it.fact in ("died", "finished", "oom") or (
+            it.fact == "unhealthy" and self.health != "unhealthy"
+        )
+        if fails:
+            self.container = it.container
+            if self.well is not None:
+                self.spell = max(self.spell, it.at - self.well)
+            self.well = None
+            if it.fact != "oom":
+                self.failures = [*self.failures, it.at][-8:]
+        if it.fact in ("healthy", "unhealthy"):
+            self.health, self.health_at = it.fact, it.at
+        elif it.fact == "oom":
+            self.oom_at = it.at
+        elif it.fact == "started":
+            if not self.up:
+                self.pause = it.at - self.died
+            self.up, self.container, self.started, self.ended = True, it.container, it.at, None
+            self.health = self.health and "starting"
+            self.well = None
+            self.changed, self.blind = it.at, False
+        else:
+            if self.up or it.fact in ("died", "finished", "stopped"):
+                self.died = it.at
+            words = {"stop asked": "stopped", "died": None}
+            self.up, self.well, self.ended = False, None, words.get(it.fact, it.fact)
+            self.changed, self.blind = it.at, False
+        if self.well is None and self.up and self.health in (None, "healthy"):
+            self.well = it.at
+
+    def condition(self, now: int) -> str:
+        """What people are told about how it is."""
+        if self.blind:
+            return "unknown"
+        if self.up:
+            return "unhealthy" if self.health == "unhealthy" else "up"
+        late = self.pause is None or now - self.died >= min(2 * self.pause + SECOND, 2 * MINUTE)
+        return "down" if self.ended or late else "restarting"
+
+
+def loops(times: list[int]) -> bool:
+    """Three within ten minutes."""
+    return len(times) >= 3 and max(times[-3:]) - min(times[-3:]) <= 10 * MINUTE
+
+
+@dataclass
+class Case:
+    """The problems of one subject at one destination."""
+
+    destination: str
+    subject: tuple[str, str]
+    first: Event
+    route: str
+    group: tuple[str, str]
+    severity: str
+    before: list[int]
+    """Earlier ends with exit code 0."""
+    heard: list[Heard] = field(default_factory=list)
+    open: bool = True
+    ended_at: int = 0
+    resolution: str | None = None
+    total: int = 0
+    untold: int = 0
+    looping: bool = False
+    died_ill: bool = False
+    overdue: bool = False
+    again: bool = False
+    told: dict[str, Any] | None = None
+    refused: bool = False
+    times_told: int = 0
+    named: int | None = None
+    last_event: int = 0
+    waiting: int | None = None
+
+    @property
+    def story(self) -> Story:
+        """All that was heard, from the beginning."""
+        story = Story(self.heard[0].container, failures=list(self.before))
+        for it in self.heard:
+            story.hear(it)
+        return story
+
+    def news(self) -> str | None:
+        """Why it has to be told; None if there is no reason."""
+        if self.told is None:
+            return "opened"
+        if not self.told["open"]:
+            return ("reopened" if self.times_told else "opened") if self.again else None
+        if not self.open:
+            return "resolved"
+        if self.looping and not self.told["looping"]:
+            return "crash_looping"
+        if self.died_ill or SEVERITY.index(self.severity) > SEVERITY.index(self.told["severity"]):
+            return "worse"
+        return "stays_down" if self.overdue else None
+
+    def end(self, wait: int) -> tuple[int, str] | None:
+        """When it is over if nothing happens, and why."""
+        story = self.story
+        if story.blind or (story.ended is None and story.well is None):
+            return None
+        if story.ended is not None:
+            return story.changed + wait, story.ended
+        assert story.well is not None
+        return story.well + max(wait, min(HOUR, 2 * story.spell)), "recovered"
+
+    def missed(self) -> int | None:
+        """When it should have come back at the latest, if somebody was told that it would."""
+        story = self.story
+        if self.told is None or self.told["condition"] not in ("up", "restarting"):
+            return None
+        if self.overdue or story.up or story.ended or story.blind:
+            return None
+        return story.died + 2 * MINUTE
+
+    def reopen(self) -> None:
+        """It is open again."""
+        self.open, self.resolution = True, None
+        self.again = self.told is not None and not self.told["open"]
+        self.looping = loops(self.story.failures)
+
+
+@dataclass
+class Group:
+    """What is told together."""
+
+    last: int | None = None
+    due: int | None = None
+    waiting: int | None = None
+    plain: list[tuple[Event, str]] = field(default_factory=list)
+
+
+class Model:
+    """All cases and groups of all destinations."""
+
+    def __init__(self, policies: Policies, router: Router, now: int) -> None:
+        self.policies, self.router, self.now = policies, router, now
+        self.cases: dict[tuple[str, tuple[str, str]], Case] = {}
+        self.groups: dict[tuple[str, str], Group] = {}
+        self.finishes: dict[tuple[str, str], list[int]] = {}
+        self.credit: dict[str, tuple[int, int]] = {}
+        """Of each destination how much it had at which time: a message costs a minute."""
+        self.reminding: dict[str, int] = {}
+        self.sent: list[dict[str, Any]] = []
+        self.taken: Counter[str] = Counter()
+        self.held: Counter[str] = Counter()
+        self.online = self.settled = False
+        self.known = 0
+        self.quiet = now + 30 * SECOND
+
+    # The engine is heard, or not.
+
+    def restart(self) -> None:
+        """relay starts: nothing is told before it has heard what happened."""
+        self.online = self.settled = False
+        self.known, self.quiet = 0, self.now + 30 * SECOND
+        self.reload(self.policies, self.router)  # it may be another configuration
+
+    def connect(self) -> None:
+        """The stream is open."""
+        self.online, self.settled, self.quiet = True, False, self.now + 30 * SECOND
+
+    def disconnect(self) -> None:
+        """The stream has ended."""
+        if self.online and self.settled:
+            self.known = self.now
+        self.online = self.settled = False
+
+    def catch_up(self) -> None:
+        """All that happened is known."""
+        self.settled, self.known = self.online, self.now
+        self.run(self.now)
+
+    def gap(self, event: Event) -> None:
+        """Something may have been missed, which is an event itself."""
+        for case in self.cases.values():
+            if case.subject[0] != "relay":
+                case.heard.append(Heard("gap", self.now, ""))
+        self.take(event)
+
+    def observe(self, name: str, id_: str, health: str | None, started: int | None) -> None:
+        """The engine shows this container only; ``started`` is None if it is not running."""
+        for case in list(self.cases.values()):
+            story, now = case.story, self.now
+            if case.subject[0] == "relay" or story.changed >= now:
+                continue
+            shown: list[Heard] = []
+            if case.subject[1] != name:
+                shown = [Heard("removed", now, story.container)] if story.ended is None else []
+            elif started is not None:
+                known = max(story.changed, story.oom_at, story.health_at)
+                if not story.up or started > known:
+                    shown.append(Heard("started", max(started, story.changed), id_))
+                if health is not None and (health != story.health or shown):
+                    shown.append(Heard(health, now, id_))
+            for it in shown:
+                self.hear(case, case.first, it, {})
+            story = case.story
+            agrees = id_ == story.container and (started is not None) == story.up
+            if story.changed < now and (case.subject[1] != name or agrees):
+                case.heard.append(Heard("known", now, ""))
+        self.mind_groups()
+
+    def may_tell(self, subject: tuple[str, str]) -> bool:
+        """Whether anything may be told of a subject now."""
+        return subject[0] == "relay" or self.settled or self.now >= self.quiet
+
+    def known_until(self, case: Case) -> int:
+        """Until when it is certain that nothing else happened."""
+        if case.subject[0] == "relay" or (self.online and self.settled):
+            return self.now
+        return self.known
+
+    # The configuration.
+
+    def reload(self, policies: Policies, router: Router) -> None:
+        """Cases go on where their first event is still sent."""
+        self.policies, self.router = policies, router
+        for key, case in list(self.cases.items()):
+            names = [
+                result.route.name
+                for result in router.explain(case.first)
+                if case.destination in result.destinations
+                and policies.takes_incidents(result.route.name, case.destination)
+            ]
+            is_shown = self.policy(case.destination).audience is Audience.PAGER and case.times_told
+            if names:
+                case.route = names[0]
+            elif is_shown and case.open:
+                case.open, case.ended_at, case.resolution = False, self.now, "unwatched"
+                case.looping = case.died_ill = case.overdue = False
+            elif not is_shown or case.news() is None:
+                self.held[f"{case.destination} unwatched"] += case.untold
+                del self.cases[key]
+        self.mind_groups()
+
+    # Events.
+
+    def take(self, event: Event) -> None:
+        """An event happened."""
+        it = None
+        if (fact := fact_of(event)) is not None:
+            it = Heard(fact, event.time_ns, event.actor.id)
+        takers = {
+            to: result.route
+            for result in self.router.route(event)
+            for to in result.destinations
+            if self.policies.routes[result.route.name, to].notify is Notify.INCIDENTS
+        }
+        subject, is_taken = subject_of(event), bool(takers)
+        for case in list(self.cases.values()):
+            if case.subject == subject:
+                self.hear(case, event, it, takers)
+        for to, route in takers.items():
+            self.begin(to, subject, event, it, route)
+        if is_taken and it is not None and it.fact == "finished":
+            while self.finishes:  # they are in the order in which they were heard
+                oldest = next(iter(self.finishes))
+                if self.finishes[oldest][-1] >= it.at - 10 * MINUTE:
+                    break
+                del self.finishes[oldest]
+            self.finishes[subject] = [*self.finishes.pop(subject, []), it.at][-2:]
+        self.mind_groups()
+
+    def hear(self, case: Case, event: Event, it: Heard | None, takers: dict[str, Any]) -> None:
+        """A case hears of its subject; it takes the event out of ``takers`` if it counts it."""
+        story = case.story
+        is_problem = it is not None and story.is_news(it) and story.is_problem(it)
+        belongs = case.open or case.news() is not None
+        route = takers.get(case.destination)
+        if it is not None and story.is_news(it):
+            self.pass_time(case, it.at)
+            case.heard.append(it)
+            is_over = not case.open and case.news() is not None
+            if is_problem and is_over and case.resolution != "unwatched":
+                case.reopen()
+            if case.story.up:
+                case.overdue = False
+            if case.story.failures != story.failures:
+                case.looping = case.looping or (case.open and loops(case.story.failures))
+                ill = case.told is not None and case.told["condition"] == "unhealthy"
+                case.died_ill = case.died_ill or (it.fact == "died" and ill)
+        if route is None:
+            return
+        unwatched = case.resolution == "unwatched"
+        in_time = case.open or event.time_ns - case.ended_at <= HOUR
+        if is_problem and in_time and (unwatched or not belongs):
+            case.route = route.name if unwatched else case.route
+            case.reopen()
+            belongs = True
+        if belongs:
+            del takers[case.destination]
+            self.count(case, event, route, is_problem=is_problem)
+        elif not is_problem:
+            del takers[case.destination]
+            self.add_plain(case.destination, event, route)
+
+    def count(self, case: Case, event: Event, route: Any, *, is_problem: bool) -> None:
+        """An event of a case."""
+        self.taken[case.destination] += 1
+        case.total, case.untold = case.total + 1, case.untold + 1
+        case.last_event = max(case.last_event, event.time_ns)
+        severity = (route.severity or default_severity(event)).value
+        if is_problem and SEVERITY.index(severity) > SEVERITY.index(case.severity):
+            case.severity = severity
+
+    def begin(
+        self, to: str, subject: tuple[str, str], event: Event, it: Heard | None, route: Any
+    ) -> None:
+        """A case begins, or it is a plain event."""
+        before = self.finishes.get(subject, [])
+        opens = it is not None and (
+            it.fact in ("died", "oom", "unhealthy")
+            or (it.fact == "finished" and loops([*before, it.at]))
+        )
+        if it is None or not opens:
+            self.add_plain(to, event, route)
+            return
+        severity = (route.severity or default_severity(event)).value
+        group = (to, self.group_of(to, event))
+        case = Case(to, subject, event, route.name, group, severity, list(before))
+        case.heard.append(it)
+        case.looping = loops(case.story.failures)
+        self.cases[to, subject] = case
+        self.count(case, event, route, is_problem=True)
+
+    def add_plain(self, to: str, event: Event, route: Any) -> None:
+        """An event of no case."""
+        self.taken[to] += 1
+        if event.type == "relay" or self.policy(to).audience is not Audience.PEOPLE:
+            self.sent.append({"now": self.now, "to": to, "at once": event.action})
+            return
+        self.groups.setdefault((to, self.group_of(to, event)), Group()).plain.append(
+            (event, route.name)
+        )
+
+    def policy(self, to: str) -> DestinationPolicy:
+        """The policy of a destination."""
+        return self.policies.destinations[to]
+
+    def group_of(self, to: str, event: Event) -> str:
+        """The group of an event: by project, else by name; at a pager each subject is alone."""
+        project = event.actor.attributes.get("com.docker.compose.project")
+        name = subject_of(event)[1]
+        if self.policy(to).audience is not Audience.PEOPLE:
+            return repr(subject_of(event))
+        return f"{event.engine} {project or name}" if self.policy(to).group_by else "all"
+
+    # Time.
+
+    def wait_of(self, case: Case) -> int:
+        """How long its subject has to be well."""
+        policy = self.policies.routes.get((case.route, case.destination))
+        return MINUTE if policy is None else policy.resolve_after_ns
+
+    def pass_time(self, case: Case, until: int) -> None:
+        """Nothing was heard of a case until then."""
+        if not case.open:
+            return
+        end, missed = case.end(self.wait_of(case)), case.missed()
+        if end is not None and end[0] <= until:
+            case.open, (case.ended_at, case.resolution) = False, end
+            case.looping = case.died_ill = case.overdue = False
+        elif missed is not None and missed <= until:
+            case.overdue = True
+
+    def run(self, until: int) -> None:
+        """Let time pass."""
+        self.act()
+        while (moment := self.next_moment()) is not None and moment <= until:
+            self.now = moment
+            self.act()
+        self.now = until
+
+    def next_moment(self) -> int | None:
+        """The next moment at which anything could happen."""
+        moments = [self.quiet]
+        for case in self.cases.values():
+            if case.open:
+                end = case.end(self.wait_of(case))
+                moments += [] if end is None else [end[0]]
+                moments += [missed] if (missed := case.missed()) is not None else []
+            else:
+                moments.append(case.ended_at + HOUR)
+            if case.named is not None:
+                moments.append(case.named + self.policy(case.destination).repeat_interval_ns)
+        for (to, _), group in self.groups.items():
+            if group.due is not None and group.waiting is None:
+                moments.append(group.due)
+                moments.append(self.free_at(to))
+        for to in self.credit:
+            moments.append(self.free_at(to))
+        return min((moment for moment in moments if moment > self.now), default=None)
+
+    def act(self) -> None:
+        """Do all that is due now."""
+        for case in self.cases.values():
+            self.pass_time(case, self.known_until(case))
+        self.mind_groups()
+        for to in self.policies.destinations:
+            self.tell(to)
+            self.remind(to)
+        for key, case in list(self.cases.items()):
+            is_over = not case.open and case.news() is None
+            if is_over and self.now >= case.ended_at + HOUR:
+                del self.cases[key]
+
+    # Telling.
+
+    def news_of(self, key: tuple[str, str]) -> list[Case]:
+        """The cases of a group of which there is something to tell."""
+        return [c for c in self.cases.values() if c.group == key and c.news() is not None]
+
+    def mind_groups(self) -> None:
+        """Each group with something to tell is due, and no other."""
+        for case in self.cases.values():
+            if case.news() is not None:
+                self.groups.setdefault(case.group, Group())
+        for key, group in self.groups.items():
+            if not self.news_of(key) and not group.plain:
+                group.due = None
+            elif group.due is None:
+                policy = self.policy(key[0])
+                group.due = self.now + policy.group_wait_ns
+                if group.last is not None:
+                    group.due = max(group.due, group.last + policy.group_interval_ns)
+
+    def funds(self, to: str) -> int:
+        """How much a destination has to spend: ten minutes at most."""
+        amount, at = self.credit.get(to, (10 * MINUTE, self.now))
+        return min(10 * MINUTE, amount + self.now - at)
+
+    def free_at(self, to: str) -> int:
+        """When a destination may be sent something."""
+        return self.now + max(0, MINUTE - self.funds(to))
+
+    def ready(self, to: str, within: int) -> list[tuple[str, str]]:
+        """The groups that are due within a time and have something that may be told."""
+        found = []
+        for key, group in self.groups.items():
+            if key[0] != to or group.due is None or group.waiting is not None:
+                continue
+            subjects = [case.subject for case in self.news_of(key)]
+            subjects += [subject_of(event) for event, _ in group.plain[-1:]]
+            if group.due <= self.now + within and any(map(self.may_tell, subjects)):
+                found.append(key)
+        return sorted(found, key=lambda key: (self.groups[key].due, key))
+
+    def keep_quiet(self, keys: list[tuple[str, str]]) -> None:
+        """Some things are not worth telling."""
+        for case in [case for key in keys for case in self.news_of(key)]:
+            if case.open or not self.may_tell(case.subject):
+                continue
+            policy = self.policies.routes.get((case.route, case.destination))
+            if case.news() in ("opened", "reopened"):
+                pager = self.policy(case.destination).audience is Audience.PAGER
+                reason = "brief" if pager or case.subject[0] == "relay" else None
+            else:
+                reason = "send_resolved" if policy and not policy.send_resolved else None
+            if reason is not None:
+                self.held[f"{case.destination} {reason}"] += case.untold
+                self.mark(case)
+        self.mind_groups()
+
+    def mark(self, case: Case) -> None:
+        """This is what is known of the case by those who are told."""
+        case.told = {
+            "open": case.open,
+            "looping": case.looping,
+            "severity": case.severity,
+            "condition": case.story.condition(self.now),
+        }
+        case.untold, case.again, case.died_ill, case.overdue = 0, False, False, False
+
+    def tell(self, to: str) -> None:
+        """Tell what is due."""
+        self.keep_quiet(self.ready(to, 0))
+        due = self.ready(to, 0)
+        limited = self.policy(to).audience is Audience.PEOPLE
+        if not due or (limited and self.funds(to) < MINUTE):
+            return
+        if not limited:
+            for key in due:
+                self.send(to, [key])
+            return
+        soon = self.ready(to, self.policy(to).group_wait_ns)
+        if len(soon) > 3:
+            self.keep_quiet(soon)
+            self.send(to, self.ready(to, self.policy(to).group_wait_ns))
+        elif len(due) > self.funds(to) // MINUTE:
+            self.send(to, due)
+        else:
+            for key in due:
+                self.send(to, [key])
+
+    def send(self, to: str, keys: list[tuple[str, str]]) -> None:
+        """One message about some groups."""
+        cases = [c for key in keys for c in self.news_of(key) if self.may_tell(c.subject)]
+        plain: list[tuple[Event, str]] = []
+        number = len(self.sent)
+        reasons = [self.reason(case) for case in cases]
+        for key in keys:
+            group = self.groups[key]
+            if group.plain and self.may_tell(subject_of(group.plain[-1][0])):
+                plain += group.plain
+                group.plain = []
+            group.last, group.due, group.waiting = self.now, None, number
+        self.sent.append(
+            {
+                "now": self.now,
+                "to": to,
+                "reason": min(reasons, key=RANK.index) if reasons else "events",
+                "status": "firing" if any(c.open for c in cases) or not cases else "resolved",
+                "count": sum(case.untold for case in cases) + len(plain),
+                "cases": sorted(map(self.describe, cases), key=str),
+                "plain": Counter(event.action for event, _ in plain),
+            }
+        )
+        self.name(cases, number)
+        self.credit[to] = (self.funds(to) - MINUTE, self.now)
+        self.mind_groups()
+
+    def reason(self, case: Case) -> str:
+        """Why a case is told."""
+        return "opened" if case.refused and case.open else case.news() or "reminder"
+
+    def describe(self, case: Case) -> tuple[Any, ...]:
+        """What is told of a case."""
+        before = case.told is not None and case.times_told > 0 and not case.refused
+        condition = case.story.condition(self.now)
+        what = (case.open, condition, case.looping, case.severity, case.resolution)
+        return (case.subject[1], *what, case.untold, case.total, self.reason(case), before)
+
+    def name(self, cases: list[Case], number: int) -> None:
+        """The cases were named in a message."""
+        for case in cases:
+            self.mark(case)
+            case.refused, case.named, case.waiting = False, self.now, number
+            case.times_told += 1
+
+    def remind(self, to: str) -> None:
+        """Remind of all that is open."""
+        every = self.policy(to).repeat_interval_ns
+        cases = [
+            case
+            for case in self.cases.values()
+            if case.destination == to
+            and case.open
+            and case.named is not None
+            and case.news() is None
+            and case.waiting is None
+            and self.now < case.last_event + 7 * 24 * HOUR
+            and self.may_tell(case.subject)
+        ]
+        if not every or not cases or to in self.reminding or self.funds(to) < MINUTE:
+            return
+        if self.now < min(case.named or 0 for case in cases) + every:
+            return
+        number = self.reminding[to] = len(self.sent)
+        self.sent.append(
+            {
+                "now": self.now,
+                "to": to,
+                "reason": "reminder",
+                "status": "firing",
+                "count": sum(case.untold for case in cases),
+                "cases": sorted(map(self.describe, cases), key=str),
+                "plain": Counter(),
+            }
+        )
+        self.name(cases, number)
+        self.credit[to] = (self.funds(to) - MINUTE, self.now)
+
+    # What becomes of a message.
+
+    def settle(self, number: int, *, delivered: bool = True) -> None:
+        """A message is settled; ``number`` is its place among those sent."""
+        to = self.sent[number]["to"]
+        about = [case for case in self.cases.values() if case.subject == ("relay", to)]
+        if delivered and any(not case.story.up for case in about):
+            for case in about:
+                self.hear(case, case.first, Heard("started", self.now, ""), {})
+        if self.reminding.get(to) == number:
+            del self.reminding[to]
+        for each in self.cases.values():
+            if each.waiting == number:
+                each.waiting = None
+                each.named = self.now if delivered else each.named
+        for group in self.groups.values():
+            if group.waiting == number:
+                group.waiting = None
+
+    def give_up(self, number: int, *, refused: bool) -> None:
+        """A message becomes a dead letter."""
+        for case in self.cases.values():
+            if case.waiting == number and case.open:
+                case.refused = refused or case.refused
+                case.told = case.told if refused else None
+        self.settle(number, delivered=False)
+        self.mind_groups()
+
+    # Conservation.
+
+    def waiting(self, to: str) -> int:
+        """How many events wait to be told."""
+        return sum(case.untold for case in self.cases.values() if case.destination == to) + sum(
+            len(group.plain) for (name, _), group in self.groups.items() if name == to
+        )
