@@ -9,7 +9,7 @@ from typing import Any
 
 from relay.config.schema import build_schema
 from relay.config.types import DURATION, ENGINE_URL, LISTEN_ADDRESS, NAME, RATE, WEB_URL
-from relay.core.notification import Severity
+from relay.core.severity import Severity
 from relay.destinations.catalog import DESTINATION_TYPES
 
 Node = dict[str, Any]

@@ -19,7 +19,7 @@ from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError, Problem, RelayError
 from relay.core.event import HEARTBEAT
-from relay.core.notification import Include
+from relay.core.include import Include
 from relay.daemon.self_events import self_event
 from relay.delivery.http.tls import create_ssl_context
 from relay.destinations.catalog import DESTINATION_TYPES, load_located_config

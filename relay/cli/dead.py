@@ -35,7 +35,8 @@ from relay.cli.tables import (
     to_json_line,
 )
 from relay.core.event import Event, Origin, format_rfc3339
-from relay.core.notification import Status, resolve_severity
+from relay.core.incident import Status
+from relay.core.notification import resolve_severity
 from relay.core.text import truncate
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document

@@ -11,7 +11,7 @@ import click
 from relay.admin.tap import EventsSkipped, RouteDecision, TappedEvent
 from relay.cli.tables import format_name, format_time, to_json_line
 from relay.core.event import TYPE_RELAY, Event, Origin
-from relay.core.notification import Severity, default_severity
+from relay.core.severity import Severity, default_severity
 from relay.core.text import truncate
 from relay.destinations.common.document import event_object
 from relay.destinations.common.headline import (

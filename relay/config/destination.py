@@ -26,6 +26,7 @@ from relay.config.types import (
     at_most,
 )
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
+from relay.core.incident import Audience
 from relay.core.notification import Notification
 
 
@@ -146,6 +147,8 @@ class DestinationConfig(Section):
     """The keys whose values an error message may show, because they never hold a secret. A subclass
     adds its own keys to those of its base."""
 
+    audience: ClassVar[Audience] = Audience.PROGRAMS
+    """Who reads what is sent: people are told of incidents, programs of events."""
     limit_headers: ClassVar[tuple[str, ...]] = ()
     """The response headers that `parse_response` reads, in lower case."""
     max_response_bytes: ClassVar[int] = 4096

@@ -51,7 +51,8 @@ from relay.config.types import (
     as_list,
 )
 from relay.core.event import DEFAULT_ENGINE
-from relay.core.notification import Include, Severity
+from relay.core.include import Include
+from relay.core.severity import Severity
 
 
 class KnownNames(msgspec.Struct, frozen=True):

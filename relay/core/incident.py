@@ -1,7 +1,8 @@
 """What people are told about incidents: the values between the decision and the message.
 
 An incident is a problem of one container, engine or destination, from its first event until it is
-over. `relay.incidents` decides what is told and when; a destination renders a `Message`.
+over. `relay.incidents` decides what is told and when; a destination renders the `Update` of a
+notification.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,28 @@ from enum import StrEnum
 import msgspec
 
 from relay.core.event import Event
-from relay.core.notification import Included, Severity, Status
+from relay.core.include import Included
+from relay.core.severity import Severity
+
+
+class Status(StrEnum):
+    """Whether the condition that a notification reports persists or is over."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Audience(StrEnum):
+    """Who reads what a destination is sent."""
+
+    PEOPLE = "people"
+    """Chats, phones and mail."""
+    PAGER = "pager"
+    """A service that pages people and resolves its own incidents, such as PagerDuty."""
+    ALERTS = "alerts"
+    """A service of alerts that expire unless they are repeated, such as Alertmanager."""
+    PROGRAMS = "programs"
+    """Programs, and logs."""
 
 
 class UpdateReason(StrEnum):
@@ -102,34 +124,19 @@ class IncidentReport(msgspec.Struct, frozen=True):
     """What its route wanted in addition; only for the first incidents of a message."""
 
 
-class Message(msgspec.Struct, frozen=True):
-    """What one destination is told at one moment, about incidents, plain events, or both."""
+class Update(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a notification tells about incidents, plain events, or both."""
 
-    id: str
-    """``ntf_`` and 32 hex digits; the same after a restart, never the same for something else."""
-    destination: str
     reason: UpdateReason
-    status: Status
-    """Firing if any of its incidents is, or if it has only plain events."""
-    severity: Severity
-    """The highest of its incidents; of a reminder always ``info``."""
-    route: str
-    """The route of its first incident, else of its first event: its title and text apply."""
-    count: int
-    """The events that this message stands for and no earlier one did."""
-    events: tuple[Event, ...]
-    """At most 10, at least one: the last of each incident, then the first plain events."""
     incidents: tuple[IncidentReport, ...] = ()
     """At most 100, those that fire and are most severe first."""
     more: int = 0
     """How many incidents are not listed."""
     group: Mapping[str, str] | None = None
-    """What its events have in common; None if the message is for several groups."""
+    """What its events have in common; None if it is for several groups."""
     actions: Mapping[str, int] = {}
     """How many plain events of each action it stands for."""
     names: tuple[str, ...] = ()
     """The names of the objects of the plain events, at most 25."""
     overflow: bool = False
     """Whether problems are among the plain events because there are too many incidents."""
-    suppressed: int = 0
-    """How many further events were held back since the message before."""

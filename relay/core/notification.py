@@ -1,50 +1,13 @@
 """A notification: one event or a group of events, with the route that selected it."""
 
 import hashlib
-from collections.abc import Mapping
-from enum import StrEnum
 
 import msgspec
 
-from relay.core.event import Cause, Event
-
-
-class Status(StrEnum):
-    """Whether the condition that a notification reports persists or is over."""
-
-    FIRING = "firing"
-    RESOLVED = "resolved"
-
-
-class Severity(StrEnum):
-    """How serious an event is. Formats choose colour, emoji and priority by it."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
-class Include(msgspec.Struct, frozen=True):
-    """What a route wants to know about the container in addition to the event."""
-
-    logs: int = 0
-    """How many of its last log lines."""
-    health: bool = False
-    """Whether the output of its last health check is wanted."""
-    inspect: tuple[str, ...] = ()
-    """Fields of the engine's ``inspect``, as dotted paths: ``RestartCount``, ``State.Pid``."""
-
-
-class Included(msgspec.Struct, frozen=True):
-    """The engine's answer to `Include`. Whoever runs the container controls all of its content."""
-
-    logs: tuple[str, ...] | None = None
-    """The last log lines, oldest first, without control characters; None if there are none."""
-    health: str | None = None
-    inspect: Mapping[str, object] = {}
-    """JSON values by path; None for a field that does not exist."""
-    missing: str | None = None
-    """Why something that was asked for is missing; None if nothing is."""
+from relay.core.event import Event
+from relay.core.incident import Status, Update
+from relay.core.include import Include, Included
+from relay.core.severity import Severity, default_severity
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -67,6 +30,8 @@ class Notification(msgspec.Struct, frozen=True):
     severity: Severity | None = None
     """The severity that its route sets; None to derive it from the event (see
     `resolve_severity`)."""
+    update: Update | None = None
+    """What it tells about incidents and groups; None if it stands for its events alone."""
 
 
 def build_notification(
@@ -92,48 +57,3 @@ def make_notification_id(route: str, *event_ids: str) -> str:
 def resolve_severity(notification: Notification) -> Severity:
     """Return the severity that the route sets, else the default for the first event."""
     return notification.severity or default_severity(notification.events[0])
-
-
-def default_severity(event: Event) -> Severity:
-    """Derive the severity of an event from its action and cause.
-
-    Critical: a container was killed for memory, crashed, cannot be started, or fails its health
-    check; relay missed events, lost an engine, or cannot reach a destination. Warning: a container
-    ended for an unknown reason or was killed; a node is down; a service has no replicas, or its
-    update is paused or rolled back; relay gave up a delivery. Everything else is information.
-    """
-    match event.action:
-        case "oom" | "start_failed" | "gap" | "engine_lost" | "destination_failing":
-            return Severity.CRITICAL
-        case "dead_letter":
-            return Severity.WARNING
-        case "die" if event.cause in (Cause.CRASHED, Cause.OOM):
-            return Severity.CRITICAL
-        case "health_status" if event.health == "unhealthy":
-            return Severity.CRITICAL
-        case "die" if event.cause is Cause.UNKNOWN:
-            return Severity.WARNING
-        case "kill":
-            return Severity.WARNING
-        case "update" if _is_worse(event):
-            return Severity.WARNING
-        case _:
-            return Severity.INFO
-
-
-# The values of moby's api/types/swarm: node.go (NodeState), service.go (UpdateState).
-_WORSE: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "node": {"state.new": ("down", "disconnected")},
-    "service": {
-        "replicas.new": ("0",),
-        "updatestate.new": ("paused", "rollback_started", "rollback_paused", "rollback_completed"),
-    },
-}
-
-
-def _is_worse(event: Event) -> bool:
-    """Whether an ``update`` leaves a node or a service in trouble. Other types have labels."""
-    attributes = event.actor.attributes
-    return any(
-        attributes.get(name) in values for name, values in _WORSE.get(event.type, {}).items()
-    )

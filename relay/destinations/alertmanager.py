@@ -21,6 +21,7 @@ from typing import Literal
 from relay.config.errors import ConfigIssue
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request, Response, ResponseHint
+from relay.core.incident import Audience
 from relay.core.text import truncate_forwarded, truncate_start
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
@@ -48,6 +49,8 @@ _OUTPUT_NAMES = {LOGS: "logs", HEALTH: "health_check"}
 
 class AlertmanagerDestination(ServiceDestination):
     """A Prometheus Alertmanager."""
+
+    audience = Audience.ALERTS
 
     type: Literal["alertmanager"] = "alertmanager"
 

@@ -6,7 +6,9 @@ from typing import Literal
 from relay.config.destination import DestinationConfig, OnTemplateError, Renderer, RouteTexts
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request
-from relay.core.notification import Notification, Severity, Status, resolve_severity
+from relay.core.incident import Status
+from relay.core.notification import Notification, resolve_severity
+from relay.core.severity import Severity
 from relay.core.text import escape_json, truncate
 from relay.destinations.common.card import format_inspect_fields, get_included
 from relay.destinations.common.document import encode_document

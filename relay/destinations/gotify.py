@@ -11,7 +11,7 @@ from typing import Literal
 from relay.config.errors import ConfigIssue
 from relay.config.types import Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.notification import Severity
+from relay.core.severity import Severity
 from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from relay.config.errors import ConfigIssue
 from relay.config.types import WebhookUrl
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.notification import Severity
+from relay.core.severity import Severity
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text

@@ -22,6 +22,7 @@ from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
 from relay.core.event import Origin
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
+from relay.core.incident import Audience
 from relay.core.text import truncate_forwarded, truncate_start
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
@@ -59,6 +60,7 @@ class PagerDutyDestination(ServiceDestination):
     """An integration of a PagerDuty service (Events API v2)."""
 
     own_urls = r"https://events(\.eu)?\.pagerduty\.com/"
+    audience = Audience.PAGER
 
     type: Literal["pagerduty"] = "pagerduty"
     url: WebhookUrl = SecretStr("https://events.pagerduty.com/v2/enqueue")

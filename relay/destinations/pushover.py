@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from relay.config.errors import invalid
 from relay.config.types import Duration, WebhookUrl, WholeNumber, at_least, at_most
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.notification import Severity
+from relay.core.severity import Severity
 from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.plain_text import TextLimits, render_plain_text

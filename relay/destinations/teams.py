@@ -18,7 +18,7 @@ from typing import Literal
 
 from relay.config.errors import ConfigIssue, IssueScope
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.notification import Severity
+from relay.core.severity import Severity
 from relay.core.text import truncate, truncate_start, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.pieces import Piece, PieceKind

@@ -8,7 +8,8 @@ import msgspec
 
 from relay.config import Config
 from relay.core.event import Cause, Event
-from relay.core.notification import Include, Included, Notification, build_notification
+from relay.core.include import Include, Included
+from relay.core.notification import Notification, build_notification
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.routing.router import Router, RouteResult, Verdict
 

@@ -15,8 +15,8 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import Event
-from relay.core.incident import IncidentReport, Message, Resolution
-from relay.core.notification import Included
+from relay.core.incident import Audience, IncidentReport, Resolution
+from relay.core.include import Included
 from relay.incidents import destination as destinations
 from relay.incidents import group as groups
 from relay.incidents import incident as incidents
@@ -24,9 +24,9 @@ from relay.incidents.clock import Engines, Now
 from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.incident import Incident
 from relay.incidents.intake import ImmediateNotification, IncludeRequest, Intake
-from relay.incidents.message import report
+from relay.incidents.message import Message, report
 from relay.incidents.observation import Observation
-from relay.incidents.policy import Audience, Policies
+from relay.incidents.policy import Policies
 from relay.incidents.reload import Reloader
 from relay.incidents.state import Changes, Rows, State
 from relay.incidents.subject import destination_key, engine_key
@@ -215,7 +215,7 @@ class Dispatcher:
     def is_superseded(self, message: Message) -> bool:
         """Whether an incident of a message has moved on, so that it must not be sent again."""
         known = {each.id: each for each in self._state.list_incidents(message.destination)}
-        for told in message.incidents:
+        for told in message.update.incidents:
             incident = known.get(told.id)
             if incident is None or incident.told_count > told.sequence:
                 return True

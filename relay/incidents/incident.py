@@ -12,8 +12,9 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import Event
-from relay.core.incident import Condition, Resolution, UpdateReason
-from relay.core.notification import Included, Severity, Status
+from relay.core.incident import Condition, Resolution, Status, UpdateReason
+from relay.core.include import Included
+from relay.core.severity import Severity
 from relay.incidents import life as lives
 from relay.incidents.evidence import Evidence, Fact
 from relay.incidents.life import HOUR_NS, Life

@@ -11,7 +11,9 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Event
-from relay.core.notification import Include, Included, Notification, Severity, default_severity
+from relay.core.include import Include, Included
+from relay.core.notification import Notification
+from relay.core.severity import Severity, default_severity
 from relay.incidents import incident as incidents
 from relay.incidents import life as lives
 from relay.incidents import observation as observations

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import msgspec
 
 from relay.core.event import Event
-from relay.core.incident import IncidentReport, Message, UpdateReason
-from relay.core.notification import Severity, Status
+from relay.core.incident import IncidentReport, Status, Update, UpdateReason
+from relay.core.notification import Notification
+from relay.core.severity import Severity
 from relay.incidents.clock import Now
 from relay.incidents.group import Group
 from relay.incidents.incident import SEVERITIES, Incident
@@ -26,6 +27,42 @@ MAX_INCLUDED = 2
 """Of how many incidents it says what their routes wanted in addition."""
 
 REASONS = tuple(UpdateReason)
+
+
+class Message(msgspec.Struct, frozen=True):
+    """What one destination is told at one moment."""
+
+    id: str
+    """``ntf_`` and 32 hex digits; the same after a restart, never the same for something else."""
+    destination: str
+    status: Status
+    """Firing if any of its incidents is, or if it has only plain events."""
+    severity: Severity
+    """The highest of its incidents; of a reminder always ``info``."""
+    route: str
+    """The route of its first incident, else of its first event: its title and text apply."""
+    count: int
+    """The events that this message stands for and no earlier one did."""
+    events: tuple[Event, ...]
+    """At most 10, at least one: the last of each incident, then the first plain events."""
+    update: Update
+    suppressed: int = 0
+    """How many further events were held back since the message before."""
+
+    def to_notification(self) -> Notification:
+        """Return what the destination renders. The first incident's answer to `Include` is its."""
+        reports = self.update.incidents
+        return Notification(
+            id=self.id,
+            route=self.route,
+            events=self.events,
+            status=self.status,
+            count=self.count,
+            suppressed=self.suppressed,
+            included=reports[0].included if reports else None,
+            severity=self.severity,
+            update=self.update,
+        )
 
 
 def build_message(
@@ -48,26 +85,28 @@ def build_message(
     return Message(
         id=make_message_id(destination, reason, incidents, plains),
         destination=destination,
-        reason=reason,
         status=Status.FIRING if firing else Status.RESOLVED,
         severity=Severity.INFO if is_reminder else _find_severity(incidents, plains),
         route=incidents[0].route if incidents else plains[0].route,
         count=sum(each.untold for each in incidents) + sum(each.count for each in plains),
         events=_select_events(incidents, plains),
-        incidents=tuple(
-            report(
-                incident,
-                now,
-                with_included=number < MAX_INCLUDED,
-                with_opening=with_opening,
-            )
-            for number, incident in enumerate(incidents[:MAX_INCIDENTS])
+        update=Update(
+            reason,
+            tuple(
+                report(
+                    incident,
+                    now,
+                    with_included=number < MAX_INCLUDED,
+                    with_opening=with_opening,
+                )
+                for number, incident in enumerate(incidents[:MAX_INCIDENTS])
+            ),
+            more=max(0, len(incidents) - MAX_INCIDENTS),
+            group=groups[0].fields if len(groups) == 1 else None,
+            actions=_add_up(plains),
+            names=tuple(dict.fromkeys(name for each in plains for name in each.names))[:MAX_NAMES],
+            overflow=any(each.overflow for each in plains),
         ),
-        more=max(0, len(incidents) - MAX_INCIDENTS),
-        group=groups[0].fields if len(groups) == 1 else None,
-        actions=_add_up(plains),
-        names=tuple(dict.fromkeys(name for each in plains for name in each.names))[:MAX_NAMES],
-        overflow=any(each.overflow for each in plains),
     )
 
 

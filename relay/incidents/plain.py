@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import Event
-from relay.core.notification import Severity
+from relay.core.severity import Severity
 from relay.incidents.incident import is_higher
 from relay.incidents.stored_event import StoredEvent
 from relay.incidents.subject import display_name

@@ -13,22 +13,10 @@ from typing import TypeVar
 
 import msgspec
 
+from relay.core.incident import Audience
 from relay.incidents.life import HOUR_NS, MINUTE_NS, SECOND_NS
 
 T = TypeVar("T")
-
-
-class Audience(StrEnum):
-    """Who reads what a destination is sent."""
-
-    PEOPLE = "people"
-    """Chats, phones and mail."""
-    PAGER = "pager"
-    """A service that pages people and resolves its own incidents, such as PagerDuty."""
-    ALERTS = "alerts"
-    """A service of alerts that expire unless they are repeated, such as Alertmanager."""
-    PROGRAMS = "programs"
-    """Programs, and logs."""
 
 
 class Notify(StrEnum):

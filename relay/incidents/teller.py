@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from relay.core.incident import Message
 from relay.incidents import incident as incidents
 from relay.incidents.clock import Now
 from relay.incidents.destination import (
@@ -22,7 +21,7 @@ from relay.incidents.group import Group
 from relay.incidents.hold import find_reason
 from relay.incidents.incident import Incident
 from relay.incidents.life import HOUR_NS
-from relay.incidents.message import build_message
+from relay.incidents.message import Message, build_message
 from relay.incidents.plain import PlainEvents
 from relay.incidents.tracker import IncidentTracker, Task
 

@@ -9,13 +9,14 @@ from enum import StrEnum
 from msgspec.structs import replace
 
 from relay.core.event import RELAY_ENGINE
+from relay.core.incident import Audience
 from relay.incidents import incident as incidents
 from relay.incidents.clock import Engines, Now
 from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.group import Group, find_due
 from relay.incidents.hold import HeldReason
 from relay.incidents.incident import Incident
-from relay.incidents.policy import Audience, DestinationPolicy, Policies, RoutePolicy
+from relay.incidents.policy import DestinationPolicy, Policies, RoutePolicy
 from relay.incidents.schedule import Schedule
 from relay.incidents.state import State
 from relay.incidents.subject import is_own

@@ -77,14 +77,16 @@ def prepare(
 ) -> PreparedNotification:
     """Return a notification's rows, one for each destination."""
     event = notification.events[0]
-    subject, now_ns = subject_of(event), options.now_ns
+    subject, now_ns = subject_of(notification), options.now_ns
     is_self_event = event.type == TYPE_RELAY
     heartbeat = is_self_event and is_heartbeat(event)
     held = options.hold_for_included and notification.include is not None
     hold_ns = now_ns + records.HOLD_NS if held else 0
     content = msgspec.json.encode(notification)
-    # A heartbeat is in order everywhere: each has to find the one before it.
-    unordered = () if heartbeat else options.unordered
+    # In order everywhere: a heartbeat, because each has to find the one before it, and what is told
+    # about incidents.
+    is_ordered = heartbeat or notification.update is not None
+    unordered = () if is_ordered else options.unordered
     rows = []
     for to in destinations:
         chain = chain_of(to, notification.id if to in unordered else subject)

@@ -12,7 +12,8 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from relay.core.exchange import Answer
-from relay.core.notification import Included, Notification
+from relay.core.include import Included
+from relay.core.notification import Notification
 from relay.store import dead_letters, deliveries, enqueue
 from relay.store.enqueue import Enqueued, EnqueueOptions, PreparedNotification
 from relay.store.records import CommitResult, EnrichResult, IngestCommit, Quota

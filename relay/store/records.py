@@ -215,11 +215,16 @@ def is_heartbeat(event: Event | EventKind) -> bool:
     return (event.engine, event.type, event.action) == (RELAY_ENGINE, TYPE_RELAY, HEARTBEAT)
 
 
-def subject_of(event: Event) -> str:
-    """Return what an event is about; deliveries about one subject to one destination stay in order.
+def subject_of(notification: Notification) -> str:
+    """Return what a notification is about; deliveries about one subject to one destination stay in
+    order.
 
-    Heartbeats are a subject of their own, so that they never wait for another event.
+    What is told about incidents is in order within its group. Heartbeats are a subject of their
+    own, so that they never wait for another event.
     """
+    update, event = notification.update, notification.events[0]
+    if update is not None:
+        return f"group/{msgspec.json.encode(update.group, order='sorted').decode()}"
     if is_heartbeat(event):
         return f"{event.engine}/{event.type}//{event.action}"
     return f"{event.engine}/{event.type}/{event.actor.id or event.actor.name or ''}"

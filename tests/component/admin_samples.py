@@ -4,7 +4,8 @@ import msgspec
 
 from relay.core.event import Actor, Event
 from relay.core.exchange import Answer, Dead, Reason
-from relay.core.notification import Include, Included, Notification
+from relay.core.include import Include, Included
+from relay.core.notification import Notification
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import Outbox
 from relay.store.records import HOLD_NS, Ack, Delivery, Selection

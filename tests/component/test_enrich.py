@@ -7,7 +7,8 @@ import pytest
 
 from relay.core.counters import EngineCounters
 from relay.core.event import Actor
-from relay.core.notification import Include, Included, build_notification
+from relay.core.include import Include, Included
+from relay.core.notification import build_notification
 from relay.ingest.docker.engine.client import LOG_MAX_BYTES, connect
 from relay.ingest.docker.engine.endpoint import Endpoint
 from relay.ingest.docker.enrichment import Enricher

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Actor
 from relay.core.exchange import Reason, Request, Response
-from relay.core.notification import Include, Included, Notification, build_notification
+from relay.core.include import Include, Included
+from relay.core.notification import Notification, build_notification
 from relay.delivery import filler
 from relay.delivery import worker as worker_module
 from relay.delivery.client import DestinationClient
@@ -244,7 +245,9 @@ class World:
         include = Include(logs=1) if kind == "held" else None
         notification = build_notification("route", event, include)
         is_ordered = is_heartbeat or self.plan.parts.get("ordering") != "none"
-        self.to.subjects[notification.id] = subject_of(event) if is_ordered else notification.id
+        self.to.subjects[notification.id] = (
+            subject_of(notification) if is_ordered else notification.id
+        )
         return notification
 
     async def wait_until_all_is_delivered(self) -> None:

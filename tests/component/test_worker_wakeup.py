@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from relay.core.exchange import Response
-from relay.core.notification import Include, build_notification
+from relay.core.include import Include
+from relay.core.notification import build_notification
 from relay.store import acks
 from relay.store.acks import settle
 from relay.store.outbox import Outbox

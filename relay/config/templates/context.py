@@ -5,13 +5,9 @@ from itertools import islice
 
 from relay.config.templates.budget import MAX_CHARS, count_escapes, count_work
 from relay.core.event import Actor, Cause, Event, format_rfc3339
-from relay.core.notification import (
-    Included,
-    Notification,
-    Severity,
-    build_notification,
-    resolve_severity,
-)
+from relay.core.include import Included
+from relay.core.notification import Notification, build_notification, resolve_severity
+from relay.core.severity import Severity
 
 Escape = Callable[[str], str]
 

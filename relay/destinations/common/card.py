@@ -11,7 +11,10 @@ import msgspec
 
 from relay.config.templates.context import build_context
 from relay.core.event import DEFAULT_ENGINE, Event, Origin, format_rfc3339, format_second
-from relay.core.notification import Included, Notification, Severity, Status, resolve_severity
+from relay.core.incident import Status
+from relay.core.include import Included
+from relay.core.notification import Notification, resolve_severity
+from relay.core.severity import Severity
 from relay.core.text import escape_unprintable, truncate, truncate_or_blank, utf16_length
 from relay.destinations.common.headline import (
     describe_exit_code,

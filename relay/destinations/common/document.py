@@ -27,7 +27,8 @@ from msgspec.structs import replace
 from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.event import Event, format_rfc3339
 from relay.core.exchange import Request
-from relay.core.notification import Included, Notification, resolve_severity
+from relay.core.include import Included
+from relay.core.notification import Notification, resolve_severity
 from relay.core.text import ELLIPSIS, escape_json_bytes, truncate
 from relay.destinations.common.card import get_included
 

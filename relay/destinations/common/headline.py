@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from relay.core.event import TYPE_RELAY, Cause, Event, Origin
-from relay.core.notification import Notification, Status
+from relay.core.incident import Status
+from relay.core.notification import Notification
 from relay.core.text import escape_unprintable, truncate
 
 SUBJECT_MAX = 90

@@ -17,6 +17,7 @@ from relay.config.templates.template import Template
 from relay.config.types import TemplateText
 from relay.config.validators import reject_paste_mistake
 from relay.core.exchange import Request
+from relay.core.incident import Audience
 from relay.core.notification import Notification
 from relay.destinations.common.card import Card, template_context
 from relay.destinations.common.envelope import Envelope
@@ -42,6 +43,7 @@ class ServiceDestination(WebhookDestination):
     """A service that shows messages to people: relay's own text, or that of a template."""
 
     public_keys = WebhookDestination.public_keys | {"title", "text"}
+    audience = Audience.PEOPLE
 
     title: TemplateText | None = None
     """A template that replaces relay's headline."""

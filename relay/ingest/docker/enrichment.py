@@ -16,7 +16,8 @@ import msgspec
 from relay.core.clock import loop_time_s
 from relay.core.counters import EngineCounters
 from relay.core.event import Event, Origin
-from relay.core.notification import Include, Included, Notification
+from relay.core.include import Include, Included
+from relay.core.notification import Notification
 from relay.core.tasks import spawn
 from relay.ingest.docker.buffer import event_bytes
 from relay.ingest.docker.engine.container_details import (

@@ -18,7 +18,8 @@ from relay.admin.tap import EventTap
 from relay.core.errors import RelayError
 from relay.core.event import Actor
 from relay.core.exchange import Answer, Outcome
-from relay.core.notification import Include, Included, Notification
+from relay.core.include import Include, Included
+from relay.core.notification import Notification
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import HOLD_NS, Ack

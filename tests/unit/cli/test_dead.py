@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from relay.cli.dead import format_page, format_row
 from relay.core.exchange import Answer
-from relay.core.notification import Status
+from relay.core.incident import Status
 from relay.core.text import utf16_length
 from relay.store.outbox import Outbox
 from relay.store.records import DeadLetter

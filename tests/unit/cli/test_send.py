@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.core.notification import Included, Severity
+from relay.core.include import Included
+from relay.core.severity import Severity
 from relay.destinations.catalog import load_config
 from relay.dryrun.sample import SampleKind, build_sample
 from tests.unit.cli.cli_store import run

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.config import Field, Glob, IncludeConfig, Match, Route
-from relay.core.notification import Include
+from relay.core.include import Include
 from relay.destinations.console import ConsoleDestination
 
 CONSOLE = ConsoleDestination()

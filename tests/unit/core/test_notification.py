@@ -4,13 +4,9 @@ import msgspec
 import pytest
 
 from relay.core.event import Actor, Cause, Event, Origin, make_self_event
-from relay.core.notification import (
-    Severity,
-    Status,
-    build_notification,
-    default_severity,
-    make_notification_id,
-)
+from relay.core.incident import Status
+from relay.core.notification import build_notification, make_notification_id
+from relay.core.severity import Severity, default_severity
 from tests.support.events import make_event
 from tests.unit.destinations.samples import CRASH, OOM, UNHEALTHY, container_event
 

@@ -8,14 +8,10 @@ from hypothesis import strategies as st
 
 from relay.config.templates.parts import TemplatePart
 from relay.core.event import Actor, Cause, Event, Origin, make_event_id
-from relay.core.notification import (
-    Include,
-    Included,
-    Notification,
-    Severity,
-    Status,
-    build_notification,
-)
+from relay.core.incident import Status
+from relay.core.include import Include, Included
+from relay.core.notification import Notification, build_notification
+from relay.core.severity import Severity
 from relay.destinations.common.card import Card
 from relay.destinations.common.pieces import Pieces, split_links
 from tests.support.events import make_event

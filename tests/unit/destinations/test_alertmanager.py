@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Origin
-from relay.core.notification import Notification, Status, build_notification
+from relay.core.incident import Status
+from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import alertmanager
 from relay.destinations.alertmanager import AlertmanagerDestination

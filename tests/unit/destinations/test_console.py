@@ -7,7 +7,9 @@ import msgspec
 from hypothesis import given
 
 from relay.core.event import Origin
-from relay.core.notification import Included, Notification, Status, build_notification
+from relay.core.incident import Status
+from relay.core.include import Included
+from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import console
 from relay.destinations.common.document import encode_document

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from relay.core.notification import Notification, Severity, build_notification
+from relay.core.notification import Notification, build_notification
+from relay.core.severity import Severity
 from relay.destinations.catalog import DESTINATION_TYPES
 from tests.unit.destinations.contract import SEVERITY_NAMES, contracts
 from tests.unit.destinations.samples import CRASH, KILLED, RESOLVED, STARTED

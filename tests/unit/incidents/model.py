@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.core.event import Event
-from relay.core.notification import default_severity
-from relay.incidents.policy import Audience, DestinationPolicy, Notify, Policies
+from relay.core.incident import Audience
+from relay.core.severity import default_severity
+from relay.incidents.policy import DestinationPolicy, Notify, Policies
 from relay.routing.router import Router
 
 SECOND = 1_000_000_000

@@ -9,10 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from relay.core.event import Cause
-from relay.core.incident import Condition, Resolution
+from relay.core.incident import Audience, Condition, Resolution
 from relay.incidents.clock import Now
 from relay.incidents.observation import Observation, ObservedContainer
-from relay.incidents.policy import Audience
 from tests.unit.incidents.events import crash_loop, die, event, health, ns, own, start
 from tests.unit.incidents.world import DIED, Setup, World
 
@@ -25,7 +24,7 @@ def test_a1_a_crash_that_is_restarted() -> None:
     """Two messages: it crashed, and it has been well for a minute."""
     world = World().play([die(0), start(0.1)], 3600)
     assert world.told() == [(3.0, "firing", "opened", 1), (63.1, "resolved", "resolved", 0)]
-    opened, resolved = (message.incidents[0] for message in world.messages())
+    opened, resolved = (message.update.incidents[0] for message in world.messages())
     assert opened.condition is Condition.UP
     assert not opened.notified_before
     assert resolved.resolution is Resolution.RECOVERED
@@ -42,9 +41,9 @@ def test_a2_a_crash_that_stays_down() -> None:
         *((3.0 + day * DAY, "firing", "reminder", 0) for day in range(1, 7)),
         (9 * DAY + 63, "resolved", "resolved", 0),
     ]
-    assert world.messages()[0].incidents[0].condition is Condition.DOWN
+    assert world.messages()[0].update.incidents[0].condition is Condition.DOWN
     assert world.messages()[1].severity == "info"
-    assert world.messages()[-1].incidents[0].resolution is Resolution.REMOVED
+    assert world.messages()[-1].update.incidents[0].resolution is Resolution.REMOVED
 
 
 def test_a3_a_container_that_removes_itself() -> None:
@@ -53,8 +52,8 @@ def test_a3_a_container_that_removes_itself() -> None:
     world = World(Setup(route, audiences=PAGER)).play([die(0), event("destroy", 0.02)], 600)
     assert world.told() == [(3.0, "firing", "opened", 1), (63.02, "resolved", "resolved", 0)]
     assert world.told("pager") == [(0.0, "firing", "opened", 1), (60.02, "resolved", "resolved", 0)]
-    assert world.messages()[1].incidents[0].resolution is Resolution.REMOVED
-    ids = {message.incidents[0].id for _, message in world.sent}
+    assert world.messages()[1].update.incidents[0].resolution is Resolution.REMOVED
+    ids = {message.update.incidents[0].id for _, message in world.sent}
     assert len(ids) == 1  # the same at every destination
 
 
@@ -63,7 +62,7 @@ def test_a4_a_crash_loop_of_an_hour() -> None:
     route = {**DIED, "to": ["ops", "audit"]}
     world = World(Setup(route)).play(crash_loop(), 8000)
     assert world.told() == [(3.05, "firing", "opened", 5), (3708.75, "resolved", "resolved", 64)]
-    first, last = (message.incidents[0] for message in world.messages())
+    first, last = (message.update.incidents[0] for message in world.messages())
     assert first.crash_looping
     assert first.condition is Condition.RESTARTING
     assert (last.total, last.deaths) == (69, 69)
@@ -85,7 +84,7 @@ def test_a6_a_crash_loop_that_somebody_stops() -> None:
     loop = [each for each in crash_loop() if each.time_ns < ns(42.5)]
     world = World().play([*loop, event("stop", 42.5)], 3600)
     assert world.told() == [(3.05, "firing", "opened", 5), (105.5, "resolved", "resolved", 4)]
-    assert world.messages()[1].incidents[0].resolution is Resolution.STOPPED
+    assert world.messages()[1].update.incidents[0].resolution is Resolution.STOPPED
 
 
 def test_a7_a_crash_every_three_minutes() -> None:
@@ -99,7 +98,7 @@ def test_a7_a_crash_every_three_minutes() -> None:
         (363.0, "firing", "crash_looping", 1),
         (1982.9, "resolved", "resolved", 7),
     ]
-    assert len({message.incidents[0].id for message in world.messages()}) == 1
+    assert len({message.update.incidents[0].id for message in world.messages()}) == 1
 
 
 def test_a8_a_crash_every_half_hour() -> None:
@@ -143,12 +142,12 @@ def test_a10_a_stack() -> None:
         (123.0, "resolved", "resolved", 0),
     ]
     second = world.messages()[1]
-    assert [(each.subject, each.status.value) for each in second.incidents] == [
+    assert [(each.subject, each.status.value) for each in second.update.incidents] == [
         ("worker", "firing"),
         ("db", "resolved"),
         ("api", "resolved"),
     ]
-    assert second.group == {"engine": "here", "project": "shop"}
+    assert second.update.group == {"engine": "here", "project": "shop"}
 
 
 def test_a11_an_oom_kill() -> None:
@@ -168,7 +167,7 @@ def test_a12_a_pool_whose_children_are_killed() -> None:
     route = {"name": "oom", "match": {"action": "oom"}, "to": ["ops"]}
     world = World(Setup(route)).play([event("oom", n * 25 / 51) for n in range(52)], 3600)
     assert world.told() == [(3.0, "firing", "opened", 7), (88.0, "resolved", "resolved", 45)]
-    assert world.messages()[0].incidents[0].condition is Condition.UP
+    assert world.messages()[0].update.incidents[0].condition is Condition.UP
 
 
 def test_a13_autoheal() -> None:
@@ -195,7 +194,7 @@ def test_a14_unhealthy_then_dead() -> None:
     }
     world = World(Setup(route)).play([health(0, "unhealthy"), die(60)], 3600)
     assert world.told() == [(3.0, "firing", "opened", 1), (63.0, "firing", "worse", 1)]
-    assert world.messages()[1].incidents[0].condition is Condition.DOWN
+    assert world.messages()[1].update.incidents[0].condition is Condition.DOWN
 
 
 def test_a15_a_restart_policy_that_gives_up() -> None:
@@ -203,8 +202,8 @@ def test_a15_a_restart_policy_that_gives_up() -> None:
     events = [die(0), start(0.1), die(0.2), start(0.4), die(0.45), start(0.85), die(0.9)]
     world = World().play(events, 3600)
     assert world.told() == [(3.0, "firing", "opened", 4)]
-    assert world.messages()[0].incidents[0].crash_looping
-    assert world.messages()[0].incidents[0].condition is Condition.DOWN
+    assert world.messages()[0].update.incidents[0].crash_looping
+    assert world.messages()[0].update.incidents[0].condition is Condition.DOWN
 
 
 def test_a16_a_crash_loop_that_cannot_start_again() -> None:
@@ -215,7 +214,7 @@ def test_a16_a_crash_loop_that_cannot_start_again() -> None:
     assert first == (3.05, "firing", "opened", 5)
     assert second[1:3] == ("firing", "stays_down")
     assert second[0] < 60 + 180
-    assert world.messages()[1].incidents[0].condition is Condition.DOWN
+    assert world.messages()[1].update.incidents[0].condition is Condition.DOWN
 
 
 def test_a16_an_inspection_shows_that_it_cannot_start() -> None:
@@ -224,7 +223,7 @@ def test_a16_an_inspection_shows_that_it_cannot_start() -> None:
     loop = [each for each in crash_loop() if each.time_ns < ns(51)]
     world = World(Setup(route)).play([*loop, event("start_failed", 70)], 3600)
     assert world.told() == [(3.05, "firing", "opened", 5), (73.0, "firing", "stays_down", 5)]
-    assert world.messages()[1].incidents[0].condition is Condition.DOWN
+    assert world.messages()[1].update.incidents[0].condition is Condition.DOWN
 
 
 def test_a17_fifty_stacks() -> None:
@@ -243,8 +242,8 @@ def test_a17_fifty_stacks() -> None:
         (76.1, "resolved", "resolved", 0),
     ]
     first, *others = world.messages()
-    assert (len(first.incidents), len(first.events), first.group) == (50, 10, None)
-    assert [len(message.incidents) for message in others] == [31, 19]
+    assert (len(first.update.incidents), len(first.events), first.update.group) == (50, 10, None)
+    assert [len(message.update.incidents) for message in others] == [31, 19]
 
 
 def test_a18_ten_thousand_stacks() -> None:
@@ -263,8 +262,8 @@ def test_a18_ten_thousand_stacks() -> None:
         (93.0, "resolved", "resolved", 0),
     ]
     first, last = world.messages()
-    assert (len(first.incidents), first.more) == (100, 9_900)
-    assert (len(last.incidents), last.more) == (100, 9_900)
+    assert (len(first.update.incidents), first.update.more) == (100, 9_900)
+    assert (len(last.update.incidents), last.update.more) == (100, 9_900)
     assert len(world.immediate) == count
     world.run(4000)  # all of it is forgotten
     world.check_store()
@@ -300,7 +299,7 @@ def test_a21_compose_recreates_it() -> None:
     events = [die(0, id_="a"), event("destroy", 5, id_="a"), start(8, id_="b")]
     world = World().play(events, 3600)
     assert world.told() == [(3.0, "firing", "opened", 1), (71.0, "resolved", "resolved", 0)]
-    assert world.messages()[1].incidents[0].resolution is Resolution.RECOVERED
+    assert world.messages()[1].update.incidents[0].resolution is Resolution.RECOVERED
 
 
 @pytest.mark.parametrize("engine", ["here", "there"])
@@ -316,8 +315,8 @@ def test_a22_a_swarm_task_is_replaced(engine: str) -> None:
     world.connect("there")
     world.play(events, 3600)
     assert world.told() == [(3.0, "firing", "opened", 1), (68.0, "resolved", "resolved", 0)]
-    assert world.messages()[1].incidents[0].resolution is Resolution.RECOVERED
-    assert world.messages()[0].incidents[0].subject == "web.1"
+    assert world.messages()[1].update.incidents[0].resolution is Resolution.RECOVERED
+    assert world.messages()[0].update.incidents[0].subject == "web.1"
 
 
 def test_a23_killed_at_every_step() -> None:
@@ -344,7 +343,9 @@ def test_a23_killed_before_the_message_is_stored() -> None:
     world.dispatcher = world.load()  # from rows that do not have it
     world.connect()
     world.run(4.0)
-    assert world.messages() == [replace(each, incidents=ANY) for each in lost]
+    assert world.messages() == [
+        replace(each, update=replace(each.update, incidents=ANY)) for each in lost
+    ]
 
 
 @pytest.mark.parametrize("found_by", ["history", "reconciliation"])
@@ -381,8 +382,8 @@ def test_a25_a_recreated_stack() -> None:
     world.play(events, 3600)
     assert [told[0] for told in world.told()] == [3.0, 63.0]
     assert sum(told[3] for told in world.told()) == 9
-    assert world.messages()[1].actions == {"start": 3, "die": 2, "destroy": 2}
-    assert set(world.messages()[1].names) == {"db", "api", "web"}
+    assert world.messages()[1].update.actions == {"start": 3, "die": 2, "destroy": 2}
+    assert set(world.messages()[1].update.names) == {"db", "api", "web"}
     assert world.told("chat") == []
 
 
@@ -404,7 +405,7 @@ def test_a27_a_destination_that_is_down_all_night() -> None:
         name = f"other-{n}"
         events += [die(100.0 * n, name, project=name), start(100.0 * n + 1, name, project=name)]
     world.play(events, 28_800)
-    waiting = [message.group for message in world.waiting]
+    waiting = [message.update.group for message in world.waiting]
     assert len(waiting) == 6
     assert len({str(group) for group in waiting}) == 6
     assert len(world.immediate) == 143
@@ -412,7 +413,7 @@ def test_a27_a_destination_that_is_down_all_night() -> None:
     world.repair("ops")
     world.run(40_000)
     newer = world.messages()[before:]
-    assert sum(len(message.incidents) for message in newer) == 6
+    assert sum(len(message.update.incidents) for message in newer) == 6
     assert len(newer) <= 6
     assert sum(count for _, _, _, count in world.told()) == 143
 
@@ -427,8 +428,8 @@ def test_a28_a_message_that_is_given_up() -> None:
     world.run(3 * DAY + 100)
     first, second, *_ = world.messages()
     assert len(world.messages()) == 2
-    assert second.reason == "opened"
-    assert not second.incidents[0].notified_before
+    assert second.update.reason == "opened"
+    assert not second.update.incidents[0].notified_before
     assert second.id != first.id
 
 
@@ -458,7 +459,7 @@ def test_a30_a_route_is_renamed_then_removed() -> None:
     assert reload(world, other) == 1
     world.run(300)
     assert world.told("pager")[1:] == [(200.0, "resolved", "resolved", 0)]
-    (ended,) = world.messages("pager")[1].incidents
+    (ended,) = world.messages("pager")[1].update.incidents
     assert ended.resolution is Resolution.UNWATCHED
     assert (ended.route, ended.opening_route) == ("dead", "died")  # the key stays the same
     assert ended.opening_event == die(0)

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from relay.core.event import Cause
-from relay.core.incident import Condition, Resolution
-from relay.core.notification import Included
+from relay.core.incident import Audience, Condition, Resolution
+from relay.core.include import Included
 from relay.incidents import state as states
 from relay.incidents.observation import Observation, ObservedContainer
-from relay.incidents.policy import Audience, Notify, PolicyKeys
+from relay.incidents.policy import Notify, PolicyKeys
 from relay.incidents.stored_event import MAX_EVENT_BYTES
 from tests.unit.incidents.events import crash_loop, die, event, health, ns, own, start
 from tests.unit.incidents.world import DIED, Setup, World
@@ -44,7 +44,7 @@ def test_a_reconciliation_finds_that_a_container_is_gone() -> None:
     world.observe(observation(100))
     world.run(300)
     assert world.told()[1:] == [(163.0, "resolved", "resolved", 0)]
-    assert world.messages()[1].incidents[0].resolution is Resolution.REMOVED
+    assert world.messages()[1].update.incidents[0].resolution is Resolution.REMOVED
 
 
 def test_a_reconciliation_older_than_what_is_known_says_nothing() -> None:
@@ -62,7 +62,7 @@ def test_a_reconciliation_shows_that_a_restart_policy_has_given_up() -> None:
     world.observe(observation(30, seen("other"), seen(is_running=False, will_restart=False)))
     world.run(200)
     assert [each[:3] for each in world.told()[1:]] == [(63.05, "firing", "stays_down")]
-    assert world.messages()[1].incidents[0].condition is Condition.DOWN
+    assert world.messages()[1].update.incidents[0].condition is Condition.DOWN
 
 
 def test_an_old_container_of_the_same_name_says_nothing() -> None:
@@ -95,7 +95,7 @@ def test_after_a_gap_only_knowledge_resolves() -> None:
     world = World().play([die(0), start(0.1), own("gap", 10)], 500)
     assert world.told() == [(3.0, "firing", "opened", 1)]
     world.run(86_500)
-    (reminded,) = world.messages()[1].incidents
+    (reminded,) = world.messages()[1].update.incidents
     assert reminded.condition is Condition.UNKNOWN
     assert reminded.unknown_since_ns == ns(10)
     world.observe(observation(86_500, seen()))
@@ -149,7 +149,7 @@ def test_the_third_clean_exit_within_ten_minutes_is_a_problem() -> None:
         world.restart()
     world.run(250)
     assert [reason for _, _, reason, _ in world.told()] == ["events", "events", "opened"]
-    assert world.messages()[2].incidents[0].crash_looping
+    assert world.messages()[2].update.incidents[0].crash_looping
     world.check_balance()
 
 
@@ -170,16 +170,20 @@ def test_an_incident_is_closed_by_somebody() -> None:
     world.store.apply(world.dispatcher.close(incident.id, world.now))
     world.play([health(100, "unhealthy")], 130)
     assert [status for _, status, *_ in world.told()] == ["firing", "resolved", "firing"]
-    assert world.messages()[1].incidents[0].resolution is Resolution.CLOSED
-    assert world.messages()[2].reason == "events"
+    assert world.messages()[1].update.incidents[0].resolution is Resolution.CLOSED
+    assert world.messages()[2].update.reason == "events"
     assert [status for _, status, *_ in world.told("pager")] == ["firing", "resolved"]
 
 
 def test_a_problem_more_than_an_hour_later_is_another_incident() -> None:
     """The old one is forgotten."""
     world = World().play([die(0), start(0.1), die(3661), start(3661.1)], 3665)
-    assert [message.reason for message in world.messages()] == ["opened", "resolved", "opened"]
-    assert len({message.incidents[0].id for message in world.messages()}) == 2
+    assert [message.update.reason for message in world.messages()] == [
+        "opened",
+        "resolved",
+        "opened",
+    ]
+    assert len({message.update.incidents[0].id for message in world.messages()}) == 2
 
 
 def test_a_lost_engine() -> None:
@@ -240,7 +244,7 @@ def test_a_destination_of_alerts_is_refreshed() -> None:
     world = World(Setup(DIED, audiences={"ops": Audience.ALERTS})).play([die(0), start(500)], 2000)
     assert world.refreshes == [(240.0, "ops"), (480.0, "ops")]
     assert world.dispatcher.report_open("ops", world.now) == []
-    (alert,) = world.messages()[0].incidents
+    (alert,) = world.messages()[0].update.incidents
     assert alert.opening_event == die(0)
     assert world.told() == [(0.0, "firing", "opened", 1), (560.0, "resolved", "resolved", 0)]
     world.check_store()
@@ -255,8 +259,8 @@ def test_a_refused_message_waits_for_the_next_update() -> None:
     world.repair("ops")
     world.play([die(100)], 200)
     second = world.messages()[1]
-    assert (second.reason, second.count) == ("opened", 1)
-    assert not second.incidents[0].notified_before
+    assert (second.update.reason, second.count) == ("opened", 1)
+    assert not second.update.incidents[0].notified_before
     assert world.dispatcher.is_superseded(world.messages()[0])
     assert not world.dispatcher.is_superseded(second)
 
@@ -274,7 +278,7 @@ def test_what_a_route_includes_is_asked_for_twice() -> None:
     included = Included(logs=("last words",))
     world.store.apply(world.dispatcher.put_included(requests[0].incident, included, world.now))
     world.run(100)
-    assert world.messages()[-1].incidents[0].included == included
+    assert world.messages()[-1].update.incidents[0].included == included
 
 
 def test_an_engine_is_not_asked_too_often() -> None:
@@ -293,8 +297,12 @@ def test_too_many_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     subjects = {incident.name for incident in world.dispatcher.list_incidents()}
     assert subjects == {"b", "c", "d"}
-    (overflow,) = [message for message in world.messages() if message.overflow]
-    assert (overflow.reason, overflow.severity, overflow.names) == ("events", "critical", ("e",))
+    (overflow,) = [message for message in world.messages() if message.update.overflow]
+    assert (overflow.update.reason, overflow.severity, overflow.update.names) == (
+        "events",
+        "critical",
+        ("e",),
+    )
     world.check_balance()
 
 
@@ -306,7 +314,7 @@ def test_too_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(world.dispatcher.export().groups) == 6
     world.run(300)
     assert sum(message.count for message in world.messages()) == 100
-    assert max(len(message.names) for message in world.messages()) == 25
+    assert max(len(message.update.names) for message in world.messages()) == 25
     world.check_balance()
 
 
@@ -360,7 +368,7 @@ def test_stays_down_is_withdrawn_if_it_starts() -> None:
     """It came back before that was told."""
     keys = {"ops": PolicyKeys(group_interval_ns=200 * 10**9)}
     world = World(Setup(DIED, keys=keys)).play([die(0), start(0.1), die(20), start(170)], 2000)
-    assert [message.reason for message in world.messages()] == ["opened", "resolved"]
+    assert [message.update.reason for message in world.messages()] == ["opened", "resolved"]
 
 
 def test_another_route_takes_over_what_was_unwatched() -> None:
@@ -440,7 +448,7 @@ def test_a_group_by_other_things() -> None:
     service = {"com.docker.compose.service": "web", "team": "red"}
     events = [die(0, "a", labels=service), die(0, "b", labels=service), die(0, "c")]
     world.play(events, 10)
-    assert sorted((str(each.group), each.count) for each in world.messages()) == [
+    assert sorted((str(each.update.group), each.count) for each in world.messages()) == [
         ("{'label.team': '', 'service': 'c'}", 1),
         ("{'label.team': 'red', 'service': 'web'}", 2),
     ]
@@ -452,6 +460,6 @@ def test_an_event_of_another_type() -> None:
     events = [die(0, "db"), event("destroy", 0.1, "db", type_="volume"), event("pull", 0.2)]
     world = World(Setup(route)).play(events, 10)
     (first, second) = world.messages()
-    assert first.incidents[0].condition is Condition.DOWN
-    assert (first.count, first.actions) == (2, {"destroy": 1})
-    assert second.actions == {"pull": 1}
+    assert first.update.incidents[0].condition is Condition.DOWN
+    assert (first.count, first.update.actions) == (2, {"destroy": 1})
+    assert second.update.actions == {"pull": 1}

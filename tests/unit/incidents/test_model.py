@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.core.event import Cause, Event
-from relay.core.incident import Message
+from relay.core.incident import Audience
+from relay.incidents.message import Message
 from relay.incidents.observation import Observation, ObservedContainer
-from relay.incidents.policy import Audience, Notify, PolicyKeys
+from relay.incidents.policy import Notify, PolicyKeys
 from tests.unit.incidents import events as make
 from tests.unit.incidents.events import ns
 from tests.unit.incidents.model import MINUTE, Model
@@ -272,15 +273,15 @@ def describe(message: Message) -> dict[str, Any]:
             each.reason.value,
             each.notified_before,
         )
-        for each in message.incidents
+        for each in message.update.incidents
     ]
     return {
         "to": message.destination,
-        "reason": message.reason.value,
+        "reason": message.update.reason.value,
         "status": message.status.value,
         "count": message.count,
         "cases": sorted(cases, key=str),
-        "plain": Counter(message.actions),
+        "plain": Counter(message.update.actions),
     }
 
 

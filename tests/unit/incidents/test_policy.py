@@ -1,7 +1,7 @@
 """The effective policy of routes and destinations."""
 
+from relay.core.incident import Audience
 from relay.incidents.policy import (
-    Audience,
     Notify,
     PolicyKeys,
     format_ns,

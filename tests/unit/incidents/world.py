@@ -9,12 +9,12 @@ import msgspec
 from relay.config import Route
 from relay.config.match_parser import parse_match
 from relay.core.event import Event
-from relay.core.incident import Message
+from relay.core.incident import Audience
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher
+from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import (
-    Audience,
     Policies,
     PolicyKeys,
     resolve_destination_policy,
@@ -241,7 +241,7 @@ class World:
     def told(self, destination: str = "ops") -> list[tuple[float, str, str, int]]:
         """t, status, reason and count of each message of a destination."""
         return [
-            (t, message.status.value, message.reason.value, message.count)
+            (t, message.status.value, message.update.reason.value, message.count)
             for t, message in self.sent
             if message.destination == destination
         ]

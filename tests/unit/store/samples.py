@@ -12,7 +12,8 @@ from relay.core.checkpoint import CHUNK_EVENTS, SEEN_BYTES, Checkpoint, encode_s
 from relay.core.container import Container
 from relay.core.event import Actor, make_event_id
 from relay.core.exchange import Delivered
-from relay.core.notification import Include, Notification, build_notification
+from relay.core.include import Include
+from relay.core.notification import Notification, build_notification
 from relay.store.outbox import Outbox
 from relay.store.records import Ack, Delivery, IngestCommit, subject_of
 from tests.support.events import make_event
@@ -71,7 +72,7 @@ def fill_version_1(connection: sqlite3.Connection) -> None:
     """Insert two deliveries about one subject and a cursor, as the first version wrote them."""
     for number, attempts, due_ns in ((1, 3, 10), (2, 0, None)):
         notification = make_notification(number)
-        row = ("ops", subject_of(notification.events[0]), msgspec.json.encode(notification))
+        row = ("ops", subject_of(notification), msgspec.json.encode(notification))
         connection.execute(
             "INSERT INTO deliveries (destination, subject, notification, created_ns, attempts,"
             " due_ns) VALUES (?, ?, ?, 10, ?, ?)",

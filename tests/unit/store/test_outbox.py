@@ -8,7 +8,7 @@ import pytest_asyncio
 from relay.core.checkpoint import Checkpoint, encode_seen
 from relay.core.container import Container
 from relay.core.exchange import Dead, Delivered, Reason, Retry
-from relay.core.notification import Included
+from relay.core.include import Included
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import HOLD_NS, Ack, Backlog, IngestCommit, subject_of
 from tests.support.recording_receiver import RecordingReceiver
@@ -299,6 +299,6 @@ async def test_a_batch_without_a_checkpoint_moves_no_cursor(outbox: Outbox) -> N
 
 def test_a_subject_identifies_what_an_event_is_about() -> None:
     """A subject is the engine's object: its type, and its id or else its name."""
-    event = make_notification(1).events[0]
-    assert subject_of(event) == subject_of(make_notification(2).events[0]) == "here/container/web"
-    assert subject_of(event) != subject_of(make_notification(1, container="db").events[0])
+    assert subject_of(make_notification(1)) == "here/container/web"
+    assert subject_of(make_notification(2)) == "here/container/web"
+    assert subject_of(make_notification(1, container="db")) != "here/container/web"

@@ -13,7 +13,8 @@ from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
 from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Dead, Reason
-from relay.core.notification import Included, Notification
+from relay.core.include import Included
+from relay.core.notification import Notification
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.quota import EVICT_BATCH, bytes_used
 from relay.store.records import Ack, EnrichResult, IngestCommit

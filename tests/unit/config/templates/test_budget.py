@@ -20,7 +20,8 @@ from relay.config.templates.budget import (
 from relay.config.templates.context import build_context
 from relay.config.templates.template import MAX_SOURCE_CHARS, Template
 from relay.core.event import Actor
-from relay.core.notification import Included, build_notification
+from relay.core.include import Included
+from relay.core.notification import build_notification
 from relay.core.text import escape_unprintable
 from relay.destinations.common.card import template_context
 from tests.unit.config.templates.templates import DOUBLING_LOOP, render, render_error

@@ -14,7 +14,9 @@ from relay.config.templates.context import (
     sample_context,
 )
 from relay.config.templates.template import Template
-from relay.core.notification import Included, Severity, build_notification
+from relay.core.include import Included
+from relay.core.notification import build_notification
+from relay.core.severity import Severity
 from relay.core.text import escape_unprintable
 from tests.unit.destinations.messages import strings
 from tests.unit.destinations.samples import (

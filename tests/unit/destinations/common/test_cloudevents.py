@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from relay.core.event import Actor, Event, make_self_event
 from relay.core.exchange import Request
-from relay.core.notification import Included, Notification, Status, build_notification
+from relay.core.incident import Status
+from relay.core.include import Included
+from relay.core.notification import Notification, build_notification
 from relay.core.text import ELLIPSIS
 from relay.destinations.common import document
 from relay.destinations.common.document import encode_document

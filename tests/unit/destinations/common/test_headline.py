@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 
 from relay.core.event import Actor, Cause, Event, Origin, make_self_event
-from relay.core.notification import Notification, Status, build_notification
+from relay.core.incident import Status
+from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations.common.card import Card
 from relay.destinations.common.headline import (

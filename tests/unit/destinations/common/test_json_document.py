@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given
 
 from relay.core.event import Event, format_rfc3339
-from relay.core.notification import Included, Notification, build_notification, resolve_severity
+from relay.core.include import Included
+from relay.core.notification import Notification, build_notification, resolve_severity
 from relay.destinations.common.document import encode_document, render_document
 from tests.unit.destinations.messages import format_golden, read_golden
 from tests.unit.destinations.samples import (

@@ -11,7 +11,8 @@ import pytest
 
 from relay.core.counters import EngineCounters
 from relay.core.event import Actor, Event, Origin, format_rfc3339, make_self_event
-from relay.core.notification import Include, Included, Notification, build_notification
+from relay.core.include import Include, Included
+from relay.core.notification import Notification, build_notification
 from relay.ingest.docker.engine.errors import AnswerTooLong, EngineRefused, EngineUnavailable
 from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_BYTES, QUEUE_SIZE, Engine, Enricher
 from relay.store.records import CommitResult, EnrichResult, IngestCommit

@@ -1,0 +1,28 @@
+"""What a route includes with an event: what it asks the engine, and the answer."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Include(msgspec.Struct, frozen=True):
+    """What a route wants to know about the container in addition to the event."""
+
+    logs: int = 0
+    """How many of its last log lines."""
+    health: bool = False
+    """Whether the output of its last health check is wanted."""
+    inspect: tuple[str, ...] = ()
+    """Fields of the engine's ``inspect``, as dotted paths: ``RestartCount``, ``State.Pid``."""
+
+
+class Included(msgspec.Struct, frozen=True):
+    """The engine's answer to `Include`. Whoever runs the container controls all of its content."""
+
+    logs: tuple[str, ...] | None = None
+    """The last log lines, oldest first, without control characters; None if there are none."""
+    health: str | None = None
+    inspect: Mapping[str, object] = {}
+    """JSON values by path; None for a field that does not exist."""
+    missing: str | None = None
+    """Why something that was asked for is missing; None if nothing is."""
