@@ -5,12 +5,12 @@ over. `relay.incidents` decides what is told and when; a destination renders the
 notification.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import msgspec
 
-from relay.core.event import Event
+from relay.core.event import Event, format_rfc3339
 from relay.core.include import Included
 from relay.core.severity import Severity
 
@@ -140,3 +140,24 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True):
     """The names of the objects of the plain events, at most 25."""
     overflow: bool = False
     """Whether problems are among the plain events because there are too many incidents."""
+
+
+def incident_object(
+    report: IncidentReport, format_time: Callable[[int], str] = format_rfc3339
+) -> dict[str, object]:
+    """Return an incident as programs and templates get it: plain values by name."""
+    return {
+        "id": report.id,
+        "status": report.status.value,
+        "state": report.condition.state,
+        "route": report.route,
+        "severity": report.severity.value,
+        "subject": report.subject,
+        "crash_looping": report.crash_looping,
+        "started_at": format_time(report.started_ns),
+        "ended_at": None if report.ended_ns is None else format_time(report.ended_ns),
+        "resolution": None if report.resolution is None else report.resolution.value,
+        "count": report.count,
+        "total": report.total,
+        "notified_before": report.notified_before,
+    }

@@ -3,16 +3,32 @@
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from itertools import islice
 
+from msgspec.structs import replace
+
 from relay.config.templates.budget import MAX_CHARS, count_escapes, count_work
 from relay.core.event import Actor, Cause, Event, format_rfc3339
+from relay.core.incident import (
+    Condition,
+    IncidentReport,
+    Resolution,
+    Status,
+    Update,
+    UpdateReason,
+    incident_object,
+)
 from relay.core.include import Included
 from relay.core.notification import Notification, build_notification, resolve_severity
 from relay.core.severity import Severity
 
 Escape = Callable[[str], str]
 
-NAMES = ("event", "events", "notification", "severity", "headline", "included")
+NAMES = (
+    *("event", "events", "notification", "severity", "headline", "included"),
+    *("incident", "incidents", "group", "reason", "more"),
+)
 """The top-level names of a context."""
+STATUS_NAMES = ("incident", "incidents", "group", "notification.status")
+"""A title that names one of these says itself how its incidents are: relay adds nothing to it."""
 MAX_VALUE_CHARS = MAX_CHARS
 """A template gets at most this many characters of a value."""
 MAX_LABELS = 1_000
@@ -57,7 +73,34 @@ def build_context(
             inspect=_escape_texts(dict(included.inspect), escape),
             missing=_escape_texts(included.missing, escape),
         ),
+        **_update_values(notification.update, escape, format_time),
     }
+
+
+def _update_values(
+    update: Update | None, escape: Escape, format_time: Callable[[int], str]
+) -> Mapping[str, object]:
+    """Return what a notification tells about incidents; empty values if it tells of none.
+
+    `incident` and `group` are empty mappings then, so that a template can ask whether they are, and
+    `get` finds nothing in them.
+    """
+    reports = () if update is None else update.incidents
+    incidents = [_incident_values(report, escape, format_time) for report in reports]
+    return {
+        "incident": incidents[0] if incidents else {},
+        "incidents": incidents,
+        "group": _escape_texts(dict((update and update.group) or {}), escape),
+        "reason": None if update is None else update.reason.value,
+        "more": 0 if update is None else update.more,
+    }
+
+
+def _incident_values(
+    report: IncidentReport, escape: Escape, format_time: Callable[[int], str]
+) -> TemplateValues:
+    values = incident_object(report, format_time)
+    return TemplateValues({key: _escape_texts(value, escape) for key, value in values.items()})
 
 
 class Labels(dict[str, str]):
@@ -183,9 +226,40 @@ def sample_context() -> Mapping[str, object]:
         health="unhealthy",
     )
     included = Included(("first line", "last line"), "sample", {}, "sample")
-    notification = build_notification("sample", event, severity=Severity.CRITICAL)
+    notification = replace(
+        build_notification("sample", event, severity=Severity.CRITICAL),
+        update=Update(UpdateReason.OPENED, (_sample_incident(event),), group={"project": "shop"}),
+    )
     context = build_context(notification, "web-1 crashed with exit code 3", included)
     labels = _AnyKey(tier="sample")
     values = TemplateValues(_event_values(event, str), labels=labels, attributes=labels)
     inspected = TemplateValues(context["included"], inspect=labels)  # type: ignore[call-overload]
-    return {**context, "event": values, "events": [values], "included": inspected}
+    return {
+        **context,
+        "event": values,
+        "events": [values],
+        "included": inspected,
+        "group": _AnyKey(),
+    }
+
+
+def _sample_incident(event: Event) -> IncidentReport:
+    return IncidentReport(
+        id="inc_0123456789abcdef0123456789abcdef",
+        status=Status.FIRING,
+        condition=Condition.DOWN,
+        route="sample",
+        severity=Severity.CRITICAL,
+        subject="web-1",
+        reason=UpdateReason.OPENED,
+        crash_looping=True,
+        started_ns=event.time_ns,
+        ended_ns=event.time_ns,
+        resolution=Resolution.RECOVERED,
+        count=1,
+        total=1,
+        deaths=1,
+        notified_before=False,
+        sequence=1,
+        opening_route="sample",
+    )

@@ -4,8 +4,8 @@ Counters are inserted into each template while it is compiled, so that its steps
 value grows without limit. `compile_template` turns the errors of Jinja into a `TemplateError`.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Set
+from typing import Any, NamedTuple, NoReturn
 
 import jinja2
 from jinja2 import meta, nodes
@@ -246,8 +246,36 @@ class _NameFinder(meta.TrackingCodeGenerator):
 _environment = _Environment()
 
 
-def compile_template(source: str) -> Callable[[Mapping[str, object]], list[TemplatePart]]:
-    """Compile a template into a function that renders it, in parts, for a context.
+class CompiledTemplate(NamedTuple):
+    """A template, ready to render."""
+
+    render: Callable[[Mapping[str, object]], list[TemplatePart]]
+    """Renders it for a context, in parts."""
+    names: frozenset[str]
+    """What it takes from the context: ``event.name``, or ``event`` where it takes all of it."""
+
+
+def _find_names(tree: nodes.Template, undeclared: Set[str]) -> frozenset[str]:
+    """Return the names that a template takes from its context, each with the key it looks up.
+
+    ``undeclared`` are those that it does not define itself.
+    """
+    looked_up: dict[int, str] = {}
+    for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+        match node:
+            case nodes.Getattr(node=nodes.Name() as owner, attr=str(key)):
+                looked_up[id(owner)] = key
+            case nodes.Getitem(node=nodes.Name() as owner, arg=nodes.Const(value=str(key))):
+                looked_up[id(owner)] = key
+    return frozenset(
+        f"{name.name}.{looked_up[id(name)]}" if id(name) in looked_up else name.name
+        for name in tree.find_all(nodes.Name)
+        if name.name in undeclared
+    )
+
+
+def compile_template(source: str) -> CompiledTemplate:
+    """Compile a template.
 
     Raises `TemplateError` if it is invalid, or uses a name that does not exist.
     """
@@ -255,6 +283,7 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], list[Templ
         tree = _environment.parse(source)
         finder = _NameFinder(_environment)
         finder.visit(tree)
+        names = _find_names(tree, finder.undeclared_identifiers)
         template = _environment.from_string(tree)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError(
@@ -287,4 +316,4 @@ def compile_template(source: str) -> Callable[[Mapping[str, object]], list[Templ
                 TemplateErrorKind.VALUE, f"it fails ({type(error).__name__})"
             ) from None
 
-    return render
+    return CompiledTemplate(render, names)

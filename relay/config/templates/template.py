@@ -47,7 +47,21 @@ class Template:
 
         self._source = source
         with _spend(Budget(), source):
-            self._render = compile_template(source)
+            compiled = compile_template(source)
+        self._render = compiled.render
+        self._names = compiled.names
+
+    def uses(self, *names: str) -> bool:
+        """Whether the template takes any of these from its context.
+
+        ``event.name`` is used by a template that takes ``event.name`` or all of ``event``; and
+        ``event`` by one that takes any part of it.
+        """
+        return any(
+            f"{used}.".startswith(f"{name}.") or f"{name}.".startswith(f"{used}.")
+            for used in self._names
+            for name in names
+        )
 
     def render(self, context: Mapping[str, object], budget: Budget | None = None) -> str:
         """Render the template for a context, with a new budget unless one is given.

@@ -14,6 +14,7 @@ from relay.config.templates.context import (
     sample_context,
 )
 from relay.config.templates.template import Template
+from relay.core.event import format_second
 from relay.core.include import Included
 from relay.core.notification import build_notification
 from relay.core.severity import Severity
@@ -29,6 +30,7 @@ from tests.unit.destinations.samples import (
     notifications,
     with_fields,
 )
+from tests.unit.destinations.updates import crash_looping, report, resolved, update_of
 
 
 def test_event() -> None:
@@ -167,8 +169,41 @@ def test_sample_has_the_same_names() -> None:
     """The sample context has the same names as any other."""
     usual, samples = build_context(build_notification("r", CRASH), "", Included()), sample_context()
     assert usual.keys() == samples.keys()
-    for name in ("event", "notification", "included"):
-        ours, theirs = usual[name], samples[name]
+    with_incident = build_context(update_of(report()), "", Included())
+    for name in ("event", "notification", "included", "incident"):
+        ours, theirs = with_incident[name], samples[name]
         assert isinstance(ours, dict)
         assert isinstance(theirs, dict)
         assert ours.keys() == theirs.keys()
+
+
+def test_incidents() -> None:
+    """A template gets the incidents of an update as the JSON document has them."""
+    told = update_of(crash_looping(), resolved(), more=3)
+    context = build_context(told, "", Included())
+    source = (
+        "{{ incident.subject }} {{ incident.state }} {{ incidents[1].resolution }} {{ reason }} "
+        "{{ group.project }} {{ more }} {{ incidents | length }} {{ incident.ended_at }}."
+    )
+    rendered = Template(source).render(context)
+    assert rendered == "shop-web-1 down recovered crash_looping shop 3 2 ."
+
+
+def test_no_incident() -> None:
+    """Without an update a template can ask whether there is an incident, and nothing fails."""
+    context = build_context(build_notification("r", CRASH), "", Included())
+    source = (
+        "{% if incident %}{{ incident.subject }}{% endif %}{% for each in incidents %}x{% endfor %}"
+        "{{ group.get('project', '-') }}{{ reason }}{{ more }}"
+    )
+    assert Template(source).render(context) == "-0"
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_hostile_incident(attack: str) -> None:
+    """The name of a subject and the values of a group are escaped; times are to the second."""
+    told = update_of(report(subject=attack), group={"project": attack})
+    context = build_context(told, "", Included(), escape_unprintable, format_second)
+    source = "{{ incident.subject }}|{{ group.project }}|{{ incident.started_at }}"
+    escaped = escape_unprintable(attack)
+    assert Template(source).render(context) == f"{escaped}|{escaped}|{format_second(CRASH.time_ns)}"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config.templates.budget import TemplateError, TemplateErrorKind
-from relay.config.templates.context import TemplateValues, sample_context
+from relay.config.templates.context import STATUS_NAMES, TemplateValues, sample_context
 from relay.config.templates.template import MAX_SOURCE_CHARS, Template, is_template
 from tests.unit.config.templates.templates import VALUES, render, render_error
 
@@ -303,6 +303,8 @@ def test_is_template(text: str, wanted: bool) -> None:
         "{{ event.exit_code + 1 }} {{ event.signal * 2 }} {{ event.time_ns // 10 }}",
         "{{ event.time[:10] }} {{ event.detail }} {{ event.cause }} {{ event.health }}",
         "{{ severity | upper }} {{ headline }} {{ events | length }} {{ event.actor_id[:12] }}",
+        "{{ incident.subject }} {{ incident.ended_at[:10] }} {{ incidents[0].total + more }}",
+        "{{ reason }} {{ group.project }} {{ group['label.tier'] }} {{ incident.resolution }}",
     ],
 )
 def test_the_sample_has_everything(source: str) -> None:
@@ -339,3 +341,26 @@ def test_dividing_a_text_is_refused(expression: str) -> None:
 def test_dividing_a_number(test: str) -> None:
     """Numbers are divided as in Jinja."""
     assert render(f"{{{{ {test} }}}}") == "True"
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "expected"),
+    [
+        ("{{ incident.subject }}", ("incident",), True),
+        ("{% for each in incidents %}x{% endfor %}", ("incidents",), True),
+        ("{{ group['project'] }}", ("group",), True),
+        ("{{ notification.status }}", ("notification.status",), True),
+        ("{{ notification['status'] | upper }}", ("notification.status",), True),
+        ("{% set it = notification %}{{ it.status }}", ("notification.status",), True),
+        ("{{ 'x' if notification.status == 'resolved' }}", ("notification.status",), True),
+        ("{{ notification.count }}", ("notification",), True),
+        ("{{ event.name }} {{ notification.count }}", STATUS_NAMES, False),
+        ("incident group {{ event.labels.incident }}", STATUS_NAMES, False),
+        ("{% for group in events %}{{ group.name }}{% endfor %}", STATUS_NAMES, False),
+        ("{% set incident = event.name %}{{ incident }}", STATUS_NAMES, False),
+        ("plain", STATUS_NAMES, False),
+    ],
+)
+def test_names_that_a_template_uses(source: str, names: tuple[str, ...], expected: bool) -> None:
+    """A template says which names of its context it takes, whatever it calls them."""
+    assert Template(source).uses(*names) is expected
