@@ -58,9 +58,9 @@ _ORIGINS = {
 
 
 def get_included(notification: Notification) -> Included | None:
-    """Return the data of the route's ``include``; None if the route has no ``include``."""
-    if notification.include is None:
-        return None
+    """Return the data of the route's ``include``; None if nothing was asked for."""
+    if notification.include is None:  # an incident is asked about on its own
+        return notification.included
     return notification.included or Included(missing="could not be had in time")
 
 

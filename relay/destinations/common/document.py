@@ -10,8 +10,8 @@ binary, with the attributes in headers.
 
 Receivers need not accept, and intermediaries need not forward, a CloudEvent of more than 64 KiB. In
 a longer one the last of the engine's attributes are left out, and an attribute named `ELLIPSIS`
-says how many. Only if that is not enough are texts truncated and, in a group, the last events left
-out; ``count`` still includes them.
+says how many. Only if that is not enough are texts truncated, the last incidents left out (``more``
+includes them) and the last events (``count`` still includes them).
 
 `join_bodies` makes one request from those of a batch: an array of their documents.
 """
@@ -19,6 +19,7 @@ out; ``count`` still includes them.
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -27,6 +28,7 @@ from msgspec.structs import replace
 from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.event import Event, format_rfc3339
 from relay.core.exchange import Request
+from relay.core.incident import Status, Update, incident_object
 from relay.core.include import Included
 from relay.core.notification import Notification, resolve_severity
 from relay.core.text import ELLIPSIS, escape_json_bytes, truncate
@@ -54,6 +56,10 @@ PATH_MAX = 200
 """The path of an inspect field."""
 VALUE_MAX = 600
 """The value of an inspect field."""
+FIELD_MAX = 200
+"""A name or a value of a group."""
+GROUP_MAX = 8
+"""How many fields of a group are kept."""
 
 STRUCTURED_TYPE = "application/cloudevents+json; charset=utf-8"
 """The content type of one event in structured mode."""
@@ -90,21 +96,26 @@ def render_document(notification: Notification, url: str) -> Request:
 def encode_document(notification: Notification) -> bytes:
     """Return one JSON object in UTF-8 without a line break, its keys in the documented order.
 
-    Absent values are ``null``; no key is left out.
+    Absent values are ``null``. No key is left out, except those of incidents if it tells of events
+    alone.
     """
-    return _encode(
-        {
-            "id": notification.id,
-            "version": VERSION,
-            "status": notification.status,
-            "route": notification.route,
-            "severity": resolve_severity(notification),
-            "count": notification.count,
-            "suppressed": notification.suppressed,
-            "events": [event_object(event) for event in notification.events],
-            "included": get_included(notification),
-        }
-    )
+    document: dict[str, object] = {
+        "id": notification.id,
+        "version": VERSION,
+        "status": notification.status,
+        "route": notification.route,
+        "severity": resolve_severity(notification),
+        "count": notification.count,
+        "suppressed": notification.suppressed,
+        "events": [event_object(event) for event in notification.events],
+        "included": get_included(notification),
+    }
+    if (update := notification.update) is not None:
+        document["group"] = update.group
+        document["reason"] = update.reason
+        document["incidents"] = [incident_object(report) for report in update.incidents]
+        document["more"] = update.more
+    return _encode(document)
 
 
 def event_object(event: Event) -> dict[str, object]:
@@ -164,18 +175,45 @@ def join_bodies(requests: Sequence[Request]) -> Request:
 def _context_attributes(notification: Notification) -> dict[str, str]:
     """Return the context attributes, without characters that they must not contain.
 
-    The id of a notification depends on its route and its events, so it is unique within a source.
+    The id of a notification depends on its route and its events, or on its incidents and what was
+    told of them before, so it is unique within a source.
     """
-    event = notification.events[0]
-    subject = event.actor.name or event.actor.id
+    engine = notification.events[0].engine
+    occurrence = _describe_occurrence(notification)
     return {
         "specversion": "1.0",
         "id": truncate(notification.id, ATTRIBUTE_MAX),
-        "source": f"/engines/{quote(truncate(event.engine, SEGMENT_MAX), safe='')}",
-        "type": f"com.docker.{_type_segment(event.type)}.{_type_segment(event.action)}",
-        **({"subject": truncate(subject, ATTRIBUTE_MAX)} if subject else {}),
-        "time": format_rfc3339(event.time_ns),
+        "source": f"/engines/{quote(truncate(engine, SEGMENT_MAX), safe='')}",
+        "type": f"com.docker.{_type_segment(occurrence.type)}.{_type_segment(occurrence.action)}",
+        **({"subject": truncate(it, ATTRIBUTE_MAX)} if (it := occurrence.subject) else {}),
+        "time": format_rfc3339(occurrence.time_ns),
     }
+
+
+class _Occurrence(NamedTuple):
+    """What a CloudEvent says that happened."""
+
+    type: str
+    action: str
+    subject: str
+    time_ns: int
+
+
+def _describe_occurrence(notification: Notification) -> _Occurrence:
+    """Return the first event, or what became of incidents: ``incident.resolved`` at their end."""
+    event, update = notification.events[0], notification.update
+    if update is None or not update.incidents:
+        subject = event.actor.name or event.actor.id
+        return _Occurrence(event.type, event.action, subject, event.time_ns)
+    is_single = len(update.incidents) == 1 and not update.more
+    ends_ns = [report.ended_ns for report in update.incidents if report.ended_ns is not None]
+    is_resolved = notification.status is Status.RESOLVED and ends_ns
+    return _Occurrence(
+        type="incident",
+        action=update.reason,
+        subject=update.incidents[0].subject if is_single else "",
+        time_ns=max(ends_ns) if is_resolved else event.time_ns,
+    )
 
 
 def _type_segment(text: str) -> str:
@@ -246,7 +284,7 @@ def _encoded_size(name: str, value: str) -> int:
 def _trim_texts(notification: Notification, limit: int) -> Notification:
     """Return a notification, whose attributes are left out already, in at most ``limit`` bytes."""
     events = [_trim_event(event) for event in notification.events]
-    included = notification.included
+    included, update = notification.included, notification.update
     short = replace(
         notification,
         id=_clip(notification.id, TEXT_MAX),
@@ -254,6 +292,8 @@ def _trim_texts(notification: Notification, limit: int) -> Notification:
         events=(events[0],),
         included=None if included is None else _trim_included(included),
     )
+    if update is not None:
+        short = _trim_incidents(short, update, limit)
     limit -= len(encode_document(short))
     kept = events[:1]
     for event in events[1:]:
@@ -262,6 +302,28 @@ def _trim_texts(notification: Notification, limit: int) -> Notification:
             break
         kept.append(event)
     return replace(short, events=tuple(kept))
+
+
+def _trim_incidents(notification: Notification, update: Update, limit: int) -> Notification:
+    """Return the notification with as many incidents of its update as fit in ``limit`` bytes."""
+    group = None
+    if update.group is not None:
+        fields = islice(update.group.items(), GROUP_MAX)
+        group = {_clip(name, FIELD_MAX): _clip(text, FIELD_MAX) for name, text in fields}
+    total = len(update.incidents) + update.more
+    bare = replace(update, group=group, incidents=(), more=total)
+    limit -= len(encode_document(replace(notification, update=bare)))
+    kept = []
+    for report in update.incidents:
+        short = replace(
+            report, route=_clip(report.route, TEXT_MAX), subject=_clip(report.subject, TEXT_MAX)
+        )
+        limit -= len(_encode(incident_object(short))) + 1
+        if limit < 0:
+            break
+        kept.append(short)
+    fitting = replace(bare, incidents=tuple(kept), more=total - len(kept))
+    return replace(notification, update=fitting)
 
 
 def _trim_event(event: Event) -> Event:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.core.event import Event
@@ -13,9 +14,18 @@ from relay.core.incident import (
     Update,
     UpdateReason,
 )
+from relay.core.include import Included
 from relay.core.notification import Notification
 from relay.core.severity import Severity
-from tests.unit.destinations.samples import CRASH
+from tests.unit.destinations.samples import (
+    CRASH,
+    STARTED,
+    crash_of,
+    events,
+    hostile,
+    hostile_notification,
+    notifications,
+)
 
 MINUTE_NS = 60 * 10**9
 
@@ -91,4 +101,105 @@ def update_of(*reports: IncidentReport, event: Event = CRASH, **fields: Any) -> 
             reports,
             **{"group": {"engine": event.engine, "project": "shop"}, **fields},
         ),
+    )
+
+
+HOSTILE_NAME = '<!channel> [x](http://evil.example) "quoted" *b* \x1b[31m\u202egnp & @here'
+"""Mentions, links, markup and what would change a terminal, in the place of a name."""
+OPENED = update_of(report())
+CRASH_LOOPING = update_of(crash_looping())
+RESOLVED = update_of(resolved())
+"""One incident, from its first message to its last."""
+
+
+def with_hostile_names(notification: Notification, name: str = HOSTILE_NAME) -> Notification:
+    """The same, with every name that others choose replaced by an attack."""
+    update = notification.update
+    assert update is not None
+    event = hostile_notification(name).events[0]
+    reports = tuple(
+        replace(
+            each,
+            subject=name,
+            opening_event=event,
+            included=Included((name,), name, {name: name}, name),
+        )
+        for each in update.incidents
+    )
+    return replace(
+        notification,
+        events=(event,),
+        included=reports[0].included if reports else None,
+        update=replace(update, incidents=reports, group={"engine": name, "project": name}),
+    )
+
+
+SINGLE_UPDATES = (
+    OPENED,
+    CRASH_LOOPING,
+    RESOLVED,
+    *map(with_hostile_names, (OPENED, CRASH_LOOPING, RESOLVED)),
+)
+"""Updates of one incident each, as a pager gets them: ordinary, and with hostile names."""
+SEVERAL = update_of(
+    crash_looping(),
+    report(crash_of("shop-api-1"), subject="shop-api-1", severity=Severity.WARNING),
+    resolved(subject=HOSTILE_NAME),
+    more=3,
+    group=None,
+)
+"""Several incidents of several groups, one of them resolved, and more that are not listed."""
+PLAIN_EVENTS = Notification(
+    id="ntf_0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f6",
+    route="started",
+    events=(STARTED,),
+    count=3,
+    severity=Severity.INFO,
+    update=Update(
+        UpdateReason.EVENTS,
+        group={"engine": "here", "project": "shop"},
+        actions={"start": 3},
+        names=("db", "api", HOSTILE_NAME),
+    ),
+)
+"""A group of plain events."""
+ALL_UPDATES = (*SINGLE_UPDATES, SEVERAL, PLAIN_EVENTS)
+
+_times = st.integers(0, 2**62)
+_reports = st.builds(
+    IncidentReport,
+    id=hostile,
+    status=st.sampled_from(Status),
+    condition=st.sampled_from(Condition),
+    route=hostile,
+    severity=st.sampled_from(Severity),
+    subject=hostile,
+    reason=st.sampled_from(UpdateReason),
+    crash_looping=st.booleans(),
+    started_ns=_times,
+    ended_ns=st.none() | _times,
+    resolution=st.none() | st.sampled_from(Resolution),
+    count=st.integers(0, 2**62),
+    total=st.integers(1, 2**62),
+    deaths=st.integers(0, 2**62),
+    notified_before=st.booleans(),
+    sequence=st.integers(1, 9),
+    opening_route=hostile,
+    opening_event=events,
+)
+
+
+def updates(max_incidents: int = 100) -> st.SearchStrategy[Notification]:
+    """Any update with at most this many incidents, and at least one."""
+    update = st.builds(
+        Update,
+        reason=st.sampled_from(UpdateReason),
+        incidents=st.lists(_reports, min_size=1, max_size=max_incidents).map(tuple),
+        more=st.integers(0, 20_000),
+        group=st.none() | st.dictionaries(hostile, hostile, max_size=4),
+    )
+    return st.builds(
+        lambda notification, update: replace(notification, include=None, update=update),
+        notifications,
+        update,
     )

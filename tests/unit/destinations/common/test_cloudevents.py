@@ -34,6 +34,16 @@ from tests.unit.destinations.samples import (
     notifications,
     with_fields,
 )
+from tests.unit.destinations.updates import (
+    ALL_UPDATES,
+    OPENED,
+    PLAIN_EVENTS,
+    SEVERAL,
+    report,
+    update_of,
+    updates,
+)
+from tests.unit.destinations.updates import RESOLVED as RESOLVED_INCIDENT
 
 URL = "https://receiver.example/hook"
 MOST = document.SIZE_MAX - document.OVERHEAD_MAX
@@ -84,6 +94,14 @@ def test_matches_the_golden_file() -> None:
     requests = (render(it, URL) for it in (*SAMPLE_NOTIFICATIONS, RESOLVED) for render in MODES)
     everything = ({"headers": it.headers, "body": msgspec.Raw(it.body)} for it in requests)
     assert format_golden(map(msgspec.json.encode, everything)) == read_golden("cloudevents.json")
+
+
+def test_incidents_match_the_golden_file() -> None:
+    """Notifications of incidents in both modes match the golden file."""
+    requests = (render(it, URL) for it in ALL_UPDATES for render in MODES)
+    everything = ({"headers": it.headers, "body": msgspec.Raw(it.body)} for it in requests)
+    expected = read_golden("cloudevents_incidents.json")
+    assert format_golden(map(msgspec.json.encode, everything)) == expected
 
 
 @both
@@ -163,6 +181,32 @@ def test_the_type_has_four_parts(kind: str, action: str, type_: str) -> None:
     assert about(with_fields(CRASH, type=kind, action=action)).get_type() == type_
 
 
+@both
+def test_the_type_says_what_became_of_an_incident(render: Any) -> None:
+    """Its subject is the incident's, its time that of the last problem or of the end."""
+    opened, resolved = read(render(OPENED, URL)), read(render(RESOLVED_INCIDENT, URL))
+    assert opened.get_type() == "com.docker.incident.opened"
+    assert resolved.get_type() == "com.docker.incident.resolved"
+    assert opened.get_subject() == resolved.get_subject() == "shop-web-1"
+    assert str(opened.get_time())[:19] == "2026-11-23 07:29:49"
+    assert str(resolved.get_time())[:19] == "2026-11-23 07:31:49"
+
+
+@both
+def test_several_incidents_have_no_subject(render: Any) -> None:
+    """The subject would be that of one of them only."""
+    assert read(render(SEVERAL, URL)).get_subject() is None
+    more = update_of(report(), more=1)
+    assert read(render(more, URL)).get_subject() is None
+
+
+@both
+def test_plain_events_have_the_type_of_the_first(render: Any) -> None:
+    """A group without incidents is about its events."""
+    event = read(render(PLAIN_EVENTS, URL))
+    assert (event.get_type(), event.get_subject()) == ("com.docker.container.start", "a")
+
+
 def test_relays_own_events_have_such_a_type() -> None:
     """The type of relay's own events is built by the same rule."""
     gap = make_self_event("gap", engine="here", host="node-1", time_ns=1, name="here")
@@ -211,7 +255,7 @@ def test_a_name_makes_no_header(render: Any, attack: str) -> None:
     assert subject.isprintable()
 
 
-@given(notifications)
+@given(notifications | updates())
 def test_is_always_a_cloudevent(notification: Notification) -> None:
     """The SDK reads the same event in both modes, with attributes of the right types, within 64
     KiB."""
@@ -230,7 +274,7 @@ def test_is_always_a_cloudevent(notification: Notification) -> None:
     assert TIME.fullmatch(headers["ce-time"])
 
 
-@given(notifications)
+@given(notifications | updates(10))
 def test_a_short_event_is_not_trimmed(notification: Notification) -> None:
     """An event within the limit is complete."""
     plain = encode_document(notification)
@@ -380,3 +424,39 @@ def test_the_longest_event_is_within_the_limits(render: Any, dear: str) -> None:
     assert len(got["included"]["inspect"]) == 20
     assert got["count"] == most
     assert got["events"][0]["actor"]["name"].endswith(ELLIPSIS)
+
+
+@both
+@pytest.mark.parametrize("dear", ["x", "\x01", "漢"])
+def test_leaves_out_the_last_incidents_if_necessary(render: Any, dear: str) -> None:
+    """The first incidents are there, truncated, and ``more`` counts the others."""
+    long = dear * 20_000
+    reports = [report(id=f"inc_{n}", subject=long, route=long) for n in range(100)]
+    event = with_fields(CRASH, host=long, actor=Actor(long, long, long, {long: long}))
+    group = {f"{n}{long}": long for n in range(50)}
+    inspect = {f"{n}{long}": long for n in range(40)}
+    included = Included((long,), long, inspect, long)
+    told = update_of(*reports, event=event, group=group, more=9_900)
+    for notification in (told, msgspec.structs.replace(told, included=included)):
+        request = render(notification, URL)
+        got = data(request)
+        assert size(request) <= MOST
+        assert [it["id"] for it in got["incidents"]] == [
+            f"inc_{n}" for n in range(len(got["incidents"]))
+        ]
+        assert len(got["incidents"]) + got["more"] == 10_000
+        assert len(got["events"]) == 1
+    assert size(render(told, URL)) > MOST - 2_000
+    assert got["incidents"] or dear != "x"
+
+
+@both
+def test_ordinary_incidents_are_complete(render: Any) -> None:
+    """A hundred incidents and ten events fit: only attributes are left out."""
+    labels = {f"label-{n}": "x" * 100 for n in range(100)}
+    event = with_fields(CRASH, actor=Actor("a" * 64, "web", "bb:1", labels))
+    reports = [report(subject=f"shop-web-{n}") for n in range(100)]
+    told = msgspec.structs.replace(update_of(*reports), events=(event,) * 10)
+    got = data(render(told, URL))
+    assert (len(got["incidents"]), got["more"], len(got["events"])) == (100, 0, 10)
+    assert got["group"] == {"engine": "here", "project": "shop"}

@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import given
 
 from relay.core.event import Event, format_rfc3339
+from relay.core.incident import Condition
 from relay.core.include import Included
 from relay.core.notification import Notification, build_notification, resolve_severity
 from relay.destinations.common.document import encode_document, render_document
@@ -17,6 +18,7 @@ from tests.unit.destinations.samples import (
     SAMPLE_NOTIFICATIONS,
     notifications,
 )
+from tests.unit.destinations.updates import ALL_UPDATES, OPENED, report, update_of
 
 
 def test_is_the_documented_document() -> None:
@@ -52,6 +54,41 @@ def test_says_if_nothing_was_ready_in_time() -> None:
     }
 
 
+def test_incidents_are_the_documented_keys() -> None:
+    """A notification of incidents has these keys in addition; the golden file has their values."""
+    assert format_golden(map(encode_document, ALL_UPDATES)) == read_golden("json_incidents.json")
+    document = stdlib.loads(encode_document(OPENED))
+    assert list(document)[:-4] == list(stdlib.loads(encode_document(NOTIFICATIONS[0])))
+    assert list(document)[-4:] == ["group", "reason", "incidents", "more"]
+    assert list(document["incidents"][0]) == [
+        *("id", "status", "state", "route", "severity", "subject", "crash_looping"),
+        *("started_at", "ended_at", "resolution", "count", "total", "notified_before"),
+    ]
+
+
+def test_a_restarting_container_is_down() -> None:
+    """``state`` is one of four; a container between two restarts is down."""
+    states = {
+        condition: stdlib.loads(encode_document(update_of(report(condition=condition))))
+        for condition in Condition
+    }
+    assert {it: document["incidents"][0]["state"] for it, document in states.items()} == {
+        "up": "up",
+        "restarting": "down",
+        "down": "down",
+        "unhealthy": "unhealthy",
+        "unknown": "unknown",
+    }
+
+
+def test_says_what_was_included_for_the_first_incident() -> None:
+    """An incident has no ``include`` of its own: what the engine answered is there."""
+    included = Included(logs=("bye",))
+    document = stdlib.loads(encode_document(update_of(report(included=included))))
+    assert document["included"]["logs"] == ["bye"]
+    assert stdlib.loads(encode_document(OPENED))["included"] is None
+
+
 @given(notifications)
 def test_keeps_every_string(notification: Notification) -> None:
     """The engine's strings are unchanged, and the document is one line."""
@@ -69,7 +106,7 @@ def test_keeps_every_string(notification: Notification) -> None:
         "suppressed": notification.suppressed,
     }
     assert events == [_plain(event) for event in notification.events]
-    if notification.include is None:
+    if notification.include is notification.included is None:
         assert included is None
     elif notification.included is not None:
         assert msgspec.convert(included, Included) == notification.included
