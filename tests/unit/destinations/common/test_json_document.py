@@ -106,7 +106,7 @@ def test_keeps_every_string(notification: Notification) -> None:
         "suppressed": notification.suppressed,
     }
     assert events == [_plain(event) for event in notification.events]
-    if notification.include is notification.included is None:
+    if notification.include is None and notification.included is None:
         assert included is None
     elif notification.included is not None:
         assert msgspec.convert(included, Included) == notification.included
