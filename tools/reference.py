@@ -3,12 +3,15 @@
 The page shows relay's JSON Schema as tables, so that it says the same as `relay schema`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from relay.config.incident_keys import GROUP_FIELD
 from relay.config.schema import build_schema
 from relay.config.types import DURATION, ENGINE_URL, LISTEN_ADDRESS, NAME, RATE, WEB_URL
+from relay.core.incident import Notify
 from relay.core.severity import Severity
 from relay.destinations.catalog import DESTINATION_TYPES
 
@@ -40,8 +43,10 @@ _TYPE_NAMES = {
     ENGINE_URL["pattern"]: "URL",
     LISTEN_ADDRESS["pattern"]: "place",
     NAME["pattern"]: "name",
+    GROUP_FIELD["pattern"]: "field",
     "^([0-9]{1,12}(B|[kMG]B|[KMG]iB)?)$|\\$\\{": "size",
 }
+_ENUMS: Mapping[str, type[StrEnum]] = {each.__name__: each for each in (Notify, Severity)}
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1))
 
 
@@ -211,7 +216,8 @@ def _type_names(node: Node) -> Iterable[str]:
         case {"pattern": pattern}:
             return [_TYPE_NAMES[pattern]]
         case {"$ref": str(name)}:
-            return [f"`{each}`" for each in Severity] if name.endswith("/Severity") else ["section"]
+            choices = _ENUMS.get(name.rpartition("/")[2])
+            return ["section"] if choices is None else [f"`{each}`" for each in choices]
         case {"type": "array", "items": items}:
             return [f"list of {_plural(_type(items, ''))}"]
         case {"type": "object", "additionalProperties": inner}:

@@ -23,6 +23,8 @@ from relay.core.include import Include
 from relay.daemon.self_events import self_event
 from relay.delivery.http.tls import create_ssl_context
 from relay.destinations.catalog import DESTINATION_TYPES, load_located_config
+from relay.incidents.policy import Policies, build_policies
+from relay.incidents.policy_warnings import find_policy_warnings
 from relay.ingest.docker.engine.endpoint import Endpoint, resolve_endpoints
 from relay.routing.router import Router
 from relay.store.database import resolve_store_path
@@ -47,6 +49,8 @@ class ConnectionsFailed(RelayError):
 def check(file: Path | None, config_file: Path | None, strict: bool, connects: bool) -> None:
     """Validate a configuration, and print its engines, destinations and routes.
 
+    Of each destination it prints what it is told of, and when: incidents or events.
+
     If anything is wrong, every problem is printed with its line, and the exit code is 2. What is
     allowed but is probably a mistake is a warning. The exit code is 1 if something cannot be
     reached with --connect.
@@ -58,16 +62,18 @@ def check(file: Path | None, config_file: Path | None, strict: bool, connects: b
     config = located.config
     _create_ssl_contexts(config)
     endpoints = resolve_endpoints(config.engines, os.environ)
+    policies = build_policies(config)
     warnings = located.locate(
         [
             *find_warnings(config, DESTINATION_TYPES),
+            *find_policy_warnings(config, policies),
             *_find_engine_warnings(endpoints),
             *_find_heartbeat_warnings(config),
         ]
     )
     if strict and warnings:
         raise ConfigError(warnings)
-    for line in describe_config(config, found, endpoints):
+    for line in describe_config(config, policies, found, endpoints):
         click.echo(line)
     for warning in warnings:
         click.echo(format_warning(warning), err=True)
@@ -126,7 +132,7 @@ def _print_connections(results: Sequence[ConnectionResult]) -> None:
 
 
 def describe_config(
-    config: Config, file: Path | None, endpoints: Mapping[str, Endpoint]
+    config: Config, policies: Policies, file: Path | None, endpoints: Mapping[str, Endpoint]
 ) -> list[str]:
     """Return the configuration in words, without its secrets; ``file`` is where it was read."""
     store = (
@@ -147,6 +153,9 @@ def describe_config(
         "",
         "routes",
         *_route_lines(config),
+        "",
+        "notifications",
+        *(f"  {name}: {policies.describe(name)}" for name in config.destinations),
         *_heartbeat_lines(config),
     ]
 

@@ -14,6 +14,16 @@ import msgspec
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config.errors import ConfigIssue, invalid
+from relay.config.incident_keys import (
+    GROUP_KEYS,
+    LIFE_KEYS,
+    GroupBy,
+    GroupInterval,
+    GroupWait,
+    RepeatInterval,
+    ResolveAfter,
+    check_tells_incidents,
+)
 from relay.config.types import (
     Duration,
     Fraction,
@@ -21,12 +31,15 @@ from relay.config.types import (
     Ordering,
     PositiveDuration,
     RateLimit,
+    Schema,
     Section,
     WholeNumber,
     at_most,
+    forbid,
+    if_equals,
 )
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.incident import Audience
+from relay.core.incident import Audience, Notify
 from relay.core.notification import Notification
 
 
@@ -141,8 +154,13 @@ class DestinationConfig(Section):
     So no module outside `relay.destinations` depends on which types there are.
     """
 
+    schema_rules: ClassVar[tuple[Schema, ...]] = (
+        if_equals("notify", Notify.EVENTS.value, forbid(*LIFE_KEYS, *GROUP_KEYS)),
+    )
+
     public_keys: ClassVar[frozenset[str]] = frozenset(
-        {"type", "concurrency", "retry", "rate_limit", "ordering"}
+        {"type", "concurrency", "retry", "rate_limit", "ordering", "notify"}
+        | {*LIFE_KEYS, *GROUP_KEYS}
     )
     """The keys whose values an error message may show, because they never hold a secret. A subclass
     adds its own keys to those of its base."""
@@ -173,6 +191,43 @@ class DestinationConfig(Section):
     ordering: Ordering = "container"
     """``container``: deliveries about the same container are sent in order. ``none``: in any
     order."""
+    notify: Notify | None = None
+    """What it is told of: ``incidents`` (a message if a problem begins, changes or is over) or
+    ``events`` (each event by itself). Default: ``events`` for ``http`` and ``console``,
+    ``incidents`` for all others. The key of a route comes first."""
+    resolve_after: ResolveAfter | None = None
+    """How long a container has to be well before its incident is resolved: from 1s to 24h, by
+    default ``1m``. Longer if it kept failing again after longer times. The key of a route comes
+    first."""
+    send_resolved: bool | None = None
+    """Whether the end of an incident is told. Default: ``true``. The key of a route comes first."""
+    group_by: GroupBy | None = None
+    """What the incidents and events in one message have in common, by default ``[engine,
+    project]``: any of ``engine``, ``project``, ``service``, ``image``, ``container`` and
+    ``label.NAME``; ``[]`` for everything in one. This key and the next three are not for
+    ``pagerduty`` and ``alertmanager``, which group incidents by themselves."""
+    group_wait: GroupWait | None = None
+    """How long the first incident of a group waits for others, at most 1h. Default: ``3s``."""
+    group_interval: GroupInterval | None = None
+    """The least time between two messages of a group: from 1s to 24h. Default: ``1m``."""
+    repeat_interval: RepeatInterval | None = None
+    """How often the destination is reminded of the incidents that are open: from 1m to 6d, or
+    ``0s`` for never. Default: ``24h``."""
+
+    @field_validator(*LIFE_KEYS, *GROUP_KEYS)
+    @classmethod
+    def _check_tells_incidents(cls, value: object, info: ValidationInfo) -> object:
+        return check_tells_incidents(value, info)
+
+    @field_validator(*GROUP_KEYS)
+    @classmethod
+    def _check_may_group(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and cls.audience.groups_by_itself:
+            raise invalid(
+                "this service groups incidents by itself, so each is sent at once: "
+                f"remove '{info.field_name}'"
+            )
+        return value
 
     @property
     def endpoint(self) -> str:

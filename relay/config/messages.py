@@ -142,6 +142,8 @@ class _Messages:
         if model is Route:
             if key in match.FIELDS:
                 return " (indent it under 'match')"
+            if key in DestinationConfig.model_fields:
+                return " (write it at the destination)"
             if meant := MATCH_SYNONYMS.get(key.casefold()):
                 return f" (did you mean {meant} under 'match'?)"
         for name, field in model.model_fields.items():

@@ -26,6 +26,7 @@ from pydantic import (
 from relay.config import types, validators
 from relay.config.destination import DestinationConfig, TlsConfig
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid
+from relay.config.incident_keys import LIFE_KEYS, ResolveAfter, check_tells_incidents
 from relay.config.match import Match
 from relay.config.match_parser import parse_match
 from relay.config.types import (
@@ -51,6 +52,7 @@ from relay.config.types import (
     as_list,
 )
 from relay.core.event import DEFAULT_ENGINE
+from relay.core.incident import Notify
 from relay.core.include import Include
 from relay.core.severity import Severity
 
@@ -253,8 +255,11 @@ class Route(Section):
         types.if_equals(
             "drop",
             True,
-            types.forbid("to", "stop", "include", "severity", "title", "text"),
+            types.forbid(
+                *("to", "stop", "include", "severity", "title", "text", "notify"), *LIFE_KEYS
+            ),
         ),
+        types.if_equals("notify", Notify.EVENTS.value, types.forbid(*LIFE_KEYS)),
         {"anyOf": [{"required": ["to"]}, {"required": ["drop"]}]},
         types.if_equals("drop", False, {"required": ["to"]}),
     )
@@ -278,6 +283,14 @@ class Route(Section):
     destination's."""
     text: TemplateText | None = None
     """A template for the text below the headline, instead of the destination's."""
+    notify: Notify | None = None
+    """What its destinations are told of: ``incidents`` or ``events``, instead of what each of them
+    says."""
+    resolve_after: ResolveAfter | None = None
+    """How long a container has to be well before its incident is resolved, instead of what the
+    destination says: from 1s to 24h."""
+    send_resolved: bool | None = None
+    """Whether the end of an incident is told, instead of what the destination says."""
     to: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         default=(), validate_default=True
     )
@@ -300,12 +313,17 @@ class Route(Section):
             raise invalid("'drop' sends nothing: remove 'include'")
         return value
 
-    @field_validator("severity", "title", "text")
+    @field_validator("severity", "title", "text", "notify", *LIFE_KEYS)
     @classmethod
-    def _check_texts_without_drop(cls, value: object, info: ValidationInfo) -> object:
+    def _check_without_drop(cls, value: object, info: ValidationInfo) -> object:
         if value is not None and info.data.get("drop"):
             raise invalid(f"'drop' sends nothing: remove '{info.field_name}'")
         return value
+
+    @field_validator(*LIFE_KEYS)
+    @classmethod
+    def _check_tells_incidents(cls, value: object, info: ValidationInfo) -> object:
+        return check_tells_incidents(value, info)
 
     @field_validator("to")
     @classmethod

@@ -18,7 +18,9 @@ from pydantic import SecretStr
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from relay.config.destination import DestinationConfig
 from relay.config.destination_types import DestinationTypes, is_secret
+from relay.config.incident_keys import GROUP_KEYS
 from relay.config.match import FIELDS, FIXED_VALUES, KNOWN_VALUES, MAPPING_FIELDS, NUMBER_FIELDS
 from relay.config.secrets import FILE_SUFFIX
 from relay.config.types import (
@@ -28,6 +30,7 @@ from relay.config.types import (
     Schema,
     Section,
     as_list,
+    forbid,
     if_equals,
     not_both,
     split_lines,
@@ -128,6 +131,8 @@ def _complete_section(node: Schema, model: type[Section]) -> None:
     rules = node.setdefault("allOf", [])
     for base in reversed(model.__mro__):
         rules += vars(base).get("schema_rules", ())
+    if issubclass(model, DestinationConfig) and model.audience.groups_by_itself:
+        rules.append(forbid(*GROUP_KEYS))
     if not rules:
         del node["allOf"]
 

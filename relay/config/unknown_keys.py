@@ -25,7 +25,7 @@ DESTINATION_SYNONYMS: Synonyms = {
     "retries": ("retry",),
 }
 ROUTE_SYNONYMS: Synonyms = {
-    **dict.fromkeys(("destination", "destinations", "receiver", "send_to", "notify"), ("to",)),
+    **dict.fromkeys(("destination", "destinations", "receiver", "send_to"), ("to",)),
     **dict.fromkeys(("when", "if", "filter", "filters", "rule"), ("match",)),
     **dict.fromkeys(("priority", "level"), ("severity",)),
     **dict.fromkeys(("message", "template"), ("text",)),

@@ -34,6 +34,18 @@ class Audience(StrEnum):
     PROGRAMS = "programs"
     """Programs, and logs."""
 
+    @property
+    def groups_by_itself(self) -> bool:
+        """Whether it is sent one incident at a time, because it makes groups of its own."""
+        return self in (Audience.PAGER, Audience.ALERTS)
+
+
+class Notify(StrEnum):
+    """What a destination is told of."""
+
+    INCIDENTS = "incidents"
+    EVENTS = "events"
+
 
 class UpdateReason(StrEnum):
     """Why a message is sent, the weightiest reason first: a message has the first that applies."""

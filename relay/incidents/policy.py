@@ -5,25 +5,20 @@ destination's, else the default. What concerns a message stands on the destinati
 defaults depend on who reads the messages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from datetime import timedelta
 from functools import cached_property
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
-from relay.core.incident import Audience
+from relay.config import Config, DestinationConfig, Route
+from relay.core.incident import Audience, Notify
 from relay.incidents.life import HOUR_NS, MINUTE_NS, SECOND_NS
 
 T = TypeVar("T")
-
-
-class Notify(StrEnum):
-    """What a destination is told of."""
-
-    INCIDENTS = "incidents"
-    EVENTS = "events"
 
 
 class PolicyKeys(msgspec.Struct, frozen=True):
@@ -67,7 +62,7 @@ class DestinationPolicy(msgspec.Struct, frozen=True):
     @property
     def is_limited(self) -> bool:
         """Whether storms are merged and messages have a budget."""
-        return self.audience in (Audience.PEOPLE, Audience.PROGRAMS)
+        return not self.audience.groups_by_itself
 
     @property
     def groups_plain_events(self) -> bool:
@@ -101,7 +96,7 @@ def resolve_route_policy(
 
 def resolve_destination_policy(keys: PolicyKeys, audience: Audience) -> DestinationPolicy:
     """Return the policy of a destination."""
-    if audience in (Audience.PAGER, Audience.ALERTS):
+    if audience.groups_by_itself:
         return DestinationPolicy(audience, SINGLE, 0, 0, 0)
     default = DestinationPolicy(audience)
     return DestinationPolicy(
@@ -143,21 +138,97 @@ class Policies:
 
     def describe(self, destination: str) -> str:
         """Return the policy of a destination in one line, as ``relay check`` prints it."""
-        policy = self.destinations[destination]
-        own = {each for (_, name), each in self.routes.items() if name == destination}
-        told = " and ".join(sorted({each.notify.value for each in own})) or "nothing"
-        if all(each.notify is Notify.EVENTS for each in own):
-            return f"{destination}: {told}"
-        if not policy.is_limited:
-            return f"{destination}: {told}, each at once"
-        reminder = format_ns(policy.repeat_interval_ns)
-        repeated = f"reminder every {reminder}" if policy.repeat_interval_ns else "no reminder"
-        together = ", ".join(policy.group_by) or "nothing: all together"
-        return (
-            f"{destination}: {told}, grouped by {together}; "
-            f"told after {format_ns(policy.group_wait_ns)}, "
-            f"then every {format_ns(policy.group_interval_ns)} at most; {repeated}"
-        )
+        own = {route: each for (route, to), each in self.routes.items() if to == destination}
+        incidents = {route: each for route, each in own.items() if each.notify is Notify.INCIDENTS}
+        events = [route for route in own if route not in incidents]
+        if not incidents:
+            return "every event at once" if own else "nothing: no route sends to it"
+        parts = [
+            _describe_groups(self.destinations[destination]),
+            _describe_end(incidents),
+            _describe_reminder(self.destinations[destination]),
+            f"every event of {_join(events)} at once" if events else "",
+        ]
+        return "; ".join(filter(None, parts))
+
+
+def build_policies(config: Config) -> Policies:
+    """Return the policies of a configuration."""
+    destinations = config.destinations
+    keys = {name: _read_keys(to) for name, to in destinations.items()}
+    return Policies(
+        {
+            name: resolve_destination_policy(keys[name], to.audience)
+            for name, to in destinations.items()
+        },
+        {
+            (route.name, name): resolve_route_policy(
+                _read_keys(route), keys[name], destinations[name].audience
+            )
+            for route in config.routes
+            for name in route.to
+        },
+        frozenset(config.engines),
+    )
+
+
+def _read_keys(section: Route | DestinationConfig) -> PolicyKeys:
+    keys = PolicyKeys(section.notify, _to_ns(section.resolve_after), section.send_resolved)
+    if isinstance(section, Route):
+        return keys
+    return replace(
+        keys,
+        group_by=section.group_by,
+        group_wait_ns=_to_ns(section.group_wait),
+        group_interval_ns=_to_ns(section.group_interval),
+        repeat_interval_ns=_to_ns(section.repeat_interval),
+    )
+
+
+def _to_ns(duration: timedelta | None) -> int | None:
+    return None if duration is None else duration // timedelta(microseconds=1) * 1000
+
+
+def _describe_groups(policy: DestinationPolicy) -> str:
+    """Return how a destination is told of incidents."""
+    if not policy.is_limited:
+        return "incidents, each at once"
+    together = f"grouped by {_join(policy.group_by)}" if policy.group_by else "all in one group"
+    return (
+        f"incidents, {together}: after {format_ns(policy.group_wait_ns)}, "
+        f"then at most every {format_ns(policy.group_interval_ns)}"
+    )
+
+
+def _describe_reminder(policy: DestinationPolicy) -> str:
+    """Return when a destination is reminded; empty if it groups incidents by itself."""
+    if not policy.is_limited:
+        return ""
+    if not policy.repeat_interval_ns:
+        return "no reminder"
+    return f"reminder every {format_ns(policy.repeat_interval_ns)}"
+
+
+def _describe_end(routes: Mapping[str, RoutePolicy]) -> str:
+    """Return when the incidents of some routes are resolved, and whether that is told."""
+    after: dict[int, list[str]] = {}
+    for name, policy in routes.items():
+        after.setdefault(policy.resolve_after_ns, []).append(name)
+    times = [f"{format_ns(each)}{_name_some(after[each], routes)}" for each in sorted(after)]
+    silent = [name for name, policy in routes.items() if not policy.send_resolved]
+    untold = f", not told{_name_some(silent, routes)}" if silent else ""
+    return f"resolved after {' or '.join(times)}{untold}"
+
+
+def _join(names: Sequence[str]) -> str:
+    """Return the names as part of a sentence: ``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _name_some(names: Collection[str], all_names: Collection[str]) -> str:
+    """Return the names in brackets; empty if these are all."""
+    return "" if len(names) == len(all_names) else f" ({', '.join(names)})"
 
 
 def format_ns(duration_ns: int) -> str:

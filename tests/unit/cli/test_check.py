@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("file")
 
 
 def test_check_describes_the_configuration(file: Path, tmp_path: Path) -> None:
-    """Prints engines, destinations and routes, and no secret."""
+    """Prints engines, destinations, routes and what is told when, and no secret."""
     result = run("check")
     assert result.exit_code == 0
     assert (
@@ -37,6 +37,12 @@ routes
   crashed → ops, terminal
   died → terminal with 20 log lines, health, RestartCount (stop: routes below are not tried)
   unhealthy → audit
+
+notifications
+  terminal: every event at once
+  ops: incidents, grouped by engine and project: after 3s, then at most every 1m; resolved after \
+1m; reminder every 24h
+  audit: every event at once
 """
     )
 

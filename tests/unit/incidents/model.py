@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.core.event import Event
-from relay.core.incident import Audience
+from relay.core.incident import Audience, Notify
 from relay.core.severity import default_severity
-from relay.incidents.policy import DestinationPolicy, Notify, Policies
+from relay.incidents.policy import DestinationPolicy, Policies
 from relay.routing.router import Router
 
 SECOND = 1_000_000_000

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from relay.core.event import Cause
-from relay.core.incident import Audience, Condition, Resolution
+from relay.core.incident import Audience, Condition, Notify, Resolution
 from relay.core.include import Included
 from relay.incidents import state as states
 from relay.incidents.observation import Observation, ObservedContainer
-from relay.incidents.policy import Notify, PolicyKeys
+from relay.incidents.policy import PolicyKeys
 from relay.incidents.stored_event import MAX_EVENT_BYTES
 from tests.unit.incidents.events import crash_loop, die, event, health, ns, own, start
 from tests.unit.incidents.world import DIED, Setup, World

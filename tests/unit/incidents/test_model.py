@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.core.event import Cause, Event
-from relay.core.incident import Audience
+from relay.core.incident import Audience, Notify
 from relay.incidents.message import Message
 from relay.incidents.observation import Observation, ObservedContainer
-from relay.incidents.policy import Notify, PolicyKeys
+from relay.incidents.policy import PolicyKeys
 from tests.unit.incidents import events as make
 from tests.unit.incidents.events import ns
 from tests.unit.incidents.model import MINUTE, Model

@@ -1,0 +1,110 @@
+"""The keys that say what a destination is told of incidents, and when.
+
+Those that concern an incident stand on a route or on its destination; those that concern a message
+stand on the destination only. Their defaults are in `relay.incidents.policy`.
+"""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
+
+from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid, quote
+from relay.config.match import NOT_LABELS
+from relay.config.types import Duration, Schema, as_list, at_least, at_most, text_like
+from relay.core.incident import Notify
+
+LIFE_KEYS = ("resolve_after", "send_resolved")
+"""The keys about an incident, besides ``notify``."""
+GROUP_KEYS = ("group_by", "group_wait", "group_interval", "repeat_interval")
+"""The keys about messages."""
+
+ResolveAfter = Annotated[Duration, at_least("1s"), at_most("24h")]
+"""Not 0s: each restart of a crash loop would resolve its incident."""
+GroupWait = Annotated[Duration, at_most("1h")]
+GroupInterval = Annotated[Duration, at_least("1s"), at_most("24h")]
+
+_MAX_REPEAT = timedelta(days=6)
+"""After seven days without an event an incident is no longer reminded of."""
+
+
+def _check_repeat_interval(value: timedelta) -> timedelta:
+    if value and not timedelta(minutes=1) <= value <= _MAX_REPEAT:
+        raise ValueError("is not between 1m and 6d (0s turns reminders off)")
+    return value
+
+
+RepeatInterval = Annotated[Duration, AfterValidator(_check_repeat_interval)]
+
+GROUP_FIELDS = ("engine", "project", "service", "image", "container")
+"""What a group may have in common, besides labels."""
+MAX_GROUP_FIELDS = 10
+_LABEL_PREFIX = "label."
+_MAX_LABEL_CHARS = 255
+"""As for the names that people read; Docker itself has no limit."""
+
+GROUP_FIELD: Final[Schema] = text_like(
+    rf"{'|'.join(GROUP_FIELDS)}|{re.escape(_LABEL_PREFIX)}.+", "project"
+)
+GROUP_BY: Final[Schema] = {
+    "anyOf": [
+        GROUP_FIELD,
+        {
+            "type": "array",
+            "items": GROUP_FIELD,
+            "maxItems": MAX_GROUP_FIELDS,
+            "uniqueItems": True,
+        },
+    ]
+}
+
+
+def _check_group_by(fields: tuple[str, ...]) -> tuple[str, ...]:
+    issues = [
+        ConfigIssue((at,), message, IssueScope.VALUE)
+        for at, field in enumerate(fields)
+        if (message := _find_mistake(field, fields[:at]))
+    ]
+    if issues:
+        raise InvalidValue(issues)
+    if len(fields) > MAX_GROUP_FIELDS:
+        raise invalid(f"has more than {MAX_GROUP_FIELDS} fields")
+    return fields
+
+
+def _find_mistake(field: str, earlier: tuple[str, ...]) -> str | None:
+    """Return what is wrong with a field of ``group_by``; None if nothing is."""
+    if field in earlier:
+        return "is there twice: keep one"
+    if field in GROUP_FIELDS:
+        return None
+    if not field.startswith(_LABEL_PREFIX):
+        meant = did_you_mean(field, GROUP_FIELDS)
+        known = ", ".join(GROUP_FIELDS)
+        return f"is nothing to group by: there are {known} and {_LABEL_PREFIX}NAME{meant}"
+    label = field.removeprefix(_LABEL_PREFIX)
+    if label in NOT_LABELS:
+        instead = "container" if label == "name" else label
+        return f"is no label of the container: write {quote(instead)}"
+    if not label.strip() or not label.isprintable() or len(label) > _MAX_LABEL_CHARS:
+        return f"needs the name of a label after '{_LABEL_PREFIX}', of at most 255 characters"
+    return None
+
+
+GroupBy = Annotated[
+    tuple[str, ...],
+    BeforeValidator(as_list),
+    AfterValidator(_check_group_by),
+    WithJsonSchema(GROUP_BY),
+]
+
+
+def check_tells_incidents(value: object, info: ValidationInfo) -> object:
+    """Check that a key about incidents does not stand beside ``notify: events``."""
+    if value is not None and info.data.get("notify") is Notify.EVENTS:
+        raise invalid(
+            f"'notify: events' tells of every event by itself: remove '{info.field_name}', "
+            "or write 'notify: incidents'"
+        )
+    return value
