@@ -200,7 +200,7 @@ def _give_up(
     }
     found = connection.execute(SQL["select_to_give_up"], parameters).fetchall()
     self_events = 0
-    for seq, attempts, answer_json in found:
+    for seq, attempts, answer_json, _ in found:
         (content,) = connection.execute(SQL["notification"], {"seq": seq}).fetchone()
         notification = _decode(_dead_notification_from_json, content, "a notification")
         self_events += notification.events[0].type == TYPE_RELAY
@@ -208,7 +208,8 @@ def _give_up(
         _make_dead_letter(
             seq, notification, _require_int(attempts), reason, answer, now_ns, connection
         )
-    return GiveUpResult(len(found), self_events)
+    messages = tuple((destination, id_) for *_, id_ in found if id_ is not None)
+    return GiveUpResult(len(found), self_events, messages)
 
 
 def schedule_retry(

@@ -39,6 +39,8 @@ class DeliveryRow(NamedTuple):
     """The notification as JSON."""
     now_ns: int
     hold_ns: int
+    message_id: str | None
+    """The notification's id if it tells about incidents, else None."""
 
 
 class PreparedNotification(msgspec.Struct, frozen=True):
@@ -85,12 +87,13 @@ def prepare(
     content = msgspec.json.encode(notification)
     # In order everywhere: a heartbeat, because each has to find the one before it, and what is told
     # about incidents.
-    is_ordered = heartbeat or notification.update is not None
+    message_id = None if notification.update is None else notification.id
+    is_ordered = heartbeat or message_id is not None
     unordered = () if is_ordered else options.unordered
     rows = []
     for to in destinations:
         chain = chain_of(to, notification.id if to in unordered else subject)
-        rows.append(DeliveryRow(to, chain, content, now_ns, hold_ns))
+        rows.append(DeliveryRow(to, chain, content, now_ns, hold_ns, message_id))
     return PreparedNotification(rows, heartbeat, is_self_event, len(content))
 
 
@@ -121,7 +124,7 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     return Enqueued([list(islice(numbers, len(each.rows))) for each in prepared], due)
 
 
-_FullRow = tuple[str, int, bytes, int, int, int | None]
+_FullRow = tuple[str, int, bytes, int, int, str | None, int | None]
 """The values of a `DeliveryRow`, and when it is due."""
 
 

@@ -12,13 +12,19 @@ from relay.config import StoreConfig, WhenFull
 from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
 from relay.core.notification import Notification
-from relay.store import checkpoints, dead_letters, deliveries, outages, recovery
+from relay.store import checkpoints, dead_letters, deliveries, incidents, outages, recovery
 from relay.store.acks import AckQueue
 from relay.store.database import DatabaseFile, MemoryDatabase
 from relay.store.enqueue import EnqueueOptions
 from relay.store.faults import StoreLoss, StoreStatus
 from relay.store.handover import Handover
-from relay.store.quota import Evicted, UsedSpace, add_within_quota, enrich_within_quota
+from relay.store.quota import (
+    Evicted,
+    UsedSpace,
+    add_within_quota,
+    enrich_within_quota,
+    save_incident_rows,
+)
 from relay.store.records import (
     Ack,
     Backlog,
@@ -29,8 +35,12 @@ from relay.store.records import (
     EnrichResult,
     GiveUpResult,
     IngestCommit,
+    MessageFates,
+    MessageKey,
     Quota,
     Selection,
+    StoredRow,
+    StoredRows,
     WaitingDelivery,
 )
 from relay.store.writer import Operation, StoreWriter
@@ -112,6 +122,31 @@ class Outbox:
         # Shielded: what is stored is passed on to the workers even if the caller is cancelled.
         result, _ = await asyncio.shield(committing)
         return result
+
+    async def incident_rows(self) -> list[StoredRow]:
+        """Return all rows of incidents, in the order in which they were first stored."""
+        return await self._read(incidents.load_rows)
+
+    def save_incident_rows(self, rows: StoredRows) -> asyncio.Future[None]:
+        """Store rows of incidents after everything that was submitted before.
+
+        The transaction is not synced: a power cut may undo it, together with all later ones up to
+        the next that is synced. The future is done when the rows are stored; it is done at once if
+        there are none. A full store evicts for them with the next commit.
+
+        After a loss (see `open_outbox`) submit all rows once: those that could not be read are
+        missing in the new store.
+        """
+        if not rows.upserts and not rows.deletions:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+        operation = partial(save_incident_rows, rows, self._used)
+        return self._writer.submit(operation, is_synced=False)
+
+    async def message_fates(self, messages: Collection[MessageKey]) -> MessageFates:
+        """Return which of these notifications about incidents wait, and which are dead letters."""
+        return await self._read(partial(incidents.find_fates, messages))
 
     async def losses(self) -> list[StoreLoss]:
         """Return the losses that no batch has declared yet, oldest first."""
@@ -362,6 +397,8 @@ def _commit(
     connection: sqlite3.Connection,
 ) -> tuple[CommitResult, Evicted]:
     checkpoints.save(batch, connection)
+    if batch.incident_rows is not None:
+        save_incident_rows(batch.incident_rows, used, connection)
     if batch.declared_losses:
         recovery.declare_losses(batch.declared_losses, connection)
     return add_within_quota(batch, quota, options, used, connection)

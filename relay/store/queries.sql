@@ -55,6 +55,27 @@ WHERE engine = changed.column1 AND id = changed.column2;
 -- The ids are passed as a JSON array.
 DELETE FROM containers WHERE engine = ? AND id IN (SELECT value FROM json_each(?));
 
+-- name: incident_rows
+SELECT kind, key, content FROM incident_rows ORDER BY seq;
+
+-- name: save_incident_rows
+INSERT INTO incident_rows (kind, key, content)
+SELECT * FROM (VALUES (?, ?, ?)) WHERE column1 IS NOT NULL
+ON CONFLICT (kind, key) DO UPDATE SET content = excluded.content;
+
+-- name: delete_incident_rows
+-- Not passed as JSON: SQLite ends a text at the first NUL in it.
+DELETE FROM incident_rows WHERE (kind, key) IN (VALUES (?, ?));
+
+-- name: waiting_messages
+-- The ids are passed as a JSON array.
+SELECT destination, message_id FROM deliveries
+WHERE message_id IN (SELECT value FROM json_each(:ids));
+
+-- name: dead_messages
+SELECT destination, id, reason FROM dead_letters
+WHERE id IN (SELECT value FROM json_each(:ids)) ORDER BY seq;
+
 -- name: occupied_chains
 -- The chains in which a delivery waits already, as one text, because each row that is read costs
 -- another switch of threads.
@@ -63,8 +84,9 @@ FROM (VALUES (?))
 WHERE EXISTS (SELECT 1 FROM deliveries WHERE deliveries.chain = column1);
 
 -- name: add_deliveries
-INSERT INTO deliveries (destination, chain, notification, created_ns, hold_ns, due_ns)
-SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
+INSERT INTO deliveries
+    (destination, chain, notification, created_ns, hold_ns, message_id, due_ns)
+SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
 
 -- name: replace_heartbeat
 -- Deletes the older heartbeats, which the new one replaces.
@@ -129,11 +151,12 @@ FROM deliveries WHERE seq = :seq;
 -- The oldest deliveries to a destination, due or not, that were created up to a time; null means
 -- any. Those in flight, whose numbers are passed as a JSON array, and their successors are left out.
 -- The sum of the sizes is limited, except that one is always returned; no notification is read.
-SELECT seq, attempts, answer
+SELECT seq, attempts, answer, message_id
 FROM (
     SELECT *, sum(size) OVER (ORDER BY seq) - size AS size_before
     FROM (
-        SELECT seq, chain, created_ns, attempts, answer, length(notification) AS size
+        SELECT seq, chain, created_ns, attempts, answer, message_id,
+            length(notification) AS size
         FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit
     )
     WHERE (:before_ns IS NULL OR created_ns <= :before_ns) AND chain NOT IN (
@@ -258,7 +281,7 @@ DELETE FROM deliveries WHERE seq IN (
     )
     WHERE size_before < :max_bytes
 )
-RETURNING seq, destination, chain;
+RETURNING seq, destination, chain, message_id;
 
 -- name: release_head
 -- The first delivery of a chain becomes due if it waited for another that no longer exists.

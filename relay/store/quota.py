@@ -14,9 +14,16 @@ import msgspec
 from relay.core.exchange import Answer
 from relay.core.include import Included
 from relay.core.notification import Notification
-from relay.store import dead_letters, deliveries, enqueue
+from relay.store import dead_letters, deliveries, enqueue, incidents
 from relay.store.enqueue import Enqueued, EnqueueOptions, PreparedNotification
-from relay.store.records import CommitResult, EnrichResult, IngestCommit, Quota
+from relay.store.records import (
+    CommitResult,
+    EnrichResult,
+    IngestCommit,
+    MessageKey,
+    Quota,
+    StoredRows,
+)
 from relay.store.schema import SQL
 
 EVICT_BATCH = 32
@@ -26,11 +33,15 @@ EVICT_SPARE_BYTES = 256 * 1024
 """About how many bytes more than necessary are evicted at once."""
 
 MAX_PAGES_PER_ROW = 8
-"""More pages than inserting one row and its two index entries can split, inner pages included."""
+"""More pages than inserting one row and its index entries can split, inner pages included."""
 
 MAX_PAGES_PER_CHANGE = 16
 """More pages than any other change of a row adds: a container's is the largest. A dead letter may
-be larger, but replaces a delivery."""
+be larger, but replaces a delivery; after a larger row of incidents the store is measured."""
+
+MAX_CHANGE_BYTES = 16 * 2**10
+"""A row of incidents up to this length adds fewer pages than that, even if its key, which is in an
+index too, has four bytes for each character."""
 
 MAX_UTF8_BYTES = 4
 """Bytes of a character in UTF-8."""
@@ -42,6 +53,8 @@ class Evicted(msgspec.Struct):
     """What a batch evicted."""
 
     seqs: set[int] = msgspec.field(default_factory=set)
+    messages: list[MessageKey] = msgspec.field(default_factory=list)
+    """Those of the evicted deliveries that tell about incidents."""
     dead_letters: int = 0
     destinations: set[str] = msgspec.field(default_factory=set)
     """Destinations where a delivery may be due now because it waited for an evicted one."""
@@ -97,6 +110,13 @@ class UsedSpace:
         return True
 
 
+def save_incident_rows(rows: StoredRows, used: UsedSpace, connection: sqlite3.Connection) -> None:
+    """Store rows of incidents. They count for the quota, but are never evicted."""
+    if any(len(content) + len(key) > MAX_CHANGE_BYTES for _, key, content in rows.upserts):
+        used.invalidate()
+    incidents.save_rows(rows, connection)
+
+
 def add_within_quota(
     batch: IngestCommit,
     quota: Quota,
@@ -115,6 +135,8 @@ def add_within_quota(
         used.invalidate()
         evicted = Evicted()
         added = _add_evicting(prepared, quota, evicted, options.now_ns, connection)
+        if batch.incident_rows is not None and not prepared:
+            _make_room(quota, evicted, options.now_ns, connection)
         stored = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
         due = frozenset(added.due - evicted.seqs)
     undeclared = used.undeclared_evictions
@@ -123,7 +145,14 @@ def add_within_quota(
         _, _, undeclared = _measure(connection)
         used.invalidate()  # this transaction may be rolled back
     result = CommitResult(
-        stored, due, chains, sizes, len(evicted.seqs), evicted.dead_letters, undeclared
+        stored,
+        due,
+        chains,
+        sizes,
+        len(evicted.seqs),
+        evicted.dead_letters,
+        undeclared,
+        tuple(evicted.messages),
     )
     return result, evicted
 
@@ -131,14 +160,14 @@ def add_within_quota(
 def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) -> int:
     """Return an upper bound for the pages by which the file grows.
 
-    Each row has entries in two indexes. Each entry may split its page and those above it, and leave
-    them half empty.
+    Each row has entries in two indexes, or in three if it tells about incidents. Each entry may
+    split its page and those above it, and leave them half empty.
     """
     count = size = 0
     for each in prepared:
         count += len(each.rows)
-        for to, _, content, *_ in each.rows:
-            size += len(content) + MAX_UTF8_BYTES * 2 * len(to)
+        for to, _, content, _, _, message_id in each.rows:
+            size += len(content) + MAX_UTF8_BYTES * 2 * len(to) + 2 * len(message_id or "")
     return MAX_PAGES_PER_ROW * count + 2 * size // page_size
 
 
@@ -159,9 +188,16 @@ def _add_evicting(
         if quota.when_full == "drop-oldest":
             _evict_oldest(quota, evicted, now_ns, connection)
         else:
-            # Never relay's own events: they are few, and report that others are missing.
-            _evict_new(quota, evicted, [] if each.is_self_event else one.seqs[0], connection)
+            _evict_new(quota, evicted, each, one.seqs[0], connection)
     return added
+
+
+def _make_room(quota: Quota, evicted: Evicted, now_ns: int, connection: sqlite3.Connection) -> None:
+    """Evict what was stored before, for rows that are not evicted themselves."""
+    if quota.when_full == "drop-oldest":
+        _evict_oldest(quota, evicted, now_ns, connection)
+    else:
+        _evict_dead_letters(quota, evicted, connection)
 
 
 def enrich_within_quota(
@@ -220,19 +256,28 @@ def _evict_oldest(
         rows = connection.execute(SQL["evict_oldest"], limits).fetchall()
         if not rows:
             return
-        evicted.seqs.update(seq for seq, _, _ in rows)
-        for chain in {chain for _, _, chain in rows}:
+        evicted.seqs.update(seq for seq, *_ in rows)
+        for chain in {chain for _, _, chain, _ in rows}:
             connection.execute(SQL["release_head"], {"chain": chain, "now_ns": now_ns})
-        evicted.destinations.update(destination for _, destination, _ in rows)
+        evicted.destinations.update(destination for _, destination, *_ in rows)
+        evicted.messages += [(to, id_) for _, to, _, id_ in rows if id_ is not None]
 
 
 def _evict_new(
-    quota: Quota, evicted: Evicted, seqs: Sequence[int], connection: sqlite3.Connection
+    quota: Quota,
+    evicted: Evicted,
+    prepared: PreparedNotification,
+    seqs: Sequence[int],
+    connection: sqlite3.Connection,
 ) -> None:
+    """Evict the deliveries of a notification, which were just inserted."""
     _evict_dead_letters(quota, evicted, connection)
-    if bytes_used(connection) > quota.max_bytes:
+    # Never relay's own events: they are few, and report that others are missing.
+    if bytes_used(connection) > quota.max_bytes and not prepared.is_self_event:
         deliveries.delete(seqs, connection)  # no other waits behind them yet
         evicted.seqs.update(seqs)
+        rows = prepared.rows
+        evicted.messages += [(it.destination, it.message_id) for it in rows if it.message_id]
 
 
 def _evict_dead_letters(quota: Quota, evicted: Evicted, connection: sqlite3.Connection) -> None:

@@ -1,7 +1,7 @@
 """The values that the two loops exchange with the store."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +37,32 @@ class Quota(msgspec.Struct, frozen=True):
     when_full: WhenFull
 
 
+MessageKey = tuple[str, str]
+"""A destination and the id of a notification that tells it about incidents."""
+
+
+StoredRow = tuple[str, str, bytes]
+"""The kind and the key of a row, and its content as JSON."""
+
+
+class StoredRows(msgspec.Struct, frozen=True):
+    """Changes of what is stored of incidents. No row is both changed and deleted."""
+
+    upserts: Sequence[StoredRow]
+    """Rows as they are now, new or not."""
+    deletions: Sequence[tuple[str, str]] = ()
+    """The kinds and the keys of rows that are deleted; those that do not exist are ignored."""
+
+
+class MessageFates(msgspec.Struct, frozen=True):
+    """What became of notifications about incidents. What is in neither was delivered or lost."""
+
+    waiting: frozenset[MessageKey]
+    """Those that wait for their first or next attempt."""
+    dead: Mapping[MessageKey, str]
+    """Those that are dead letters, each with the reason."""
+
+
 class IngestCommit(msgspec.Struct, frozen=True):
     """What one batch of events leads to. All of it is committed, or nothing."""
 
@@ -57,6 +83,8 @@ class IngestCommit(msgspec.Struct, frozen=True):
     """Stored containers of which only `CHANGING_FIELDS` have changed."""
     first_chunk: int = 0
     """The number of the first chunk of `Checkpoint.sealed` that is not stored yet."""
+    incident_rows: StoredRows | None = None
+    """What changed of incidents."""
 
 
 class CommitResult(msgspec.Struct, frozen=True):
@@ -80,6 +108,8 @@ class CommitResult(msgspec.Struct, frozen=True):
     """How many dead letters were evicted for the same reason."""
     undeclared_evictions: int = 0
     """How many deliveries this batch and earlier ones evicted that no event has declared yet."""
+    evicted_messages: Sequence[MessageKey] = ()
+    """Those of the evicted deliveries that tell about incidents."""
 
 
 class EnrichResult(msgspec.Struct, frozen=True):
@@ -97,6 +127,8 @@ class GiveUpResult(msgspec.Struct, frozen=True):
     count: int = 0
     self_events: int = 0
     """How many of them are about relay itself."""
+    messages: Sequence[MessageKey] = ()
+    """Those of them that tell about incidents."""
 
 
 class Delivery(msgspec.Struct, frozen=True):

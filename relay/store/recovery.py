@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from relay.store import checkpoints, deliveries
+from relay.store import checkpoints, deliveries, incidents
 from relay.store.faults import Corrupt, StoreFault, StoreLoss, classify_error, describe_error
 from relay.store.schema import NEWEST_VERSION, SQL, migrate
 
@@ -33,6 +33,7 @@ _KEY_TABLES = (
     "counters",
     "pauses",
     "episodes",
+    "incident_rows",
 )
 """All except the first are newer than version 1."""
 
@@ -43,6 +44,7 @@ _DECODERS: Mapping[str, Callable[[Any], object]] = {
     "entries": checkpoints.decode_recent,
     "drops": checkpoints.decode_drops,
     "answer": deliveries.decode_answer,
+    "content": incidents.decode_content,
 }
 
 _Row = tuple[Any, ...]
@@ -108,13 +110,13 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
     columns = _read_columns(target, table)
     names = ", ".join(column.name for column in columns)
     placeholders = ", ".join("?" * len(columns))
-    rows = (_read_by_seq if table in _SEQ_TABLES else _read_by_key)(source, table, names)
+    read = _read_by_seq if columns[0].name == "seq" else _read_by_key
     before = target.total_changes
     target.executemany(
         f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({placeholders})",  # noqa: S608 - of the schema
         (
             row
-            for row in rows
+            for row in read(source, table, names)
             if all(column.accepts(value) for column, value in zip(columns, row, strict=True))
         ),
     )

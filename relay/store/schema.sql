@@ -167,3 +167,19 @@ UPDATE deliveries SET chain = chain_of(destination, subject);
 ALTER TABLE deliveries DROP COLUMN subject;
 CREATE INDEX deliveries_chain ON deliveries (chain, seq);
 CREATE INDEX deliveries_due ON deliveries (destination, due_ns, seq);
+
+-- version: 5
+
+-- What is known of incidents. Of the content the store knows no more than that it is JSON.
+CREATE TABLE incident_rows (
+    seq     INTEGER PRIMARY KEY,
+    kind    TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    content BLOB NOT NULL,              -- JSON
+    UNIQUE (kind, key)
+);
+
+-- The notification's id if it tells about incidents, so that the delivery can be found by it; else
+-- null.
+ALTER TABLE deliveries ADD COLUMN message_id TEXT;
+CREATE INDEX deliveries_message ON deliveries (message_id) WHERE message_id IS NOT NULL;

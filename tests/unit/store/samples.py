@@ -12,6 +12,7 @@ from relay.core.checkpoint import CHUNK_EVENTS, SEEN_BYTES, Checkpoint, encode_s
 from relay.core.container import Container
 from relay.core.event import Actor, make_event_id
 from relay.core.exchange import Delivered
+from relay.core.incident import Update, UpdateReason
 from relay.core.include import Include
 from relay.core.notification import Notification, build_notification
 from relay.store.outbox import Outbox
@@ -27,6 +28,12 @@ def make_notification(number: int, container: str = "web") -> Notification:
         actor=Actor(container, container, "bb:1", {}),
     )
     return build_notification("crashed", event)
+
+
+def make_update(number: int, group: str = "shop") -> Notification:
+    """A notification that tells about the incidents of a group, the ``number``-th."""
+    update = Update(UpdateReason.OPENED, group={"project": group})
+    return msgspec.structs.replace(make_notification(number), update=update)
 
 
 def make_commit(

@@ -12,7 +12,7 @@ from relay.core.container import Container
 from relay.core.exchange import Dead, Reason
 from relay.store.outbox import open_outbox
 from relay.store.records import Ack, Selection
-from relay.store.schema import migrate
+from relay.store.schema import NEWEST_VERSION, migrate
 from tests.unit.store.samples import (
     CHECKPOINT,
     CHUNK_BYTES,
@@ -49,7 +49,7 @@ async def test_a_store_of_version_1_is_migrated(file: Path) -> None:
             identity=None,
         )
         assert await outbox.containers("here", list) == []
-    assert read_rows(file, "PRAGMA user_version") == [(4,)]
+    assert read_rows(file, "PRAGMA user_version") == [(NEWEST_VERSION,)]
 
 
 async def test_a_version_1_cursor_without_events_is_not_continuous(file: Path) -> None:

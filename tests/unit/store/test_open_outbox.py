@@ -16,6 +16,7 @@ from relay.core.notification import Notification
 from relay.store import acks
 from relay.store.outbox import open_outbox
 from relay.store.records import Ack, IngestCommit
+from relay.store.schema import NEWEST_VERSION
 from tests.unit.store.samples import CHECKPOINT, make_commit, make_notification, read_rows
 
 
@@ -158,7 +159,7 @@ async def test_an_empty_file_becomes_a_store(file: Path) -> None:
     file.parent.mkdir()
     file.touch()
     await make_store(file)
-    assert read_rows(file, "PRAGMA user_version") == [(4,)]
+    assert read_rows(file, "PRAGMA user_version") == [(NEWEST_VERSION,)]
 
 
 async def test_the_number_of_evictions_is_stored_until_it_is_declared(file: Path) -> None:

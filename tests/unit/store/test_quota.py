@@ -201,7 +201,8 @@ async def test_included_content_stays_within_the_quota(tmp_path: Path) -> None:
     assert 100 < bare < 200
     assert included.count(LARGE_INCLUDED) == 200 - bare
     assert included.count(Included(missing="the store is full")) == bare
-    assert file.stat().st_size < MAX_BYTES + 8 * 4096
+    # Each that says so is a little longer than before.
+    assert file.stat().st_size < MAX_BYTES + 10 * 4096
 
 
 async def test_dead_letters_are_evicted_for_included_content() -> None:
