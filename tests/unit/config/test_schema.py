@@ -17,7 +17,13 @@ from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 ROOT = Path(__file__).parents[3]
 SCHEMA = build_schema(DESTINATION_TYPES)
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
-PAGES = ("README.md", "docs/configuration.md", "docs/destinations.md", "docs/templates.md")
+PAGES = (
+    "README.md",
+    "docs/configuration.md",
+    "docs/destinations.md",
+    "docs/incidents.md",
+    "docs/templates.md",
+)
 EXAMPLES = [
     (page, text)
     for page in PAGES

@@ -13,6 +13,8 @@ from relay.dryrun.compare import run_suite
 from relay.dryrun.history import Recording
 from relay.dryrun.simulator import Simulator
 from relay.dryrun.suite import load_suite
+from relay.incidents.policy import build_policies
+from relay.incidents.policy_warnings import find_policy_warnings
 from tests.streams import ENGINES, read_records
 from tests.unit.config.test_schema import errors
 from tests.unit.docs.pages import DOCS, blocks
@@ -75,7 +77,11 @@ def test_it_can_be_loaded(recipe: Recipe, tmp_path: Path) -> None:
     assert errors(yaml.safe_load(recipe.text)) == []
     text = recipe.at(tmp_path)
     config = parse_config(text, file=recipe.title, environ=ENVIRONMENT, folder=tmp_path)
-    warnings = [issue.message for issue in find_warnings(config, DESTINATION_TYPES)]
+    issues = [
+        *find_warnings(config, DESTINATION_TYPES),
+        *find_policy_warnings(config, build_policies(config)),
+    ]
+    warnings = [issue.message for issue in issues]
     assert [text for text in warnings if "placeholder" not in text] == []
 
 
