@@ -21,7 +21,7 @@ from relay.admin.health import ReloadStatus
 from relay.config import Config
 from relay.core.errors import RelayError
 from relay.core.tasks import run_in_thread
-from relay.daemon.supervisor import Supervisor
+from relay.daemon.supervisor import Applied, Supervisor
 from relay.daemon.topology import Topology, check_reloadable
 
 log = structlog.get_logger()
@@ -164,9 +164,9 @@ class ReloadController:
             kind = type(error).__name__  # its message may contain secrets
             self._fail(ReloadFailed(f"an error in relay itself: {kind}; relay's log has all of it"))
         else:
-            obsolete = self._supervisor.apply(topology)
-            self._succeed(describe_changes(before, topology))
-            await _close_obsolete(obsolete)
+            applied = self._supervisor.apply(topology)
+            self._succeed((*describe_changes(before, topology), *_describe_unwatched(applied)))
+            await _close_obsolete(applied.obsolete)
         finally:
             self._observer.reload_finished()
 
@@ -198,6 +198,11 @@ class ReloadController:
 
 def _stopping_error() -> ReloadFailed:
     return ReloadFailed("relay is stopping: its next start reads the configuration")
+
+
+def _describe_unwatched(applied: Applied) -> Iterator[str]:
+    if applied.unwatched:
+        yield f"open incidents that are no longer watched: {applied.unwatched}"
 
 
 async def _close_obsolete(resources: AsyncExitStack) -> None:

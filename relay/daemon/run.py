@@ -25,6 +25,7 @@ from relay.core.clock import SteadyClock
 from relay.core.errors import StoreInUse
 from relay.core.event import HEARTBEAT
 from relay.core.tasks import DRAIN_S, Shutdown, drain, spawn
+from relay.daemon.incidents import load_incidents
 from relay.daemon.reload import ConfigSource, FileReader, ReloadController
 from relay.daemon.self_events import SelfEvents
 from relay.daemon.supervisor import Supervisor
@@ -151,7 +152,8 @@ async def _build_supervisor(
     losses_pending = asyncio.Event()
     outbox = await _open_store(config, store, losses_pending, resources)
     router, clock = Router((), tap.publish), SteadyClock()
-    self_events = SelfEvents(router, outbox, clock.now_ns, losses_pending)
+    incidents = await load_incidents(config, outbox, clock)
+    self_events = SelfEvents(router, outbox, incidents, clock.now_ns, losses_pending)
     ingest_context = IngestContext(
         router,
         outbox,
@@ -159,6 +161,7 @@ async def _build_supervisor(
         self_events.on_commit,
         self_events.engine_changed,
         environment.reconnect_policy,
+        incidents,
     )
     supervisor = Supervisor(
         config, ingest_context, self_events, clock, listener, environment.set_log_level, tasks
@@ -221,6 +224,7 @@ async def _run_until_stopped(daemon: _Daemon, store: Path | None, shutdown: Shut
         services = [
             spawn(_start_ingest(supervisor, store), "startup and losses", tasks),
             spawn(supervisor.self_events.run(), "self events", tasks),
+            spawn(supervisor.incident_loop.run(), "incidents", tasks),
             spawn(_prune_dead_letters(supervisor), "dead letter pruning", tasks),
             spawn(_send_heartbeats(supervisor), "heartbeat", tasks),
             spawn(daemon.reload_controller.run(), "reload", tasks),
@@ -321,3 +325,4 @@ async def _emit_remaining(supervisor: Supervisor) -> None:
     """Emit the outages and dead letters that the last attempts led to."""
     await supervisor.self_events.drain()
     await supervisor.self_events.emit_losses([])
+    await supervisor.incident_loop.save()

@@ -23,7 +23,9 @@ import structlog
 from relay import __version__
 from relay.core.event import RELAY_ENGINE, Event, GapReason, format_rfc3339, make_self_event
 from relay.core.exchange import Reason
+from relay.daemon.incidents import is_refusal
 from relay.delivery.circuit_breaker import HealthChange
+from relay.incidents.incidents import Incidents
 from relay.routing.router import Router
 from relay.store.faults import StoreLoss
 from relay.store.outbox import Outbox
@@ -48,11 +50,17 @@ class SelfEvents:
     """Makes relay's own events, routes them and commits their deliveries."""
 
     def __init__(
-        self, router: Router, outbox: Outbox, now: Callable[[], int], losses_pending: asyncio.Event
+        self,
+        router: Router,
+        outbox: Outbox,
+        incidents: Incidents,
+        now: Callable[[], int],
+        losses_pending: asyncio.Event,
     ) -> None:
         """``now`` is the clock by which deliveries are due; the store sets ``losses_pending``."""
         self._router = router
         self._outbox = outbox
+        self._incidents = incidents
         self._now = now
         self._changes: asyncio.Queue[tuple[str, Mapping[str, str], str]] = asyncio.Queue()
         """The actions, the attributes and the engines of events that `run` commits."""
@@ -69,6 +77,8 @@ class SelfEvents:
 
     def on_commit(self, result: CommitResult) -> None:
         """Note the deliveries that a full store has given up."""
+        for destination, message_id in result.evicted_messages:
+            self._incidents.dead_lettered(destination, message_id, refused=True)
         self._evicted = result.undeclared_evictions
         if self._evicted:
             self.losses_pending.set()
@@ -91,6 +101,16 @@ class SelfEvents:
         if reason is Reason.DESTINATION_REMOVED:
             self.removed_deliveries += count
         self.losses_pending.set()
+
+    def message_settled(
+        self, destination: str, message_id: str, given_up: Reason | None = None
+    ) -> None:
+        """Inform the incidents that a message about them was delivered, or given up."""
+        if given_up is None:
+            self._incidents.settled(destination, message_id, delivered=True)
+        else:
+            refused = is_refusal(given_up)
+            self._incidents.dead_lettered(destination, message_id, refused=refused)
 
     async def run(self) -> None:
         """Emit changes of destinations and engines as they come, until cancelled."""
@@ -161,14 +181,12 @@ class SelfEvents:
         """
         event = self_event(action, facts, engine)
         matching = self._router.route(event, self.matches)
-        notifications = [
-            (result.build_notification(event), result.destinations) for result in matching
-        ]
         batch = IngestCommit(
             RELAY_ENGINE,
             None,
-            notifications,
+            self._incidents.take([(event, matching)]),
             declared_losses=declared_losses,
             declared_evictions=declared_evictions,
+            incident_rows=self._incidents.take_changes(),
         )
         self.on_commit(await self._outbox.commit(batch, self._now()))

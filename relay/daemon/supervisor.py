@@ -13,10 +13,10 @@ it (see `relay.daemon.run`).
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from time import time_ns
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from relay import __version__
 from relay.admin.health import LivenessReport, ReloadStatus, StatusSnapshot
@@ -25,17 +25,28 @@ from relay.config import Config, LogLevel
 from relay.core.clock import SteadyClock
 from relay.core.status import DaemonStatus, DestinationStatus
 from relay.core.tasks import spawn
+from relay.daemon.incidents import IncidentLoop
 from relay.daemon.self_events import SelfEvents
 from relay.daemon.topology import Topology
 from relay.delivery.http.resolver import ResolverThreads
 from relay.delivery.rate_limit import RateLimiter, RateLimiters
 from relay.delivery.runner import DeliveryContext, DestinationRunner
+from relay.incidents.incidents import Incidents
 from relay.ingest.docker.session import IngestContext
 from relay.ingest.runner import EngineRunner
 from relay.store.outbox import Outbox
-from relay.store.records import Quota
+from relay.store.records import CommitResult, IngestCommit, Quota
 
 Runner = TypeVar("Runner", EngineRunner, DestinationRunner)
+
+
+class Applied(NamedTuple):
+    """The result of putting a topology in force."""
+
+    obsolete: AsyncExitStack
+    """Closes the clients and the listener that are no longer used."""
+    unwatched: int
+    """How many open incidents the configuration no longer watches."""
 
 
 class Supervisor:
@@ -62,6 +73,13 @@ class Supervisor:
         self.destinations: dict[str, DestinationRunner] = {}
         """By name, including those that are ending because they are no longer configured."""
         self.delivery_context = DeliveryContext(ingest_context.outbox, self_events, clock.now_ns)
+        self.incident_loop = IncidentLoop(
+            ingest_context.incidents,
+            ingest_context.outbox,
+            clock.now_ns,
+            self._on_messages_committed,
+            self._refresh,
+        )
         self._ingest_context = ingest_context
         self._listener = listener
         self._set_log_level = set_log_level
@@ -78,6 +96,11 @@ class Supervisor:
     def outbox(self) -> Outbox:
         """The store."""
         return self._ingest_context.outbox
+
+    @property
+    def incidents(self) -> Incidents:
+        """The incidents of all destinations."""
+        return self._ingest_context.incidents
 
     # what runs
 
@@ -129,18 +152,36 @@ class Supervisor:
             runner.stop()
         return [self._runner_tasks[runner] for runner in running]
 
+    def _on_messages_committed(self, commit: IngestCommit, result: CommitResult) -> None:
+        """Note what was evicted, and let the engines complete the messages that wait for them."""
+        self.self_events.on_commit(result)
+        engines = {
+            notification.events[0].engine
+            for notification, _ in commit.notifications
+            if notification.include is not None
+        }
+        for engine in engines & self.engines.keys():
+            self.engines[engine].include(commit, result)
+
+    def _refresh(self, destinations: Sequence[str]) -> None:
+        """Repeat the open incidents of these destinations."""
+        for name in destinations:
+            if (runner := self.destinations.get(name)) is not None:
+                runner.refresh(self.incidents.report_open(name))
+
     # the topology in force
 
-    def apply(self, topology: Topology) -> AsyncExitStack:
+    def apply(self, topology: Topology) -> Applied:
         """Put a topology in force. Neither fails nor waits.
 
         Unchanged parts go on undisturbed, except that a destination that was stopped (410) is tried
-        again. Returns what closes the clients and the listener that are no longer used.
+        again.
         """
         before, self.config = self.config, topology.config
         destinations = self.config.destinations
         obsolete = AsyncExitStack()
         self._ingest_context.router.replace_routes(topology.router)
+        unwatched = self.incidents.reload(topology.policies, topology.router)
         store = self.config.store
         self.outbox.set_limits(Quota(store.max_size, store.when_full), self.config.unordered)
         self._resolver_threads.reserve(len(destinations))
@@ -158,7 +199,7 @@ class Supervisor:
             self._set_log_level(self.config.log.level)
         old_listener = self._listener.switch(self.config.admin, topology.new_listener)
         obsolete.push_async_callback(old_listener.aclose)
-        return obsolete
+        return Applied(obsolete, unwatched)
 
     def _update_destination(
         self, name: str, rate_limiter: RateLimiter, topology: Topology, obsolete: AsyncExitStack
@@ -207,7 +248,8 @@ class Supervisor:
         return self.destinations[name].enable()
 
     def on_store_replaced(self) -> None:
-        """Let the engines' runners write everything about the containers again, to a new store."""
+        """Let everything about containers and incidents be written again, to a new store."""
+        self.incidents.mark_all_changed()
         for runner in self.engines.values():
             runner.on_store_replaced()
 
@@ -250,6 +292,7 @@ class Supervisor:
         """Return how long each loop has been busy, and whether the store works."""
         return LivenessReport(
             loops_busy_s={
+                "incidents": self.incident_loop.loop_monitor.busy_s,
                 **{f"engine {name}": runner.busy_s for name, runner in self.engines.items()},
                 **{
                     f"destination {name}": runner.busy_s

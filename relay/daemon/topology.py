@@ -19,6 +19,7 @@ from relay.core.errors import RelayError
 from relay.delivery.client import ConsoleOutput, make_renderer, open_client
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.runner import Attachment, DestinationRunner
+from relay.incidents.policy import Policies, build_policies
 from relay.ingest.docker.engine.endpoint import resolve_endpoints
 from relay.ingest.docker.session import EngineSpec
 from relay.routing.router import Router
@@ -43,6 +44,7 @@ class Topology(msgspec.Struct, frozen=True):
 
     config: Config
     router: Router
+    policies: Policies
     engine_specs: Mapping[str, EngineSpec]
     """For every engine."""
     new_clients: Mapping[str, ClientFactory]
@@ -116,7 +118,13 @@ async def build_topology(
         new_listener = await listener.prepare(config.admin, guard)
         guard.pop_all()  # nothing can fail any more, so what was opened stays open
     return Topology(
-        config, inputs.router, inputs.engine_specs, new_clients, new_renderers, new_listener
+        config,
+        inputs.router,
+        build_policies(config),
+        inputs.engine_specs,
+        new_clients,
+        new_renderers,
+        new_listener,
     )
 
 

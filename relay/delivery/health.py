@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from relay.core.exchange import Delivered, Outcome, Reason, Response
+from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry
 from relay.core.status import DestinationStatus
 from relay.delivery.attempt import count_dead_letters, describe_failure, health_change_facts
 from relay.delivery.circuit_breaker import CircuitBreaker, HealthChange, root_reason
@@ -27,7 +27,7 @@ EXPIRE_INTERVAL_S = 60.0
 
 
 class DestinationObserver(Protocol):
-    """Is informed of the outages and dead letters of destinations. Neither method waits."""
+    """Is informed of the outages and dead letters of destinations. No method waits."""
 
     def health_changed(
         self, change: HealthChange, destination: str, facts: Mapping[str, str]
@@ -37,6 +37,12 @@ class DestinationObserver(Protocol):
 
     def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
         """Deliveries were given up."""
+        ...
+
+    def message_settled(
+        self, destination: str, message_id: str, given_up: Reason | None = None
+    ) -> None:
+        """A message about incidents was delivered, or given up for this reason."""
         ...
 
 
@@ -122,6 +128,10 @@ class DestinationHealth:
             if isinstance(outcome, Delivered):
                 event_ns = delivery.notification.events[0].time_ns
                 self._counters.latencies.observe((answered_ns - event_ns) / 1e9)
+            if delivery.notification.update is not None and not isinstance(outcome, Retry):
+                given_up = outcome.reason if isinstance(outcome, Dead) else None
+                message_id = delivery.notification.id
+                self._observer.message_settled(self._destination, message_id, given_up)
         outcome = acks[0].outcome  # all outcomes say the same of the destination
         if isinstance(outcome, Delivered):
             self._has_accepted, self._first_failure = True, None
@@ -184,6 +194,8 @@ class DestinationHealth:
             return
         self._counters.expired += expired.count
         log.warning("delivery.expired", destination=self._destination, count=expired.count)
+        for destination, message_id in expired.messages:
+            self._observer.message_settled(destination, message_id, Reason.EXPIRED)
         if others := expired.count - expired.self_events:
             self._observer.dead_lettered(self._destination, Reason.EXPIRED, others)
 

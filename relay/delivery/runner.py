@@ -8,7 +8,7 @@ it again before that.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -17,6 +17,7 @@ import structlog
 from relay.config import Renderer
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Reason
+from relay.core.incident import IncidentReport
 from relay.core.status import DestinationStatus
 from relay.delivery.client import DestinationClient
 from relay.delivery.health import DestinationObserver
@@ -100,6 +101,9 @@ class DestinationRunner:
             self._current = updated
             self._worker.set_renderer(render)
         self._attachment = updated
+
+    def refresh(self, reports: Sequence[IncidentReport]) -> None:
+        """Repeat what is open, for a service whose alerts expire."""
 
     def replace(self, attachment: Attachment | None) -> AsyncExitStack:
         """Reach the destination with ``attachment`` from now on; None removes the destination.

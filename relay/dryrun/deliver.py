@@ -175,3 +175,8 @@ class _FailureReporter:
 
     def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
         """Print nothing: the summary says how many were given up."""
+
+    def message_settled(
+        self, destination: str, message_id: str, given_up: Reason | None = None
+    ) -> None:
+        """Print nothing, as above."""

@@ -84,7 +84,7 @@ class Simulator:
         """Simulate the configured engine ``engine``; None for the first one.
 
         ``host`` is the engine's own name, used unless the configuration sets one.
-        ``own_container`` is the parameter of `EventPipeline`. An event of ``type: relay`` gets the
+        ``own_container`` is that of `EventPipeline`. An event of ``type: relay`` gets the
         engine ``engine``, or ``relay`` if that is None.
         """
         name = engine or next(iter(config.engines))
@@ -101,7 +101,8 @@ class Simulator:
 
     def _open_pipeline(self, router: Router, own_container: str | None = None) -> EventPipeline:
         engine = self._connection.engine
-        pipeline = EventPipeline(engine, "oldest", router, own_container=own_container)
+        pipeline = EventPipeline(engine, "oldest", router)
+        pipeline.own_container = own_container
         pipeline.since_ns(1)
         pipeline.process([StreamOpened(self._connection)], 1)
         return pipeline

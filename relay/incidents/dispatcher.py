@@ -15,23 +15,21 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import Event
-from relay.core.incident import Audience, IncidentReport, Resolution
+from relay.core.incident import Audience, IncidentReport, Resolution, Update
 from relay.core.include import Included
 from relay.incidents import destination as destinations
 from relay.incidents import group as groups
 from relay.incidents import incident as incidents
 from relay.incidents.clock import Engines, Now
 from relay.incidents.destination import REFRESH_INTERVAL_NS
-from relay.incidents.effect import EffectObserver, find_effects
 from relay.incidents.incident import Incident
 from relay.incidents.intake import ImmediateNotification, IncludeRequest, Intake
-from relay.incidents.journal import Journal
 from relay.incidents.message import Message, report
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.reload import Reloader
 from relay.incidents.state import Changes, Rows, State
-from relay.incidents.subject import destination_key, engine_key, subject_key
+from relay.incidents.subject import destination_key, engine_key
 from relay.incidents.tally import Balance
 from relay.incidents.teller import Teller
 from relay.incidents.tracker import IncidentTracker, Task
@@ -58,6 +56,12 @@ class DueResult(msgspec.Struct, frozen=True):
     messages: list[Message]
     refreshes: list[str]
     """The destinations whose open incidents are to be repeated now."""
+    is_complete: bool = True
+    """False if more is due now."""
+
+
+MAX_CHECKS = 500
+"""How many incidents one call of `Dispatcher.due` checks: a few milliseconds of work."""
 
 
 class Dispatcher:
@@ -70,22 +74,21 @@ class Dispatcher:
         router: Router,
         now: Now,
         outstanding: Collection[tuple[str, str]] | None = None,
-        journal: Journal | None = None,
     ) -> None:
         """Continue from stored rows, which may be of another configuration.
 
         ``outstanding`` are the messages that are not settled, by destination and id; None if those
         are that the rows say. A message that was settled just before relay was killed may still
-        wait in the rows. ``journal`` logs what becomes of incidents.
+        wait in the rows.
         """
         state = State(rows)
         self._state = state
         self._engines = Engines(now.steady_ns)
-        self._tracker = IncidentTracker(state, policies, self._engines, journal)
+        self._tracker = IncidentTracker(state, policies, self._engines)
+        self._to_tell: dict[str, None] = {}
+        """The destinations of which a group may be due now, in the order in which it became due."""
         self._intake = Intake(self._tracker)
         self._teller = Teller(self._tracker)
-        self.effect_observer: EffectObserver | None = None
-        """Watches what is done with each event; None for nobody."""
         self._engines.find_set_clocks(now)
         self.unwatched_at_start = Reloader(self._tracker, router).reload(policies, now)
         """How many open incidents the configuration no longer watches."""
@@ -115,54 +118,41 @@ class Dispatcher:
         """Take events in the order in which they happened."""
         self._shift_clocks(now)
         immediate: list[ImmediateNotification] = []
-        observer = self.effect_observer
-        if observer is None or not observer.is_watching:
-            for event, results in events:
-                immediate += self._intake.take(event, results, now)
-        else:
-            for event, results in events:
-                immediate += self._take_watched(event, results, observer, now)
+        for event, results in events:
+            immediate += self._intake.take(event, results, now)
         return TakeResult(self._state.take_changes(), immediate, self._intake.take_requests())
 
-    def _take_watched(
-        self, event: Event, results: Sequence[RouteResult], observer: EffectObserver, now: Now
-    ) -> list[ImmediateNotification]:
-        """Take an event, and show the observer what that did."""
-        subject = subject_key(event)
-        before = dict(self._state.by_subject.get(subject, {}))
-        immediate = self._intake.take(event, results, now)
-        after = self._state.by_subject.get(subject, {})
-        policies = self._tracker.policies
-        observer.on_effects(event, find_effects(results, before, after, immediate, policies))
-        return immediate
-
     def due(self, now: Now) -> DueResult:
-        """Return what is to be sent now. Call it when `next_due_ns` has come."""
+        """Return what is to be sent now. Call it when `next_due_ns` has come.
+
+        One call does not take long: if more than `MAX_CHECKS` incidents are due, it is not complete
+        and has to be repeated.
+        """
         self._shift_clocks(now)
         messages: list[Message] = []
         refreshes: list[str] = []
-        told: dict[str, None] = {}
-        schedule = self._tracker.schedule
-        while True:
-            # What an incident has become is decided before its group is told.
-            while (key := schedule.pop(now.steady_ns)) is not None:
-                task, destination, name = key
-                match task:
-                    case Task.CHECK:
-                        self._tracker.check(destination, name, now)
-                    case Task.TELL:
-                        told[destination] = None
-                    case Task.REMIND:
-                        messages += self._teller.remind(destination, now)
-                    case Task.REFRESH:
-                        refreshes += self._refresh(destination, now)
-                    case Task.FORGET:
-                        self._tracker.forget_group(destination, name, now)
-            if not told:
-                break
-            for destination in told:
-                messages += self._teller.tell_due(destination, now)
-            told = {}
+        checks, schedule = 0, self._tracker.schedule
+        while (key := schedule.pop(now.steady_ns)) is not None or self._to_tell:
+            if key is None:  # what an incident has become is decided before its group is told
+                to_tell, self._to_tell = self._to_tell, {}
+                for destination in to_tell:
+                    messages += self._teller.tell_due(destination, now)
+                continue
+            task, destination, name = key
+            match task:
+                case Task.CHECK:
+                    checks += 1
+                    self._tracker.check(destination, name, now)
+                case Task.TELL:
+                    self._to_tell[destination] = None
+                case Task.REMIND:
+                    messages += self._teller.remind(destination, now)
+                case Task.REFRESH:
+                    refreshes += self._refresh(destination, now)
+                case Task.FORGET:
+                    self._tracker.forget_group(destination, name, now)
+            if checks == MAX_CHECKS:
+                return DueResult(self._state.take_changes(), messages, refreshes, is_complete=False)
         return DueResult(self._state.take_changes(), messages, refreshes)
 
     def settled(self, destination: str, message_id: str, now: Now, *, delivered: bool) -> Changes:
@@ -234,10 +224,12 @@ class Dispatcher:
             self._schedule_repetitions(name, now)
         return unwatched, self._state.take_changes()
 
-    def is_superseded(self, message: Message) -> bool:
+    def is_superseded(self, destination: str, update: Update | None) -> bool:
         """Whether an incident of a message has moved on, so that it must not be sent again."""
-        known = {each.id: each for each in self._state.list_incidents(message.destination)}
-        for told in message.update.incidents:
+        if update is None:
+            return False
+        known = {each.id: each for each in self._state.list_incidents(destination)}
+        for told in update.incidents:
             incident = known.get(told.id)
             if incident is None or incident.told_count > told.sequence:
                 return True
@@ -248,6 +240,13 @@ class Dispatcher:
     def list_incidents(self, destination: str | None = None) -> list[Incident]:
         """Return all incidents, open and remembered, or those of a destination."""
         return list(self._state.list_incidents(destination))
+
+    def list_containers(self, engine: str) -> frozenset[str]:
+        """Return the ids of an engine's containers that have an incident, open or remembered."""
+        lives = (each.life for each in self._state.list_incidents())
+        return frozenset(
+            life.container for life in lives if life.engine == engine and life.container
+        )
 
     def report_open(self, destination: str, now: Now) -> list[IncidentReport]:
         """Return what is open at a destination and was told, for repeating it."""

@@ -90,8 +90,6 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """The id of the message that told of it last, until that is settled."""
     included: Included | None = None
     """What its route wanted to know about the container in addition."""
-    held: str | None = None
-    """Why its last update was not told; None if it was."""
 
     @property
     def last(self) -> StoredEvent:
@@ -307,17 +305,11 @@ def resolve(incident: Incident, resolution: Resolution, ended_ns: int) -> Incide
     )
 
 
-def mark_told(
-    incident: Incident,
-    message_id: str | None,
-    now_ns: int,
-    engine_ns: int,
-    held: str | None = None,
-) -> Incident:
+def mark_told(incident: Incident, message_id: str | None, now_ns: int, engine_ns: int) -> Incident:
     """Return the incident after a message told of it, or after it was decided not to tell it.
 
-    ``message_id`` is None if it is not told, and ``held`` is the reason then. ``now_ns`` is relay's
-    time, ``engine_ns`` the engine's.
+    ``message_id`` is None if it is not told. ``now_ns`` is relay's time, ``engine_ns`` the
+    engine's.
     """
     told = Told(
         incident.status,
@@ -332,7 +324,6 @@ def mark_told(
         was_reopened=False,
         died_after_unhealthy=False,
         stays_down=False,
-        held=held,
     )
     if message_id is None:
         return marked

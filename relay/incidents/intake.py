@@ -297,8 +297,8 @@ class Intake:
                 for evidence in found:
                     self._apply_to(incident.destination, subject, evidence, now)
                 self._close_gap(incident.destination, subject, seen, observation, now)
-        if observation.is_complete:
-            self._remove_unseen(seen_subjects, observation, now)
+        if observation.missing:
+            self._remove_missing(seen_subjects, observation, now)
 
     def _apply_to(self, destination: str, subject: str, evidence: Evidence, now: Now) -> None:
         incident = self._state.get_incident((destination, subject))
@@ -321,11 +321,13 @@ class Intake:
         if life is not incident.life:
             self._tracker.put(replace(incident, life=life), now)
 
-    def _remove_unseen(self, seen: set[str], observation: Observation, now: Now) -> None:
+    def _remove_missing(self, seen: set[str], observation: Observation, now: Now) -> None:
         """Apply that containers with incidents are no longer there."""
         for incident in list(self._state.list_incidents()):
             subject, life = incident.subject, incident.life
-            if subject in seen or life.engine != observation.engine or is_own(subject):
+            if life.engine != observation.engine or life.container not in observation.missing:
+                continue
+            if subject in seen:  # another container of that name runs
                 continue
             evidence = observations.find_removal(life, observation)
             if evidence is not None:

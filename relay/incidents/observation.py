@@ -31,8 +31,8 @@ class Observation(msgspec.Struct, frozen=True):
     taken_ns: int
     """The engine's time. Events that happened before it were taken before it."""
     containers: Sequence[ObservedContainer]
-    is_complete: bool = True
-    """Whether all containers of the engine are among them."""
+    missing: frozenset[str] = frozenset()
+    """The ids of containers that have an incident, and that the engine does not list."""
 
 
 def observe(life: Life, seen: ObservedContainer, observation: Observation) -> Life:
@@ -74,7 +74,7 @@ def find_evidence(life: Life, seen: ObservedContainer, observation: Observation)
 
 
 def find_removal(life: Life, observation: Observation) -> Evidence | None:
-    """Return the evidence of a subject that a complete observation does not show."""
+    """Return the evidence of a subject whose container is no longer there."""
     if life.changed_ns >= observation.taken_ns or life.ended is not None:
         return None
     return Evidence(Fact.REMOVED, observation.taken_ns, observation.engine, life.container)

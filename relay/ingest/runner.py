@@ -23,6 +23,7 @@ from relay.core.counters import EngineCounters, EngineSnapshot
 from relay.core.status import EngineStatus, StreamStatus
 from relay.ingest.docker.session import EngineSession, EngineSpec, IngestContext, open_session
 from relay.store.faults import classify_error
+from relay.store.records import CommitResult, IngestCommit
 
 log = structlog.get_logger()
 
@@ -82,6 +83,11 @@ class EngineRunner:
             self._spec = spec
             self._spec_changed.set()
             self._end_session()
+
+    def include(self, commit: IngestCommit, result: CommitResult) -> None:
+        """See `EngineSession.include`; between two sessions nothing is asked."""
+        if self._session is not None:
+            self._session.include(commit, result)
 
     def on_store_replaced(self) -> None:
         """See `EngineSession.on_store_replaced`."""

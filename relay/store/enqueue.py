@@ -1,16 +1,13 @@
 """Inserts the deliveries of a batch, in few statements for many rows.
 
-A long notification gets a row of its own, to which the rows of its deliveries refer.
-
 Deliveries about one subject to one destination are sent in order: only the first has a due time,
 the others wait until `deliveries.delete_and_release_next` gives them one. A heartbeat replaces the
 one before it, because only the newest one matters.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby, islice
-from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -39,7 +36,7 @@ class DeliveryRow(NamedTuple):
     chain: int
     """See `records.chain_of`."""
     content: bytes
-    """The notification as JSON; empty if it is long."""
+    """The notification as JSON."""
     now_ns: int
     hold_ns: int
     message_id: str | None
@@ -51,21 +48,12 @@ class PreparedNotification(msgspec.Struct, frozen=True):
 
     rows: Sequence[DeliveryRow]
     """One for each destination."""
-    content: bytes
-    """The notification as JSON."""
     is_heartbeat: bool
     """Whether it replaces the one before it."""
     is_self_event: bool
     """Whether it is about relay itself."""
-    is_long: bool
-    """Whether it is stored once for all its rows."""
-    long_seq: int | None = None
-    """The number under which the long notification is stored already; None if it is not."""
-
-    @property
-    def size_bytes(self) -> int:
-        """The length of its JSON."""
-        return len(self.content)
+    size_bytes: int
+    """The length of its JSON."""
 
 
 class Enqueued(msgspec.Struct, frozen=True):
@@ -97,8 +85,6 @@ def prepare(
     held = options.hold_for_included and notification.include is not None
     hold_ns = now_ns + records.HOLD_NS if held else 0
     content = msgspec.json.encode(notification)
-    is_long = len(content) > LONG_BYTES and bool(destinations)
-    row_content = b"" if is_long else content
     # In order everywhere: a heartbeat, because each has to find the one before it, and what is told
     # about incidents.
     message_id = None if notification.update is None else notification.id
@@ -107,8 +93,8 @@ def prepare(
     rows = []
     for to in destinations:
         chain = chain_of(to, notification.id if to in unordered else subject)
-        rows.append(DeliveryRow(to, chain, row_content, now_ns, hold_ns, message_id))
-    return PreparedNotification(rows, content, heartbeat, is_self_event, is_long)
+        rows.append(DeliveryRow(to, chain, content, now_ns, hold_ns, message_id))
+    return PreparedNotification(rows, heartbeat, is_self_event, len(content))
 
 
 def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection) -> Enqueued:
@@ -129,7 +115,8 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     if has_heartbeat:
         _replace_heartbeat(rows, connection)
     dues_ns = _compute_due_ns(rows, connection)
-    seqs = _insert(prepared, dues_ns, connection)
+    full = [(*row, due_ns) for row, due_ns in zip(rows, dues_ns, strict=True)]
+    seqs = _insert(full, connection)
     due = {
         seq for seq, row, due_ns in zip(seqs, rows, dues_ns, strict=True) if due_ns == row.now_ns
     }
@@ -137,42 +124,25 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     return Enqueued([list(islice(numbers, len(each.rows))) for each in prepared], due)
 
 
-def _insert(
-    prepared: Sequence[PreparedNotification],
-    dues_ns: Iterable[int | None],
-    connection: sqlite3.Connection,
-) -> list[int]:
-    """Insert the rows in few statements, each with its due time; return their numbers."""
+_FullRow = tuple[str, int, bytes, int, int, str | None, int | None]
+"""The values of a `DeliveryRow`, and when it is due."""
+
+
+def _insert(rows: Sequence[_FullRow], connection: sqlite3.Connection) -> list[int]:
+    """Insert rows in few statements, but each long one by itself; return their numbers."""
     seqs: list[int] = []
-    due_ns = iter(dues_ns)
-    rows: Sequence[Sequence[object]]
-    for is_long, group in groupby(prepared, attrgetter("is_long")):
-        if is_long:
-            name = "add_long_deliveries"
-            referring = ((each, _store_long(each, connection)) for each in group)
-            rows = [
-                (*row, next(due_ns), long_seq, each.size_bytes)
-                for each, long_seq in referring
-                for row in each.rows
-            ]
-        else:
-            name = "add_deliveries"
-            rows = [(*row, next(due_ns)) for each in group for row in each.rows]
-        for count, cursor in run_for_rows(name, rows, connection):
+    for part in _split(rows):
+        for count, cursor in run_for_rows("add_deliveries", part, connection):
             last = cursor.lastrowid or 0
             seqs += range(last - count + 1, last + 1)  # consecutive: there is no other writer
     return seqs
 
 
-def _store_long(prepared: PreparedNotification, connection: sqlite3.Connection) -> int:
-    """Store a long notification unless it is stored; return its number."""
-    return prepared.long_seq or add_long(prepared.content, connection)
-
-
-def add_long(content: bytes, connection: sqlite3.Connection) -> int:
-    """Store a long notification; return its number, to which a row has to refer next."""
-    parameters = {"notification": content}
-    return connection.execute(SQL["add_long_notification"], parameters).lastrowid or 0
+def _split(rows: Sequence[_FullRow]) -> Iterator[Sequence[_FullRow]]:
+    """Yield the rows in order, each long one by itself and the others together."""
+    for is_long, group in groupby(rows, lambda row: len(row[2]) > LONG_BYTES):
+        together = list(group)
+        yield from ([row] for row in together) if is_long else [together]
 
 
 def _compute_due_ns(

@@ -9,8 +9,9 @@ from itertools import groupby
 
 import msgspec
 
+from relay.core.exchange import Reason
 from relay.store.faults import Corrupt
-from relay.store.records import LONG_BYTES, MessageFates, MessageKey, StoredRow, StoredRows
+from relay.store.records import LONG_BYTES, MessageFates, MessageKey, RowChanges, StoredRow
 from relay.store.schema import SQL, execute_for_rows
 
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
@@ -24,11 +25,13 @@ def load_rows(connection: sqlite3.Connection) -> list[StoredRow]:
     ]
 
 
-def save_rows(rows: StoredRows, connection: sqlite3.Connection) -> None:
+def save_rows(rows: RowChanges, connection: sqlite3.Connection) -> None:
     """Delete and store rows, in few statements; each long row takes one of its own."""
-    if rows.deletions:
-        execute_for_rows("delete_incident_rows", rows.deletions, connection)
-    for is_long, group in groupby(rows.upserts, lambda row: len(row[2]) > LONG_BYTES):
+    upserts = [(*key, content) for key, content in rows.items() if content is not None]
+    if len(upserts) < len(rows):
+        deletions = [key for key, content in rows.items() if content is None]
+        execute_for_rows("delete_incident_rows", deletions, connection)
+    for is_long, group in groupby(upserts, lambda row: len(row[2]) > LONG_BYTES):
         together = list(group)
         for part in [[row] for row in together] if is_long else [together]:
             execute_for_rows("save_incident_rows", part, connection)
@@ -44,7 +47,7 @@ def find_fates(messages: Collection[MessageKey], connection: sqlite3.Connection)
     found = connection.execute(SQL["dead_messages"], {"ids": _list_ids(others)})
     return MessageFates(
         waiting,
-        {(to, id_): _require_text(reason) for to, id_, reason in found if (to, id_) in others},
+        {(to, id_): _decode_reason(reason) for to, id_, reason in found if (to, id_) in others},
     )
 
 
@@ -63,6 +66,14 @@ def _require_text(value: object) -> str:
     if isinstance(value, str):
         return value
     raise Corrupt(f"an incident: {type(value).__name__}")
+
+
+def _decode_reason(stored: object) -> Reason:
+    """Return the reason of a dead letter. One of another version counts as a refusal."""
+    try:
+        return Reason(_require_text(stored))
+    except ValueError:
+        return Reason.REFUSED
 
 
 def _list_ids(messages: Collection[MessageKey]) -> str:

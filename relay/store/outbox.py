@@ -38,9 +38,9 @@ from relay.store.records import (
     MessageFates,
     MessageKey,
     Quota,
+    RowChanges,
     Selection,
     StoredRow,
-    StoredRows,
     WaitingDelivery,
 )
 from relay.store.writer import Operation, StoreWriter
@@ -127,7 +127,7 @@ class Outbox:
         """Return all rows of incidents, in the order in which they were first stored."""
         return await self._read(incidents.load_rows)
 
-    def save_incident_rows(self, rows: StoredRows) -> asyncio.Future[None]:
+    def save_incident_rows(self, rows: RowChanges) -> asyncio.Future[None]:
         """Store rows of incidents after everything that was submitted before.
 
         The transaction is not synced: a power cut may undo it, together with all later ones up to
@@ -137,7 +137,7 @@ class Outbox:
         After a loss (see `open_outbox`) submit all rows once: those that could not be read are
         missing in the new store.
         """
-        if not rows.upserts and not rows.deletions:
+        if not rows:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
             return done
@@ -397,7 +397,7 @@ def _commit(
     connection: sqlite3.Connection,
 ) -> tuple[CommitResult, Evicted]:
     checkpoints.save(batch, connection)
-    if batch.incident_rows is not None:
+    if batch.incident_rows:
         save_incident_rows(batch.incident_rows, used, connection)
     if batch.declared_losses:
         recovery.declare_losses(batch.declared_losses, connection)

@@ -22,7 +22,7 @@ from relay.store.records import (
     IngestCommit,
     MessageKey,
     Quota,
-    StoredRows,
+    RowChanges,
 )
 from relay.store.schema import SQL
 
@@ -106,13 +106,13 @@ class UsedSpace:
         if pages * self._page_size > max_bytes:
             return False
         self._max_pages = pages
-        self._changes += sum(len(each.rows) + each.is_long for each in prepared)
+        self._changes += sum(len(each.rows) for each in prepared)
         return True
 
 
-def save_incident_rows(rows: StoredRows, used: UsedSpace, connection: sqlite3.Connection) -> None:
+def save_incident_rows(rows: RowChanges, used: UsedSpace, connection: sqlite3.Connection) -> None:
     """Store rows of incidents. They count for the quota, but are never evicted."""
-    if any(len(content) + len(key) > MAX_CHANGE_BYTES for _, key, content in rows.upserts):
+    if any(len(key) + len(content or b"") > MAX_CHANGE_BYTES for (_, key), content in rows.items()):
         used.invalidate()
     incidents.save_rows(rows, connection)
 
@@ -135,7 +135,7 @@ def add_within_quota(
         used.invalidate()
         evicted = Evicted()
         added = _add_evicting(prepared, quota, evicted, options.now_ns, connection)
-        if batch.incident_rows is not None and not prepared:
+        if batch.incident_rows and not prepared:
             _make_room(quota, evicted, options.now_ns, connection)
         stored = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
         due = frozenset(added.due - evicted.seqs)
@@ -160,15 +160,12 @@ def add_within_quota(
 def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) -> int:
     """Return an upper bound for the pages by which the file grows.
 
-    Each row has entries in two indexes, and in others if the notification is long or tells about
-    incidents. Each entry may split its page and those above it, and leave them half empty.
+    Each row has entries in two indexes, or in three if it tells about incidents. Each entry may
+    split its page and those above it, and leave them half empty.
     """
     count = size = 0
     for each in prepared:
         count += len(each.rows)
-        if each.is_long:
-            count += 1
-            size += each.size_bytes
         for to, _, content, _, _, message_id in each.rows:
             size += len(content) + MAX_UTF8_BYTES * 2 * len(to) + 2 * len(message_id or "")
     return MAX_PAGES_PER_ROW * count + 2 * size // page_size

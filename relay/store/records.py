@@ -10,7 +10,7 @@ from relay.config import WhenFull
 from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
 from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Event
-from relay.core.exchange import Answer, Outcome
+from relay.core.exchange import Answer, Outcome, Reason
 from relay.core.notification import Notification
 
 GIVE_UP_BATCH = 500
@@ -19,10 +19,8 @@ GIVE_UP_BATCH = 500
 GIVE_UP_BYTES = 16 * 2**20
 """And about this many bytes of notifications; a single one may be longer."""
 
-LONG_BYTES = 16 * 2**10
-"""A longer notification is stored once for all its destinations, and read by itself, because
-statements copy their values. A shorter one is stored in the row of each delivery: with one
-destination that is faster below 4 KB, and takes as long at 16 KB."""
+LONG_BYTES = 64 * 2**10
+"""A longer notification is read and written by itself, because statements copy their values."""
 
 PAGE_BYTES = 4 * 2**20
 """About this many bytes of notifications are read at once; a single one may be longer."""
@@ -47,13 +45,9 @@ StoredRow = tuple[str, str, bytes]
 """The kind and the key of a row, and its content as JSON."""
 
 
-class StoredRows(msgspec.Struct, frozen=True):
-    """Changes of what is stored of incidents. No row is both changed and deleted."""
-
-    upserts: Sequence[StoredRow]
-    """Rows as they are now, new or not."""
-    deletions: Sequence[tuple[str, str]] = ()
-    """The kinds and the keys of rows that are deleted; those that do not exist are ignored."""
+RowChanges = Mapping[tuple[str, str], bytes | None]
+"""Changes of what is stored of incidents: by kind and key the content of each row as JSON, or None
+for a row that is deleted."""
 
 
 class MessageFates(msgspec.Struct, frozen=True):
@@ -61,7 +55,7 @@ class MessageFates(msgspec.Struct, frozen=True):
 
     waiting: frozenset[MessageKey]
     """Those that wait for their first or next attempt."""
-    dead: Mapping[MessageKey, str]
+    dead: Mapping[MessageKey, Reason]
     """Those that are dead letters, each with the reason."""
 
 
@@ -85,7 +79,7 @@ class IngestCommit(msgspec.Struct, frozen=True):
     """Stored containers of which only `CHANGING_FIELDS` have changed."""
     first_chunk: int = 0
     """The number of the first chunk of `Checkpoint.sealed` that is not stored yet."""
-    incident_rows: StoredRows | None = None
+    incident_rows: RowChanges = {}
     """What changed of incidents."""
 
 

@@ -12,6 +12,7 @@ class RecordingObserver:
     def __init__(self) -> None:
         self.health_changes: list[tuple[HealthChange, str, Mapping[str, str]]] = []
         self.dead_letters: list[tuple[str, Reason, int]] = []
+        self.messages: list[tuple[str, str, Reason | None]] = []
 
     def health_changed(
         self, change: HealthChange, destination: str, facts: Mapping[str, str]
@@ -20,3 +21,8 @@ class RecordingObserver:
 
     def dead_lettered(self, destination: str, reason: Reason, count: int = 1) -> None:
         self.dead_letters.append((destination, reason, count))
+
+    def message_settled(
+        self, destination: str, message_id: str, given_up: Reason | None = None
+    ) -> None:
+        self.messages.append((destination, message_id, given_up))

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from relay.admin.operations import NotReloaded
 from relay.config import Config
 from relay.daemon import reload
 from relay.daemon.reload import FileReader, ReadTimeout
-from relay.daemon.supervisor import Supervisor
+from relay.daemon.supervisor import Applied, Supervisor
 from relay.daemon.topology import Topology
 from relay.delivery.client import DestinationClient, open_client
 from relay.destinations.catalog import load_config
@@ -294,10 +294,10 @@ async def test_an_error_while_closing(
     """The reload has succeeded all the same, and relay goes on."""
     original_apply = Supervisor.apply
 
-    def apply(supervisor: Supervisor, topology: Topology) -> AsyncExitStack:
-        obsolete = original_apply(supervisor, topology)
-        obsolete.callback(lambda: 1 / 0)
-        return obsolete
+    def apply(supervisor: Supervisor, topology: Topology) -> Applied:
+        applied = original_apply(supervisor, topology)
+        applied.obsolete.callback(lambda: 1 / 0)
+        return applied
 
     async with daemon.running(destinations={"hook": http_destination(url)}):
         monkeypatch.setattr(Supervisor, "apply", apply)

@@ -58,6 +58,8 @@ class Batch(msgspec.Struct):
     """The items that waited before this batch."""
     events: list[Event] = msgspec.field(default_factory=list)
     """The events to route."""
+    observed: list[Snapshot] = msgspec.field(default_factory=list)
+    """What was seen of containers beside the stream."""
     _by_container: dict[str, dict[str, Event]] | None = None
     """The new events of each container, by id; None until they are needed."""
 

@@ -55,6 +55,8 @@ class Connection(msgspec.Struct, frozen=True):
     identity: str | None = None
     """The engine's own id; None if it has none that stays the same."""
     podman: bool = False
+    is_local: bool = False
+    """Whether the engine runs on this machine, and so has the same clock."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -3,11 +3,12 @@
 Log lines, health output and inspect fields come from the engine's API, which may be slow or gone.
 So an event is committed first, and the store holds its deliveries for a short time. Meanwhile the
 enricher asks the engine and completes them. A delivery that it does not complete in time is sent
-as it is. An enricher runs for as long as its session; jobs that remain then are dropped.
+as it is. An incident is told a little later than it opens, so its answer needs no hold. An enricher
+runs for as long as its session; jobs that remain then are dropped.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from relay.core.event import Event, Origin
 from relay.core.include import Include, Included
 from relay.core.notification import Notification
 from relay.core.tasks import spawn
+from relay.incidents.intake import IncludeRequest
 from relay.ingest.docker.buffer import event_bytes
 from relay.ingest.docker.engine.container_details import (
     LogEnd,
@@ -84,19 +86,14 @@ class Engine(Protocol):
 
 
 class _Job(msgspec.Struct, frozen=True):
-    """A notification to complete."""
+    """A question to the engine."""
 
-    notification: Notification
+    event: Event
     include: Include
-    seqs: Sequence[int]
-    """The sequence numbers of its deliveries."""
     deadline_s: float
     """By when the engine must have answered, by the loop's clock."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Approximate memory of its events."""
-        return sum(map(event_bytes, self.notification.events))
+    complete: Callable[[Included], Awaitable[None]]
+    """Gets the answer."""
 
 
 class Enricher:
@@ -126,14 +123,29 @@ class Enricher:
 
     def enqueue(self, commit: IngestCommit, result: CommitResult) -> None:
         """Enqueue the committed notifications that include something. Does not wait."""
-        deadline_s = loop_time_s() + self._timeout_s
         for (notification, _), seqs in zip(commit.notifications, result.seqs, strict=True):
-            include = notification.include
-            is_full = self._jobs.full() or self._queued_bytes >= QUEUE_BYTES
-            if include is not None and seqs and not is_full:
-                job = _Job(notification, include, seqs, deadline_s)
-                self._jobs.put_nowait(job)
-                self._queued_bytes += job.size_bytes
+            if notification.include is not None and seqs:
+                complete = partial(self._complete, notification, seqs)
+                self._enqueue(notification.events[0], notification.include, complete)
+
+    def enqueue_requests(
+        self, requests: Iterable[IncludeRequest], put: Callable[[str, Included], None]
+    ) -> None:
+        """Enqueue questions about incidents; ``put`` gets the incident's id and the answer."""
+        for request in requests:
+
+            async def complete(included: Included, incident: str = request.incident) -> None:
+                put(incident, included)
+
+            self._enqueue(request.event, request.include, complete)
+
+    def _enqueue(
+        self, event: Event, include: Include, complete: Callable[[Included], Awaitable[None]]
+    ) -> None:
+        if self._jobs.full() or self._queued_bytes >= QUEUE_BYTES:
+            return
+        self._jobs.put_nowait(_Job(event, include, loop_time_s() + self._timeout_s, complete))
+        self._queued_bytes += event_bytes(event)
 
     async def run(self) -> None:
         """Complete notifications until cancelled."""
@@ -145,12 +157,16 @@ class Enricher:
     async def _run_jobs(self) -> None:
         while True:
             job = await self._jobs.get()
-            self._queued_bytes -= job.size_bytes
-            event = job.notification.events[0]
-            included = await self._include(event, job.include, job.deadline_s)
-            notification = msgspec.structs.replace(job.notification, included=included)
-            enriched = await self._outbox.enrich(job.seqs, notification, self._now())
-            self._counters.evicted_dead_letters += enriched.dead_letters_evicted
+            self._queued_bytes -= event_bytes(job.event)
+            await job.complete(await self._include(job.event, job.include, job.deadline_s))
+
+    async def _complete(
+        self, notification: Notification, seqs: Sequence[int], included: Included
+    ) -> None:
+        """Add the answer to the deliveries of a notification that the store still holds."""
+        notification = msgspec.structs.replace(notification, included=included)
+        enriched = await self._outbox.enrich(seqs, notification, self._now())
+        self._counters.evicted_dead_letters += enriched.dead_letters_evicted
 
     async def _include(self, event: Event, include: Include, deadline_s: float) -> Included:
         """Return what the engine answered before the deadline, and why the rest is missing."""

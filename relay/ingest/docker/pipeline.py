@@ -18,9 +18,11 @@ from relay.core.checkpoint import Checkpoint
 from relay.core.counters import EngineCounters
 from relay.core.event import Event, GapReason
 from relay.core.notification import Notification
+from relay.incidents.incidents import Incidents, without_incidents
 from relay.ingest.docker.batch import Batch, BatchItem, ParsedRecord, parse_items
 from relay.ingest.docker.buffer import Connection, Item, RecordsDropped, StreamOpened
 from relay.ingest.docker.containers.inference import BlindWindow, Snapshot
+from relay.ingest.docker.containers.observation import observe
 from relay.ingest.docker.containers.questions import (
     BEGINNING_ACTIONS,
     DOUBTFUL_ACTIONS,
@@ -53,12 +55,11 @@ class EventPipeline:
         checkpoint: Checkpoint | None = None,
         registry: ContainerRegistry | None = None,
         counters: EngineCounters | None = None,
-        own_container: str | None = None,
+        incidents: Incidents | None = None,
     ) -> None:
         """``checkpoint`` is None for an engine that relay has never connected to.
 
-        ``counters`` are incremented, not reset. ``own_container`` is the id of the container that
-        relay runs in; None if it runs in none.
+        ``counters`` are incremented, not reset. Without ``incidents`` each event is sent by itself.
         """
         self.engine = engine
         self._start_from = start_from
@@ -73,7 +74,10 @@ class EventPipeline:
         drops = checkpoint.unreported_drops if checkpoint is not None else ()
         self._drop_reporter = DropReporter(Gap(GapReason(reason), *rest) for reason, *rest in drops)
         self._connection: Connection | None = None
-        self._own_container = own_container
+        self.own_container: str | None = None
+        """The id of the container that relay runs in: the commands that are run in it are accepted,
+        but never routed."""
+        self._incidents = incidents or without_incidents()
         self._backlog: deque[BatchItem] = deque()
         """Parsed items that do not fit while others wait."""
         self._held = HeldItems()
@@ -120,19 +124,32 @@ class EventPipeline:
 
     def select_for_inspection(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
         """Return the ids to inspect of the listed containers (id to state); if thorough, all."""
+        in_incidents = self._incidents.list_containers(self.engine)
         return [
             id_
             for id_, state in listed.items()
-            if thorough or state == "running" or self._tracker.needs_inspection(id_)
+            if thorough
+            or state == "running"
+            or id_ in in_incidents
+            or self._tracker.needs_inspection(id_)
         ]
 
     def find_missing(self, listed: Collection[str]) -> frozenset[str]:
         """Return the ids of the known containers that the engine does not list."""
-        return self._tracker.find_missing(listed)
+        in_incidents = self._incidents.list_containers(self.engine)
+        return self._tracker.find_missing(listed) | in_incidents.difference(listed)
 
     def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
         """Whether one of these containers died and its death was not reported yet."""
         return self._tracker.has_unreported(snapshots)
+
+    def caught_up(self) -> None:
+        """Note that the engine's history was read, and reconciled as far as it can be."""
+        self._incidents.caught_up(self.engine)
+
+    def stream_ended(self) -> None:
+        """Note that the engine's stream has ended."""
+        self._incidents.stream_ended(self.engine)
 
     @property
     def questions(self) -> Sequence[Question]:
@@ -170,7 +187,7 @@ class EventPipeline:
         batch = Batch(now_ns, snapshots is None, snapshots or {}, following)
         self._decide(batch)
         self._report_drops(batch)
-        return self._build_commit(self._route(batch.events))
+        return self._build_commit(self._route(batch))
 
     def finish(self, now_ns: int) -> IngestCommit:
         """Return the last commit of a session.
@@ -180,7 +197,7 @@ class EventPipeline:
         batch = Batch(now_ns, may_wait=False)
         self._decide(batch)
         self._report_drops(batch, is_final=True)
-        return self._build_commit(self._route(batch.events))
+        return self._build_commit(self._route(batch))
 
     def take_applied(self) -> list[StreamOpened | Snapshot]:
         """Return the items in the last commit whose ``committed`` event is to be set."""
@@ -214,14 +231,18 @@ class EventPipeline:
             changes.removed,
             container_times=changes.timed,
             first_chunk=first_chunk,
+            incident_rows=self._incidents.take_changes(),
         )
 
-    def _route(self, events: Iterable[Event]) -> list[tuple[Notification, Sequence[str]]]:
-        return [
-            (match.build_notification(event), match.destinations)
-            for event in events
-            for match in self._router.route(event, self.counters.matches)
-        ]
+    def _route(self, batch: Batch) -> list[tuple[Notification, Sequence[str]]]:
+        """Return what is sent at once; the incidents keep what is told later."""
+        matches = self.counters.matches
+        immediate = self._incidents.take(
+            (event, self._router.route(event, matches)) for event in batch.events
+        )
+        for snapshot in batch.observed:
+            self._incidents.observe(observe(snapshot, podman=self._tracker.podman))
+        return immediate
 
     def _decide(self, batch: Batch) -> None:
         """Apply what no longer waits, then what is new, as far as it fits."""
@@ -301,7 +322,7 @@ class EventPipeline:
             return
         counters.count_event(event)
         if event.type != "container" or event.action not in FOLLOWED_ACTIONS:
-            if not is_self_exec(event, self._own_container):  # accepted, but never routed
+            if not is_self_exec(event, self.own_container):
                 if self._router.uses_interactive:
                     event = self._tracker.mark_interactive(event)
                 batch.events.append(event)
@@ -341,6 +362,9 @@ class EventPipeline:
         else:
             gap = self._gap_detector.on_stream_opened(opened, cursor)
         self._add_gap(gap, connection, batch)
+        self._incidents.stream_opened(
+            self.engine, connection.ahead_ns, is_local=connection.is_local
+        )
 
     def _on_records_dropped(self, dropped: RecordsDropped, batch: Batch) -> None:
         self._open_cursor.release()  # as above: the loss begins at the last accepted event
@@ -357,6 +381,7 @@ class EventPipeline:
             self._gap_detector.on_full_snapshot(snapshot.taken_ns)
         self.counters.count_inferred(events)
         batch.events += events
+        batch.observed.append(snapshot)
 
     def _report_drops(self, batch: Batch, *, is_final: bool = False) -> None:
         """Add the gap events that are due now, or all if ``is_final``.

@@ -97,6 +97,10 @@ class KnownContainers(Protocol):
         """Whether one of these containers died and its death was not reported yet."""
         ...
 
+    def caught_up(self) -> None:
+        """Note that the engine's history was read, and reconciled as far as it can be."""
+        ...
+
 
 class Reconciler:
     """Puts snapshots of one engine's containers into the buffer."""
@@ -135,11 +139,15 @@ class Reconciler:
             if self._config.on_reconnect:
                 await self._wait_min_interval(MIN_INTERVAL_RECONNECTED_S)
             else:
+                self._known.caught_up()
                 await self._wait_for_next(every_s)
             retry_s = min(every_s or RETRY_INTERVAL_S, RETRY_INTERVAL_S)
             while True:
                 error = await self._try_reconcile(client, opened.connection)
-                if isinstance(error, EngineRefused) and error.status in PERMANENT_REFUSALS:
+                is_refused = isinstance(error, EngineRefused) and error.status in PERMANENT_REFUSALS
+                if is_refused or error is None:
+                    self._known.caught_up()
+                if is_refused:
                     await asyncio.Event().wait()  # until cancelled: the inspector keeps its client
                 await self._wait_for_next(every_s if error is None else retry_s)
 

@@ -22,6 +22,7 @@ from relay.config import EngineConfig, ReconcileConfig
 from relay.core.counters import EngineCounters
 from relay.core.status import EngineStatus, StreamStatus
 from relay.core.tasks import LoopMonitor, spawn
+from relay.incidents.incidents import Incidents
 from relay.ingest.docker.buffer import EventBuffer
 from relay.ingest.docker.containers.inference import Snapshot
 from relay.ingest.docker.containers.registry import ContainerRegistry
@@ -65,13 +66,21 @@ class IngestContext(msgspec.Struct, frozen=True):
     """Called with ``engine_lost`` or ``engine_back``, an engine and the event's attributes, if the
     engine's own session cannot commit that event."""
     reconnect_policy: ReconnectPolicy
+    incidents: Incidents
 
 
 class EngineSession:
     """The tasks that bring one engine's events into the store."""
 
-    def __init__(self, worker: IngestWorker, reader: StreamReader, enricher: Enricher) -> None:
+    def __init__(
+        self,
+        worker: IngestWorker,
+        reader: StreamReader,
+        enricher: Enricher,
+        incidents: Incidents,
+    ) -> None:
         self._worker = worker
+        self._incidents = incidents
         self._reader = reader
         self._enricher = enricher
         self._reading_tasks: list[asyncio.Task[None]] = []
@@ -85,7 +94,7 @@ class EngineSession:
         """
 
         def committed(commit: IngestCommit, result: CommitResult) -> None:
-            self._enricher.enqueue(commit, result)
+            self.include(commit, result)
             on_commit(result)
 
         self._reading_tasks = [
@@ -93,6 +102,12 @@ class EngineSession:
             spawn(self._enricher.run(), f"engine {self.name}: enrichment", tasks),
         ]
         return spawn(self._worker.run(committed), f"engine {self.name}: worker", tasks)
+
+    def include(self, commit: IngestCommit, result: CommitResult) -> None:
+        """Ask the engine for what committed notifications and new incidents include."""
+        self._enricher.enqueue(commit, result)
+        requests = self._incidents.take_include_requests(self.name)
+        self._enricher.enqueue_requests(requests, self._incidents.put_included)
 
     def end(self) -> None:
         """Stop reading; the worker still commits what was read."""
@@ -157,8 +172,9 @@ async def open_session(
         checkpoint,
         registry,
         counters,
-        find_self_container(),
+        context.incidents,
     )
+    pipeline.own_container = find_self_container()
     buffer, inspector = EventBuffer(spec.buffer_bytes), Inspector()
     reader = StreamReader(
         name,
@@ -173,4 +189,5 @@ async def open_session(
         IngestWorker(buffer, pipeline, inspector, outbox, context.now),
         reader,
         Enricher(name, lambda: inspector.client, outbox, context.now, counters),
+        context.incidents,
     )

@@ -80,6 +80,10 @@ class StreamPosition(Protocol):
         """Whether the event was accepted, or never will be: it is before the start."""
         ...
 
+    def stream_ended(self) -> None:
+        """Note that the engine's stream has ended."""
+        ...
+
 
 Connect = Callable[[], AbstractAsyncContextManager[EngineClient]]
 
@@ -176,6 +180,7 @@ class StreamReader:
             after_failure=self._unreachable_since_ns is not None,
             identity=info.identity,
             podman=info.podman,
+            is_local=info.is_local,
         )
 
     def _on_opened(self, connection: Connection, history: tuple[Event, ...] | None) -> None:
@@ -214,6 +219,7 @@ class StreamReader:
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._opened_s is not None:
                 self._last_ended_ns = self._now() + self._clock_ahead_ns
+                self._position.stream_ended()
         for task in ended:
             task.result()
 

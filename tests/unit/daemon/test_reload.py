@@ -22,6 +22,7 @@ from relay.daemon.topology import RestartRequired, Topology, check_reloadable
 from relay.delivery.client import DestinationClient
 from relay.delivery.runner import Attachment, DeliveryContext, retire_destination
 from relay.destinations.catalog import parse_config
+from relay.incidents.policy import build_policies
 from relay.routing.router import Router
 from relay.store.outbox import open_outbox
 from relay.store.records import Selection
@@ -62,7 +63,7 @@ def make_topology(after: Config, *changed_destinations: str) -> Topology:
         )
         for name in changed_destinations
     }
-    return Topology(after, Router(after.routes), {}, new_clients, {}, None)
+    return Topology(after, Router(after.routes), build_policies(after), {}, new_clients, {}, None)
 
 
 def test_no_change() -> None:

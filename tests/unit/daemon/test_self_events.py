@@ -14,6 +14,7 @@ from relay.core.exchange import Reason
 from relay.daemon.self_events import SelfEvents
 from relay.delivery.circuit_breaker import HealthChange
 from relay.destinations.catalog import parse_config
+from relay.incidents.incidents import without_incidents
 from relay.routing.router import Router
 from relay.store.faults import StoreLoss
 from relay.store.records import CommitResult, IngestCommit
@@ -54,7 +55,9 @@ def outbox() -> FakeOutbox:
 @pytest.fixture
 def self_events(outbox: FakeOutbox) -> SelfEvents:
     router = Router(parse_config(ROUTES, file="test", environ={}, folder=Path()).routes)
-    return SelfEvents(router, cast("Outbox", outbox), lambda: 4711, asyncio.Event())
+    return SelfEvents(
+        router, cast("Outbox", outbox), without_incidents(), lambda: 4711, asyncio.Event()
+    )
 
 
 @pytest.mark.parametrize("action", ["started", "stopped"])
@@ -122,7 +125,8 @@ async def test_events_that_no_route_names(outbox: FakeOutbox) -> None:
     """They are not delivered."""
     text = "destinations: {ops: {type: console}}\nroutes: [{name: everything, to: ops}]"
     router = Router(parse_config(text, file="test", environ={}, folder=Path()).routes)
-    await SelfEvents(router, cast("Outbox", outbox), lambda: 1, asyncio.Event()).emit("started")
+    to = cast("Outbox", outbox)
+    await SelfEvents(router, to, without_incidents(), lambda: 1, asyncio.Event()).emit("started")
     assert [batch.notifications for batch, _ in outbox.committed] == [[]]
 
 

@@ -261,8 +261,8 @@ def test_a_refused_message_waits_for_the_next_update() -> None:
     second = world.messages()[1]
     assert (second.update.reason, second.count) == ("opened", 1)
     assert not second.update.incidents[0].notified_before
-    assert world.dispatcher.is_superseded(world.messages()[0])
-    assert not world.dispatcher.is_superseded(second)
+    assert world.dispatcher.is_superseded("ops", world.messages()[0].update)
+    assert not world.dispatcher.is_superseded("ops", second.update)
 
 
 def test_what_a_route_includes_is_asked_for_twice() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.config import Route
 from relay.config.match_parser import parse_match
@@ -213,7 +214,10 @@ class World:
             self.settle(message)
 
     def observe(self, observation: Observation) -> None:
-        """A reconciliation."""
+        """A reconciliation of everything: what it does not show is not there."""
+        shown = {each.id for each in observation.containers}
+        missing = self.dispatcher.list_containers(observation.engine) - shown
+        observation = replace(observation, missing=frozenset(missing))
         self.store.apply(self.dispatcher.reconciled(observation, self.now))
 
     def run(self, until: float) -> None:

@@ -16,6 +16,9 @@ from relay.ingest.docker.engine.parser import MAX_TIME_NS
 RESTART_POLICIES = frozenset({"always", "unless-stopped", "on-failure"})
 """The policies by which an engine starts a container again (Docker Engine API, ``HostConfig``)."""
 
+HEALTH_STATES = frozenset({"starting", "healthy", "unhealthy"})
+"""The states of a container with a health check (Docker Engine API, ``Health``)."""
+
 ERROR_MAX_CHARS = 1_000
 """How much is kept of the error of a failed start."""
 
@@ -53,6 +56,8 @@ class ContainerSnapshot(msgspec.Struct, frozen=True):
     start_error: str = ""
     """Why its last start failed; Podman 4.3 does not show it."""
     created_ns: int | None = None
+    health: str | None = None
+    """``starting``, ``healthy`` or ``unhealthy``; None if it has no health check."""
     stopped_by_user: bool | None = None
     """Whether somebody stopped it, or sent it any signal at all, before its last death; None if the
     engine does not say, or if it runs again."""
@@ -79,6 +84,10 @@ class Inspection(msgspec.Struct, frozen=True):
     """Whether the engine says that there is no such container."""
 
 
+class _Health(msgspec.Struct, rename="pascal"):
+    status: str = ""
+
+
 class _State(msgspec.Struct, rename="pascal"):
     running: bool = False
     restarting: bool = False
@@ -87,6 +96,7 @@ class _State(msgspec.Struct, rename="pascal"):
     error: str | None = None
     started_at: str = ""
     finished_at: str = ""
+    health: _Health | None = None
     stopped_by_user: bool = False  # Podman's, which leaves it out if it is false
 
 
@@ -162,9 +172,16 @@ def parse_inspection(
         stopped_by_user=state.stopped_by_user if has_ended and says_stopped else None,
         is_restarting=state.restarting,
         restart_policy=_parse_restart_policy(inspected.host_config),
+        health=_parse_health(state.health),
         start_error=(state.error or "")[:ERROR_MAX_CHARS],
         created_ns=parse_time_ns(inspected.created),
     )
+
+
+def _parse_health(health: _Health | None) -> str | None:
+    """Return the health; None without a health check: then Docker has nothing or ``none``, and
+    Podman an empty status."""
+    return health.status if health is not None and health.status in HEALTH_STATES else None
 
 
 def _parse_restart_policy(host: _HostConfig | None) -> str:

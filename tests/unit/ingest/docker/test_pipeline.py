@@ -276,7 +276,8 @@ EVERYTHING = "destinations: {ops: {type: console}}\nroutes: [{name: all, to: ops
 def pipeline_in_container(checkpoint: Checkpoint | None = None) -> EventPipeline:
     """The pipeline of a relay that runs in a container and routes everything."""
     every = Router(parse_config(EVERYTHING, file="routes", environ={}, folder=Path()).routes)
-    pipeline = EventPipeline("here", "oldest", every, checkpoint, own_container=OWN)
+    pipeline = EventPipeline("here", "oldest", every, checkpoint)
+    pipeline.own_container = OWN
     pipeline.since_ns(NOW_NS)
     return pipeline
 

@@ -1,0 +1,256 @@
+"""The incidents of a running relay: the dispatcher with a clock, and the changes to be stored.
+
+The loops call `Incidents` as things happen, and take the changes with `take_changes` just before
+they submit a commit. So the store gets all changes in the order in which they were made, and most
+of them in the transaction of the events that caused them.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import msgspec
+
+from relay.core.event import RELAY_ENGINE
+from relay.core.incident import IncidentReport
+from relay.core.include import Include, Included
+from relay.core.notification import Notification
+from relay.incidents.clock import Now
+from relay.incidents.dispatcher import Dispatcher, RoutedEvent
+from relay.incidents.incident import Incident
+from relay.incidents.intake import ImmediateNotification, IncludeRequest
+from relay.incidents.message import Message
+from relay.incidents.observation import Observation
+from relay.incidents.policy import Policies
+from relay.incidents.rows import RowChanges, RowKey, encode_changes
+from relay.incidents.state import Changes, Rows
+from relay.incidents.tally import Balance
+from relay.routing.router import Router
+
+ReadClock = Callable[[], int]
+"""Returns the nanoseconds since 1970."""
+
+
+MAX_REQUESTS = 1000
+"""About how many questions to engines may wait. Engines that are not connected answer none."""
+
+
+class EngineClocks:
+    """How far the engines' clocks are ahead of relay's steady clock."""
+
+    def __init__(self, steady_ns: ReadClock, wall_ns: ReadClock) -> None:
+        """``steady_ns`` never jumps; ``wall_ns`` may be set while relay runs."""
+        self._steady_ns = steady_ns
+        self._wall_ns = wall_ns
+        self._leads_ns: dict[str, int] = {}
+        self._local: set[str] = set()
+        """The engines that use this machine's wall clock."""
+
+    def set_lead(self, engine: str, ahead_ns: int, *, is_local: bool) -> None:
+        """Note how far an engine's clock is ahead of this machine's wall clock now."""
+        self._local.discard(engine)
+        if is_local:
+            self._local.add(engine)
+        self._leads_ns[engine] = ahead_ns + self._wall_ns() - self._steady_ns()
+
+    def now(self) -> Now:
+        """Return the present moment by all clocks."""
+        steady_ns = self._steady_ns()
+        wall_lead_ns = self._wall_ns() - steady_ns
+        leads_ns = {**self._leads_ns, RELAY_ENGINE: wall_lead_ns}
+        for engine in self._local:
+            leads_ns[engine] = wall_lead_ns
+        return Now(steady_ns, leads_ns)
+
+
+class DueMessages(msgspec.Struct, frozen=True):
+    """What is to be sent now."""
+
+    notifications: Sequence[tuple[Notification, Sequence[str]]]
+    """Each with its destination."""
+    refreshes: Sequence[str]
+    """The destinations whose open incidents are to be repeated now."""
+    is_complete: bool
+    """False if more is due now: the caller should let others run and ask again."""
+
+
+class Incidents:
+    """The incidents and groups of all destinations, as the loops of the daemon use them."""
+
+    def __init__(
+        self,
+        rows: Rows,
+        policies: Policies,
+        router: Router,
+        clocks: EngineClocks,
+        outstanding: Collection[tuple[str, str]] | None = None,
+    ) -> None:
+        """Continue from stored rows; the other parameters as in `Dispatcher`."""
+        self._clocks = clocks
+        self._dispatcher = Dispatcher(rows, policies, router, clocks.now(), outstanding)
+        self.unwatched_at_start = self._dispatcher.unwatched_at_start
+        """How many open incidents the configuration no longer watches."""
+        self._changes: dict[RowKey, bytes | None] = {}
+        self._requests: list[IncludeRequest] = []
+        self._asked: dict[str, Include] = {}
+        """What engines were asked and have not answered, by the incident's id."""
+        self._on_change: Callable[[], None] = lambda: None
+
+    def on_change(self, call: Callable[[], None]) -> None:
+        """Call ``call`` whenever there are changes to store, or something may be due earlier."""
+        self._on_change = call
+
+    # events and evidence
+
+    def take(self, events: Iterable[RoutedEvent]) -> list[ImmediateNotification]:
+        """Take events in the order in which they happened; return what is sent at once."""
+        result = self._dispatcher.take(events, self._clocks.now())
+        for request in result.include_requests:
+            self._requests = [*self._requests[-MAX_REQUESTS:], request]
+            self._asked[request.incident] = request.include
+            if len(self._asked) > MAX_REQUESTS:
+                del self._asked[next(iter(self._asked))]
+        self._note(result.changes)
+        return result.immediate
+
+    def stream_opened(self, engine: str, ahead_ns: int, *, is_local: bool) -> None:
+        """Note that an engine's stream was opened.
+
+        ``ahead_ns`` is how far its clock is ahead of this machine's; a local one is the same clock.
+        """
+        self._clocks.set_lead(engine, ahead_ns, is_local=is_local)
+        self._note(self._dispatcher.connected(engine, self._clocks.now()))
+
+    def stream_ended(self, engine: str) -> None:
+        """Note that an engine's stream has ended: until it is back, nothing is confirmed."""
+        self._dispatcher.disconnected(engine, self._clocks.now())
+        self._on_change()
+
+    def caught_up(self, engine: str) -> None:
+        """Note that an engine's history was read and, unless it is impossible, reconciled."""
+        self._note(self._dispatcher.caught_up(engine, self._clocks.now()))
+        self._on_change()
+
+    def observe(self, observation: Observation) -> None:
+        """Apply what a reconciliation shows."""
+        self._note(self._dispatcher.reconciled(observation, self._clocks.now()))
+
+    def list_containers(self, engine: str) -> frozenset[str]:
+        """Return the ids of an engine's containers that have an incident, open or remembered."""
+        return self._dispatcher.list_containers(engine)
+
+    # what engines were asked
+
+    def take_include_requests(self, engine: str) -> list[IncludeRequest]:
+        """Return the questions to an engine since the last call."""
+        if not self._requests:
+            return []
+        taken = [each for each in self._requests if each.event.engine == engine]
+        self._requests = [each for each in self._requests if each.event.engine != engine]
+        return taken
+
+    def put_included(self, incident_id: str, included: Included) -> None:
+        """Add an engine's answer to the incidents with this id."""
+        self._asked.pop(incident_id, None)
+        self._note(self._dispatcher.put_included(incident_id, included, self._clocks.now()))
+
+    # what is due
+
+    @property
+    def due_in_s(self) -> float | None:
+        """How long until `due` is to be called; None for not before a change."""
+        due_ns = self._dispatcher.next_due_ns
+        return None if due_ns is None else (due_ns - self._clocks.now().steady_ns) / 1e9
+
+    def due(self) -> DueMessages:
+        """Return what is to be sent now. The caller commits it together with the changes."""
+        result = self._dispatcher.due(self._clocks.now())
+        self._note(result.changes)
+        notifications = [
+            (self._complete(message), (message.destination,)) for message in result.messages
+        ]
+        return DueMessages(notifications, result.refreshes, result.is_complete)
+
+    def _complete(self, message: Message) -> Notification:
+        """Return the notification of a message.
+
+        Where nothing is told later, it waits in the store for what the engine was asked.
+        """
+        notification = message.to_notification()
+        policy = self._dispatcher.policies.destinations.get(message.destination)
+        reports = message.update.incidents
+        if policy is None or policy.is_limited or not reports or notification.included is not None:
+            return notification
+        include = self._asked.get(reports[0].id)
+        return msgspec.structs.replace(notification, include=include)
+
+    def settled(self, destination: str, message_id: str, *, delivered: bool) -> None:
+        """Note that a destination took a message, or that the message was superseded."""
+        now = self._clocks.now()
+        self._note(self._dispatcher.settled(destination, message_id, now, delivered=delivered))
+
+    def dead_lettered(self, destination: str, message_id: str, *, refused: bool) -> None:
+        """Note that a message was given up: for its age, or because it was refused or evicted."""
+        now = self._clocks.now()
+        self._note(self._dispatcher.dead_lettered(destination, message_id, now, refused=refused))
+
+    # operators
+
+    def reload(self, policies: Policies, router: Router) -> int:
+        """Use other policies and routes; return how many incidents are watched no longer."""
+        unwatched, changes = self._dispatcher.reload(policies, router, self._clocks.now())
+        self._note(changes)
+        return unwatched
+
+    def close(self, incident_id: str) -> bool:
+        """Resolve the incident with this id at every destination; return whether one was open."""
+        is_open = any(
+            each.id == incident_id and each.is_open for each in self._dispatcher.list_incidents()
+        )
+        self._note(self._dispatcher.close(incident_id, self._clocks.now()))
+        return is_open
+
+    def list_incidents(self, destination: str | None = None) -> list[Incident]:
+        """Return all incidents, open and remembered, or those of a destination."""
+        return self._dispatcher.list_incidents(destination)
+
+    def report_open(self, destination: str) -> list[IncidentReport]:
+        """Return what is open at a destination and was told, for repeating it."""
+        return self._dispatcher.report_open(destination, self._clocks.now())
+
+    def is_superseded(self, destination: str, notification: Notification) -> bool:
+        """Whether an incident of a notification has moved on, so that it must not be sent again."""
+        return self._dispatcher.is_superseded(destination, notification.update)
+
+    def balance(self, destination: str, route: str) -> Balance:
+        """Return where the events are that a route took for a destination."""
+        return self._dispatcher.balance(destination, route)
+
+    @property
+    def policies(self) -> Policies:
+        """The policies in force."""
+        return self._dispatcher.policies
+
+    def now(self) -> Now:
+        """Return the present moment by all clocks."""
+        return self._clocks.now()
+
+    # the store
+
+    def take_changes(self) -> RowChanges:
+        """Return the changes since the last call. The caller submits them to the store at once."""
+        changes, self._changes = self._changes, {}
+        return changes
+
+    def mark_all_changed(self) -> None:
+        """Write everything with the next changes: the store is a new one."""
+        self._changes = encode_changes(Changes(self._dispatcher.export()))
+        self._on_change()
+
+    def _note(self, changes: Changes) -> None:
+        if not changes.is_empty:
+            self._changes.update(encode_changes(changes))
+            self._on_change()
+
+
+def without_incidents() -> Incidents:
+    """Return incidents without any policy: every event is sent by itself."""
+    return Incidents(Rows(), Policies({}, {}), Router(()), EngineClocks(lambda: 0, lambda: 0))

@@ -1,0 +1,158 @@
+"""The incidents with a clock, as the loops use them."""
+
+from collections.abc import Sequence
+
+from relay.core.event import Event
+from relay.core.incident import Audience
+from relay.core.include import Included
+from relay.incidents.incidents import EngineClocks, Incidents, without_incidents
+from relay.incidents.rows import decode_rows
+from relay.incidents.state import Rows
+from tests.unit.incidents.events import die, ns, start
+from tests.unit.incidents.world import Setup
+
+CRASHES = {"name": "died", "match": {"action": "die"}, "to": ["ops", "pager", "audit"]}
+AUDIENCES = {"ops": Audience.PEOPLE, "pager": Audience.PAGER, "audit": Audience.PROGRAMS}
+LOGS = {**CRASHES, "include": {"logs": 5}}
+
+
+class Clock:
+    """Both clocks of relay, which a test sets."""
+
+    def __init__(self) -> None:
+        self.steady_ns = self.wall_ns = ns(0)
+
+    def advance(self, seconds: float) -> None:
+        self.steady_ns += round(seconds * 1e9)
+        self.wall_ns += round(seconds * 1e9)
+
+
+def make(clock: Clock, setup: Setup, rows: Rows | None = None) -> Incidents:
+    """Incidents at a connected engine."""
+    clocks = EngineClocks(lambda: clock.steady_ns, lambda: clock.wall_ns)
+    made = Incidents(rows or Rows(), setup.policies, setup.router, clocks)
+    made.stream_opened("here", 0, is_local=True)
+    made.caught_up("here")
+    return made
+
+
+def take(incidents: Incidents, setup: Setup, *events: Event) -> list[str]:
+    """Take events; return the destinations of what is sent at once."""
+    routed = [(each, setup.router.route(each)) for each in events]
+    return [to for _, destinations in incidents.take(routed) for to in destinations]
+
+
+def told(incidents: Incidents) -> list[Sequence[str]]:
+    """The destinations of what is due."""
+    return [destinations for _, destinations in incidents.due().notifications]
+
+
+def test_programs_get_the_event_and_people_a_message_later() -> None:
+    """A crash goes to programs at once, to a pager when asked, and to a chat after its wait."""
+    clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
+    incidents = make(clock, setup)
+    assert take(incidents, setup, die(0)) == ["audit"]
+    assert incidents.due_in_s == 0
+    assert told(incidents) == [("pager",)]
+    assert incidents.due_in_s == 3
+    clock.advance(3)
+    assert told(incidents) == [("ops",)]
+
+
+def test_changes_are_taken_once_and_make_the_same_incidents() -> None:
+    """All changes since the last call are enough to go on after a restart."""
+    clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
+    incidents = make(clock, setup)
+    take(incidents, setup, die(0))
+    changes = dict(incidents.take_changes())
+    assert not incidents.take_changes()
+    incidents.due()
+    changes.update(incidents.take_changes())
+    stored = [(kind, key, content) for (kind, key), content in changes.items() if content]
+    again = make(clock, setup, decode_rows(stored))
+    clock.advance(3)
+    assert told(again) == [("ops",)]
+
+
+def test_whoever_waits_is_woken() -> None:
+    """A change calls back; an event of no incident does not."""
+    clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
+    incidents = make(clock, setup)
+    calls: list[int] = []
+    incidents.on_change(lambda: calls.append(1))
+    take(incidents, setup, start(0))
+    assert not calls
+    take(incidents, setup, die(1))
+    assert calls
+
+
+def test_a_pager_waits_in_the_store_for_what_its_route_includes() -> None:
+    """A pager is told once, so its message includes the request; a chat gets the answer later."""
+    clock, setup = Clock(), Setup(LOGS, audiences=AUDIENCES)
+    incidents = make(clock, setup)
+    take(incidents, setup, die(0))
+    assert incidents.take_include_requests("elsewhere") == []
+    requests = incidents.take_include_requests("here")
+    assert {each.include.logs for each in requests} == {5}
+    assert incidents.take_include_requests("here") == []
+    ((to_pager, _),) = incidents.due().notifications
+    assert to_pager.include is not None
+    answer = Included(logs=("out of luck",))
+    incidents.put_included(requests[0].incident, answer)
+    clock.advance(3)
+    ((to_ops, _),) = incidents.due().notifications
+    assert (to_ops.include, to_ops.included) == (None, answer)
+
+
+def test_a_large_flood_is_told_in_slices() -> None:
+    """One call checks a part of what is due, so that others get their turn; nothing is told twice.
+
+    All incidents end up in the same message as without slices.
+    """
+    clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
+    incidents = make(clock, setup)
+    for number in range(1_200):
+        name = f"web-{number}"
+        take(incidents, setup, die(0, name, project=name), start(0.1, name, project=name))
+    clock.advance(3)
+    for notification, (to,) in incidents.due().notifications:
+        incidents.settled(to, notification.id, delivered=True)
+    clock.advance(60)
+    slices = 1
+    while not incidents.due().is_complete:
+        slices += 1
+    assert slices > 2
+    clock.advance(3)
+    resolved = [each for each, to in incidents.due().notifications if to == ("ops",)]
+    (message,) = resolved
+    assert message.update is not None
+    assert len(message.update.incidents) + message.update.more == 1_200
+
+
+def test_the_wall_clock_of_a_remote_engine_is_its_own() -> None:
+    """Setting this machine's clock moves a local engine's time, and not a remote one's."""
+    clock = Clock()
+    clocks = EngineClocks(lambda: clock.steady_ns, lambda: clock.wall_ns)
+    clocks.set_lead("local", 0, is_local=True)
+    clocks.set_lead("remote", 5_000_000_000, is_local=False)
+    clock.wall_ns += 3_600_000_000_000
+    now = clocks.now()
+    assert now.at("local") - now.steady_ns == 3_600_000_000_000
+    assert now.at("remote") - now.steady_ns == 5_000_000_000
+
+
+def test_without_incidents_every_event_is_sent_by_itself() -> None:
+    """Dry runs of a single stream need no policies."""
+    setup = Setup(CRASHES, audiences=AUDIENCES)
+    assert take(without_incidents(), setup, die(0)) == ["ops", "pager", "audit"]
+
+
+def test_closing_ends_an_open_incident_only() -> None:
+    """Closing says whether there was an open one."""
+    clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
+    incidents = make(clock, setup)
+    take(incidents, setup, die(0))
+    (incident, _) = incidents.list_incidents()
+    assert incidents.close(incident.id)
+    assert not incidents.close(incident.id)
+    assert not incidents.close("inc_of_nobody")
