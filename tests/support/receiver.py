@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ class Received:
     headers: Mapping[str, str]
     """The names are in lower case."""
     body: bytes
+    time_s: float
+    """When it arrived, in Unix time."""
 
     @property
     def json(self) -> Any:
@@ -137,7 +140,7 @@ class Receiver:
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Keep a request, and return its answer. Called in the receiver's threads."""
         with self._arrivals:
-            request = Received(len(self._received), method, path, headers, body)
+            request = Received(len(self._received), method, path, headers, body, time.time())
             answer_or_decide = self._answers.get(path, self._answers[None])
             self._received.append(request)
             self._arrivals.notify_all()
