@@ -56,16 +56,19 @@ class EvidenceCollector:
         """Whether the buffer's next items were requested, and `take` has not returned them yet."""
         return self._taking is not None
 
-    async def take(self, buffer: EventBuffer, max_items: int) -> Sequence[Item] | None:
+    async def take(
+        self, buffer: EventBuffer, max_items: int, max_wait_s: float | None
+    ) -> Sequence[Item] | None:
         """Return the buffer's next items, or none as soon as there is an answer.
 
-        None if the buffer is closed and empty. Takes nothing while the pipeline is full.
+        Also returns none after ``max_wait_s``, if that is not None. None if the buffer is closed
+        and empty. Takes nothing while the pipeline is full.
         """
         if self._taking is None and not self._pipeline.is_full:
             name = f"engine {self._pipeline.engine}: next events"
             self._taking = spawn(buffer.take(max_items), name)
         taking = None if self._pipeline.is_full else self._taking
-        await self._wait(taking)
+        await self._wait(taking, max_wait_s)
         if taking is None or not taking.done():
             return ()
         self._taking = None
@@ -80,11 +83,14 @@ class EvidenceCollector:
         while self._inspections:
             await self._wait(None)
 
-    async def _wait(self, taking: asyncio.Task[list[Item]] | None) -> None:
+    async def _wait(
+        self, taking: asyncio.Task[list[Item]] | None, max_wait_s: float | None = None
+    ) -> None:
         """Wait until there is an answer, or ``taking`` is done; pass on the answers."""
-        timeout_s = None
+        timeout_s = max_wait_s
         if self._deadlines_s:
-            timeout_s = max(0.0, min(self._deadlines_s.values()) - loop_time_s())
+            next_s = max(0.0, min(self._deadlines_s.values()) - loop_time_s())
+            timeout_s = next_s if timeout_s is None else min(next_s, timeout_s)
         awaited: list[asyncio.Future[Any]] = [*self._inspections.values()]
         if taking is not None:
             awaited.append(taking)

@@ -195,13 +195,20 @@ class DropReporter:
             gap = Gap(gap.reason, earlier.from_ns, gap.until_ns, count)
         self.unreported[gap.reason] = gap
 
+    def wait_ns(self, now_ns: int) -> int | None:
+        """Return how long until gaps are to be reported; None if there are none."""
+        if not self.unreported:
+            return None
+        since_ns = now_ns - self._last_reported_ns
+        return max(0, REPORT_INTERVAL_NS - since_ns) if since_ns >= 0 else 0
+
     def take_due(self, now_ns: int, *, is_final: bool = False) -> list[Gap]:
         """Take the gaps to report now; all of them if ``is_final``.
 
         ``now_ns`` is the wall clock's time. If it was set back, gaps are reported at once.
         """
-        since_ns = now_ns - self._last_reported_ns
-        if not self.unreported or (0 <= since_ns < REPORT_INTERVAL_NS and not is_final):
+        wait_ns = self.wait_ns(now_ns)
+        if wait_ns is None or (wait_ns > 0 and not is_final):
             return []
         gaps, self.unreported, self._last_reported_ns = self.unreported, {}, now_ns
         return list(gaps.values())

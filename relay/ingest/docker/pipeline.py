@@ -199,6 +199,14 @@ class EventPipeline:
         self._report_drops(batch, is_final=True)
         return self._build_commit(self._route(batch))
 
+    def report_wait_s(self, now_ns: int) -> float | None:
+        """Return in how many seconds `process` is to report dropped records.
+
+        None if there are none that were not reported. ``now_ns`` is the wall clock's time.
+        """
+        wait_ns = self._drop_reporter.wait_ns(now_ns)
+        return None if wait_ns is None or self._connection is None else wait_ns / 1e9
+
     def take_applied(self) -> list[StreamOpened | Snapshot]:
         """Return the items in the last commit whose ``committed`` event is to be set."""
         applied, self._applied = self._applied, []

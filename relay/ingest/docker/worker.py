@@ -6,7 +6,9 @@ commit that holds its notifications and the cursor. While a few events wait for 
 empty.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import time_ns
 
 from relay.core.tasks import LoopMonitor
@@ -59,14 +61,20 @@ class IngestWorker:
         await self._commit(self.pipeline.finish(time_ns()), on_commit)
 
     async def _take(self, collector: EvidenceCollector) -> Sequence[Item] | None:
-        """Return the next items, or none when there is an answer.
+        """Return the next items, or none when there is an answer or something to report.
 
         None if the buffer is closed and empty.
         """
+        wait_s = self.pipeline.report_wait_s(time_ns())
         with self.loop_monitor.idle():
             if self.pipeline.questions or collector.is_taking:
-                return await collector.take(self.buffer, BATCH_ITEMS)
-            return await self.buffer.take(BATCH_ITEMS) or None
+                return await collector.take(self.buffer, BATCH_ITEMS, wait_s)
+            if wait_s is None:
+                return await self.buffer.take(BATCH_ITEMS) or None
+            with suppress(TimeoutError):  # nothing may follow that would cause the report
+                async with asyncio.timeout(wait_s):
+                    return await self.buffer.take(BATCH_ITEMS) or None
+            return ()
 
     async def _process(
         self, items: Sequence[Item], collector: EvidenceCollector, on_commit: OnCommit

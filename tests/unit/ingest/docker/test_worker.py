@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from relay.core.event import GapReason
 from relay.destinations.catalog import parse_config
+from relay.ingest.docker import gaps
 from relay.ingest.docker.buffer import Connection, EventBuffer, RecordsDropped, StreamOpened
 from relay.ingest.docker.containers import later_evidence
 from relay.ingest.docker.containers.inference import Snapshot
@@ -349,6 +350,25 @@ async def test_the_end_of_a_session_is_idle_while_it_waits(monkeypatch: pytest.M
         monkeypatch.setattr(asyncio, "wait", counted_wait)
         asyncio.get_running_loop().call_later(0.2, client.may_answer.set)
     assert len(waits) < 5
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_drops_are_reported_although_nothing_follows(
+    monkeypatch: pytest.MonkeyPatch, asks: bool
+) -> None:
+    """Once a minute at most, but no later: the engine may be silent from then on."""
+    monkeypatch.setattr(gaps, "REPORT_INTERVAL_NS", 10**8)
+    monkeypatch.setattr(later_evidence, "OOM_WAIT_S", 0)
+    async with running() as run:
+        asked = []
+        if asks:  # afterwards the next items are awaited in another way
+            run.buffer.put_records(HERE, [line("start"), line("die", 1, 137)])
+            asked = ["die c"]
+            await run.wait_for(*asked)
+        run.buffer.put(RecordsDropped(HERE, 1, GapReason.RECORD_TOO_LONG))
+        await run.wait_for(*asked, "gap ")
+        run.buffer.put(RecordsDropped(HERE, 2, GapReason.BUFFER_FULL))
+        await run.wait_for(*asked, "gap ", "gap ")
 
 
 class EvictingOutbox:
