@@ -6,7 +6,7 @@ one before it, because only the newest one matters.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby, islice
 from typing import NamedTuple
 
@@ -39,8 +39,6 @@ class DeliveryRow(NamedTuple):
     """The notification as JSON."""
     now_ns: int
     hold_ns: int
-    message_id: str | None
-    """The notification's id if it tells about incidents, else None."""
 
 
 class PreparedNotification(msgspec.Struct, frozen=True):
@@ -54,6 +52,8 @@ class PreparedNotification(msgspec.Struct, frozen=True):
     """Whether it is about relay itself."""
     size_bytes: int
     """The length of its JSON."""
+    message_id: str | None = None
+    """Its id if it tells about incidents, else None."""
 
 
 class Enqueued(msgspec.Struct, frozen=True):
@@ -93,8 +93,8 @@ def prepare(
     rows = []
     for to in destinations:
         chain = chain_of(to, notification.id if to in unordered else subject)
-        rows.append(DeliveryRow(to, chain, content, now_ns, hold_ns, message_id))
-    return PreparedNotification(rows, heartbeat, is_self_event, len(content))
+        rows.append(DeliveryRow(to, chain, content, now_ns, hold_ns))
+    return PreparedNotification(rows, heartbeat, is_self_event, len(content), message_id)
 
 
 def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection) -> Enqueued:
@@ -116,7 +116,7 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
         _replace_heartbeat(rows, connection)
     dues_ns = _compute_due_ns(rows, connection)
     full = [(*row, due_ns) for row, due_ns in zip(rows, dues_ns, strict=True)]
-    seqs = _insert(full, connection)
+    seqs = _insert(prepared, full, connection)
     due = {
         seq for seq, row, due_ns in zip(seqs, rows, dues_ns, strict=True) if due_ns == row.now_ns
     }
@@ -124,25 +124,36 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     return Enqueued([list(islice(numbers, len(each.rows))) for each in prepared], due)
 
 
-_FullRow = tuple[str, int, bytes, int, int, str | None, int | None]
+_FullRow = tuple[str, int, bytes, int, int, int | None]
 """The values of a `DeliveryRow`, and when it is due."""
 
 
-def _insert(rows: Sequence[_FullRow], connection: sqlite3.Connection) -> list[int]:
-    """Insert rows in few statements, but each long one by itself; return their numbers."""
+def _insert(
+    prepared: Sequence[PreparedNotification],
+    full: Sequence[_FullRow],
+    connection: sqlite3.Connection,
+) -> list[int]:
+    """Insert the rows in few statements, but each long one by itself; return their numbers."""
     seqs: list[int] = []
-    for part in _split(rows):
-        for count, cursor in run_for_rows("add_deliveries", part, connection):
-            last = cursor.lastrowid or 0
-            seqs += range(last - count + 1, last + 1)  # consecutive: there is no other writer
+    left = iter(full)
+    for (is_message, is_long), group in groupby(prepared, _select_statement):
+        together = list(group)
+        count = sum(len(each.rows) for each in together)
+        rows: list[tuple[object, ...]] = list(islice(left, count))
+        if is_message:
+            ids = [each.message_id for each in together for _ in each.rows]
+            rows = [(*row, id_) for row, id_ in zip(rows, ids, strict=True)]
+        name = "add_messages" if is_message else "add_deliveries"
+        for part in [[row] for row in rows] if is_long else [rows]:
+            for count, cursor in run_for_rows(name, part, connection):
+                last = cursor.lastrowid or 0
+                seqs += range(last - count + 1, last + 1)  # consecutive: there is no other writer
     return seqs
 
 
-def _split(rows: Sequence[_FullRow]) -> Iterator[Sequence[_FullRow]]:
-    """Yield the rows in order, each long one by itself and the others together."""
-    for is_long, group in groupby(rows, lambda row: len(row[2]) > LONG_BYTES):
-        together = list(group)
-        yield from ([row] for row in together) if is_long else [together]
+def _select_statement(prepared: PreparedNotification) -> tuple[bool, bool]:
+    """Return whether a notification tells about incidents, and whether it is long."""
+    return prepared.message_id is not None, prepared.size_bytes > LONG_BYTES
 
 
 def _compute_due_ns(

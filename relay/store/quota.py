@@ -166,8 +166,8 @@ def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) 
     count = size = 0
     for each in prepared:
         count += len(each.rows)
-        for to, _, content, _, _, message_id in each.rows:
-            size += len(content) + MAX_UTF8_BYTES * 2 * len(to) + 2 * len(message_id or "")
+        for to, _, content, *_ in each.rows:
+            size += len(content) + MAX_UTF8_BYTES * 2 * len(to)
     return MAX_PAGES_PER_ROW * count + 2 * size // page_size
 
 
@@ -276,8 +276,8 @@ def _evict_new(
     if bytes_used(connection) > quota.max_bytes and not prepared.is_self_event:
         deliveries.delete(seqs, connection)  # no other waits behind them yet
         evicted.seqs.update(seqs)
-        rows = prepared.rows
-        evicted.messages += [(it.destination, it.message_id) for it in rows if it.message_id]
+        if prepared.message_id is not None:
+            evicted.messages += [(row.destination, prepared.message_id) for row in prepared.rows]
 
 
 def _evict_dead_letters(quota: Quota, evicted: Evicted, connection: sqlite3.Connection) -> None:
