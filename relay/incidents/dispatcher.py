@@ -22,14 +22,16 @@ from relay.incidents import group as groups
 from relay.incidents import incident as incidents
 from relay.incidents.clock import Engines, Now
 from relay.incidents.destination import REFRESH_INTERVAL_NS
+from relay.incidents.effect import EffectObserver, find_effects
 from relay.incidents.incident import Incident
 from relay.incidents.intake import ImmediateNotification, IncludeRequest, Intake
+from relay.incidents.journal import Journal
 from relay.incidents.message import Message, report
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.reload import Reloader
 from relay.incidents.state import Changes, Rows, State
-from relay.incidents.subject import destination_key, engine_key
+from relay.incidents.subject import destination_key, engine_key, subject_key
 from relay.incidents.tally import Balance
 from relay.incidents.teller import Teller
 from relay.incidents.tracker import IncidentTracker, Task
@@ -74,21 +76,24 @@ class Dispatcher:
         router: Router,
         now: Now,
         outstanding: Collection[tuple[str, str]] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         """Continue from stored rows, which may be of another configuration.
 
         ``outstanding`` are the messages that are not settled, by destination and id; None if those
         are that the rows say. A message that was settled just before relay was killed may still
-        wait in the rows.
+        wait in the rows. ``journal`` logs what becomes of incidents.
         """
         state = State(rows)
         self._state = state
         self._engines = Engines(now.steady_ns)
-        self._tracker = IncidentTracker(state, policies, self._engines)
+        self._tracker = IncidentTracker(state, policies, self._engines, journal)
         self._to_tell: dict[str, None] = {}
         """The destinations of which a group may be due now, in the order in which it became due."""
         self._intake = Intake(self._tracker)
         self._teller = Teller(self._tracker)
+        self.effect_observer: EffectObserver | None = None
+        """Watches what is done with each event; None for nobody."""
         self._engines.find_set_clocks(now)
         self.unwatched_at_start = Reloader(self._tracker, router).reload(policies, now)
         """How many open incidents the configuration no longer watches."""
@@ -118,9 +123,26 @@ class Dispatcher:
         """Take events in the order in which they happened."""
         self._shift_clocks(now)
         immediate: list[ImmediateNotification] = []
-        for event, results in events:
-            immediate += self._intake.take(event, results, now)
+        observer = self.effect_observer
+        if observer is None or not observer.is_watching:
+            for event, results in events:
+                immediate += self._intake.take(event, results, now)
+        else:
+            for event, results in events:
+                immediate += self._take_watched(event, results, observer, now)
         return TakeResult(self._state.take_changes(), immediate, self._intake.take_requests())
+
+    def _take_watched(
+        self, event: Event, results: Sequence[RouteResult], observer: EffectObserver, now: Now
+    ) -> list[ImmediateNotification]:
+        """Take an event, and show the observer what that did."""
+        subject = subject_key(event)
+        before = dict(self._state.by_subject.get(subject, {}))
+        immediate = self._intake.take(event, results, now)
+        after = self._state.by_subject.get(subject, {})
+        policies = self._tracker.policies
+        observer.on_effects(event, find_effects(results, before, after, immediate, policies))
+        return immediate
 
     def due(self, now: Now) -> DueResult:
         """Return what is to be sent now. Call it when `next_due_ns` has come.

@@ -90,6 +90,8 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """The id of the message that told of it last, until that is settled."""
     included: Included | None = None
     """What its route wanted to know about the container in addition."""
+    held: str | None = None
+    """Why its last update was not told; None if it was."""
 
     @property
     def last(self) -> StoredEvent:
@@ -305,11 +307,17 @@ def resolve(incident: Incident, resolution: Resolution, ended_ns: int) -> Incide
     )
 
 
-def mark_told(incident: Incident, message_id: str | None, now_ns: int, engine_ns: int) -> Incident:
+def mark_told(
+    incident: Incident,
+    message_id: str | None,
+    now_ns: int,
+    engine_ns: int,
+    held: str | None = None,
+) -> Incident:
     """Return the incident after a message told of it, or after it was decided not to tell it.
 
-    ``message_id`` is None if it is not told. ``now_ns`` is relay's time, ``engine_ns`` the
-    engine's.
+    ``message_id`` is None if it is not told, and ``held`` is the reason then. ``now_ns`` is relay's
+    time, ``engine_ns`` the engine's.
     """
     told = Told(
         incident.status,
@@ -324,6 +332,7 @@ def mark_told(incident: Incident, message_id: str | None, now_ns: int, engine_ns
         was_reopened=False,
         died_after_unhealthy=False,
         stays_down=False,
+        held=held,
     )
     if message_id is None:
         return marked

@@ -89,4 +89,6 @@ class Reloader:
             self._tracker.hold(
                 incident.destination, incident.route, HeldReason.UNWATCHED, incident.untold
             )
+            if self._tracker.journal is not None:
+                self._tracker.journal.unwatched(incident)
             self._tracker.remove(incident, now)

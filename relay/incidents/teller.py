@@ -122,6 +122,7 @@ class Teller:
         alone = not self._tracker.destination_policy(destination).is_limited
         message = build_message(destination, told, plains, groups, now, with_opening=alone)
         message = replace(message, suppressed=self._spend(destination, now).suppressed)
+        self._log_told(message)
         self._mark_told(told, message, now)
         for plain in plains:
             for route, count in plain.counts.items():
@@ -137,6 +138,10 @@ class Teller:
         if plain is None or self._tracker.engines.silent_until_ns(plain.engine) > now.steady_ns:
             return None
         return plain
+
+    def _log_told(self, message: Message) -> None:
+        if self._tracker.journal is not None:
+            self._tracker.journal.told(message)
 
     def _mark_told(self, told: Sequence[Incident], message: Message, now: Now) -> None:
         counts: Counter[str] = Counter()
@@ -206,6 +211,7 @@ class Teller:
         reminded = [each for each in reminded if self._silent_until_ns(each) <= now.steady_ns]
         message = build_message(destination, reminded, [], [], now, is_reminder=True)
         message = replace(message, suppressed=self._spend(destination, now).suppressed)
+        self._log_told(message)
         self._mark_told(reminded, message, now)
         spent = self._state.get_destination(destination)
         self._state.put_destination(replace(spent, reminder=message.id))

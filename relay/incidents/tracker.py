@@ -16,6 +16,7 @@ from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.group import Group, find_due
 from relay.incidents.hold import HeldReason
 from relay.incidents.incident import Incident
+from relay.incidents.journal import Journal
 from relay.incidents.policy import DestinationPolicy, Policies, RoutePolicy
 from relay.incidents.schedule import Schedule
 from relay.incidents.state import State
@@ -46,10 +47,14 @@ DEFAULT_ROUTE_POLICY = RoutePolicy()
 class IncidentTracker:
     """The state with its policies and its schedule."""
 
-    def __init__(self, state: State, policies: Policies, engines: Engines) -> None:
+    def __init__(
+        self, state: State, policies: Policies, engines: Engines, journal: Journal | None = None
+    ) -> None:
+        """``journal`` logs what becomes of incidents; None for a dry run."""
         self.state = state
         self.policies = policies
         self.engines = engines
+        self.journal = journal
         self.schedule: Schedule[DueKey] = Schedule()
 
     def route_policy(self, incident: Incident) -> RoutePolicy:
@@ -74,6 +79,8 @@ class IncidentTracker:
     def put(self, incident: Incident, now: Now) -> None:
         """Add or replace an incident, and note when it and its group are due."""
         before = self.state.get_incident((incident.destination, incident.subject))
+        if self.journal is not None:
+            self.journal.changed(before, incident)
         self.state.put_incident(incident)
         self.schedule_check(incident, now)
         if incident.update is None:  # maybe it was withdrawn, or its last event was long ago
@@ -188,9 +195,11 @@ class IncidentTracker:
 
     def hold_update(self, incident: Incident, reason: HeldReason, now: Now) -> None:
         """Do not tell an incident's update, and count its events with the reason."""
+        if self.journal is not None:
+            self.journal.held(incident, reason)
         self.hold(incident.destination, incident.route, reason, incident.untold)
         engine_ns = now.at(incident.life.engine)
-        self.put(incidents.mark_told(incident, None, now.steady_ns, engine_ns), now)
+        self.put(incidents.mark_told(incident, None, now.steady_ns, engine_ns, reason), now)
 
     def schedule_reminder(self, incident: Incident, now: Now) -> None:
         """Note when an incident is to be told again, if nothing else of it is told before."""

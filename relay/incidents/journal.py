@@ -1,0 +1,84 @@
+"""Logs what becomes of incidents: opened, resolved, held back, told.
+
+A storm opens thousands at once, so of each kind only the first few are logged line by line, and
+the rest as a number.
+"""
+
+from collections import Counter
+from typing import Any
+
+import structlog
+
+from relay.core.incident import Resolution
+from relay.incidents.incident import Incident
+from relay.incidents.message import Message
+
+log = structlog.get_logger()
+
+MAX_LINES = 10
+"""At most this many lines of each kind between two calls of `Journal.flush`."""
+
+
+class Journal:
+    """Turns changes of incidents into lines of the log."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def changed(self, before: Incident | None, after: Incident) -> None:
+        """Note that an incident was replaced by a later state of itself."""
+        if before is None or before.id != after.id:
+            self._log("incident.opened", after, severity=after.severity.value)
+            return
+        if before.is_open and not after.is_open:
+            assert after.resolution is not None, "it is over"
+            is_closed = after.resolution is Resolution.CLOSED
+            facts = {} if is_closed else {"resolution": after.resolution.value}
+            name = "incident.closed" if is_closed else "incident.resolved"
+            self._log(name, after, **facts, events=after.total)
+        elif after.is_open and not before.is_open:
+            self._log("incident.reopened", after, severity=after.severity.value)
+        if after.crash_looping and not before.crash_looping:
+            self._log("incident.crash_looping", after, deaths=after.deaths)
+
+    def held(self, incident: Incident, reason: str) -> None:
+        """Note that an update of an incident is not told."""
+        self._log("incident.held", incident, reason=reason, events=incident.untold)
+
+    def unwatched(self, incident: Incident) -> None:
+        """Note that an incident is forgotten because the configuration no longer watches it."""
+        if incident.is_open:
+            self._log("incident.unwatched", incident, events=incident.total)
+
+    def told(self, message: Message) -> None:
+        """Note that a message was made."""
+        update = message.update
+        log.info(
+            "incident.told",
+            destination=message.destination,
+            notification=message.id,
+            reason=update.reason.value,
+            status=message.status.value,
+            incidents=len(update.incidents) + update.more,
+            events=message.count,
+        )
+
+    def flush(self) -> None:
+        """Log how many lines were left out since the last call."""
+        for name, count in self._counts.items():
+            if count > MAX_LINES:
+                log.info(name, more=count - MAX_LINES)
+        self._counts.clear()
+
+    def _log(self, name: str, incident: Incident, **facts: Any) -> None:
+        self._counts[name] += 1
+        if self._counts[name] > MAX_LINES:
+            return
+        log.info(
+            name,
+            incident=incident.id,
+            subject=incident.name,
+            route=incident.route,
+            destination=incident.destination,
+            **facts,
+        )

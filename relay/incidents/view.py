@@ -1,0 +1,219 @@
+"""What operators see of incidents: what is open, what was told of it, and why it was not told.
+
+Everything here is computed from rows, so that a command shows the same whether it asks a running
+relay or reads the store.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from relay.core.event import Event
+from relay.core.incident import Condition, Resolution, Status, UpdateReason
+from relay.core.severity import Severity
+from relay.incidents.clock import Now
+from relay.incidents.group import Group
+from relay.incidents.incident import SEVERITIES, Incident, resolve
+from relay.incidents.life import find_condition
+from relay.incidents.state import Rows
+
+MAX_DETAILS = 100
+"""Of how many incidents `find_details` returns everything: each has up to two events of 8 KiB."""
+
+_Order = tuple[bool, int, int, str, str]
+"""What incidents are ordered by: see `_find_order`."""
+
+
+class IncidentView(msgspec.Struct, frozen=True):
+    """One incident at one destination. Times are in nanoseconds since 1970."""
+
+    id: str
+    """``inc_`` and 32 hex digits; the same at every destination."""
+    destination: str
+    subject: str
+    """The name that people know the subject by."""
+    route: str
+    severity: Severity
+    status: Status
+    condition: Condition
+    crash_looping: bool
+    started_ns: int
+    """When its first event happened, by the engine's clock, as all times of its life."""
+    last_event_ns: int
+    total: int
+    """All its events."""
+    untold: int
+    """Its events since it was told last, or since it was held."""
+    deaths: int
+    """How often it died without being asked to, or became unhealthy."""
+    told_count: int
+    """How many messages told of it."""
+    group: Mapping[str, str]
+    """What it has in common with the others of its group."""
+    told_ns: int | None = None
+    """When a message that told of it was made last or, if it was delivered, when that was; by
+    relay's clock."""
+    ended_ns: int | None = None
+    resolution: Resolution | None = None
+    update: UpdateReason | None = None
+    """What there is to tell; None if nothing is."""
+    due_ns: int | None = None
+    """When its group is due to be told, by relay's clock; None if the group has nothing to tell."""
+    message: str | None = None
+    """The id of the last message about it, as long as that waits to be delivered."""
+    blocked: bool = False
+    """Whether an earlier message of its group waits to be delivered, and nothing else is told of
+    the group until then."""
+    refused: bool = False
+    """Whether the destination refused the last message about it."""
+    held: str | None = None
+    """Why its last update was not told; None if it was told."""
+    unknown_since_ns: int | None = None
+    """Since when events of it may be missing; None if none are."""
+
+
+class IncidentDetails(msgspec.Struct, frozen=True):
+    """Everything that is known of one incident at one destination."""
+
+    incident: IncidentView
+    first: Event
+    """The event that opened it. A long one has lost attributes."""
+    last: Event | None
+    """The last problem after that; None if there was none."""
+    failures_ns: tuple[int, ...]
+    """When it died without being asked to, or became unhealthy: the last few times."""
+    well_since_ns: int | None
+    """Since when it is well; None if it is not."""
+
+
+class IncidentCounts(msgspec.Struct, frozen=True):
+    """How many incidents are open, and how many events were not told."""
+
+    open: Mapping[str, Mapping[Severity, int]] = {}
+    """How many are open, by destination and severity."""
+    held: Mapping[str, Mapping[str, int]] = {}
+    """How many events were held back since the first start, by destination and reason."""
+
+
+class IncidentPage(msgspec.Struct, frozen=True):
+    """A part of a list of incidents, and how many there are."""
+
+    incidents: list[IncidentView]
+    count: int
+    """How many incidents the whole list has."""
+    counts: IncidentCounts
+    next: str | None = None
+    """The list goes on here: the ``after`` of the next page; None at its end."""
+
+
+def list_page(
+    rows: Rows, now: Now, limit: int, *, include_ended: bool = False, after: str | None = None
+) -> IncidentPage:
+    """Return incidents: open ones first, then by severity, then the latest.
+
+    ``include_ended`` includes those that are over and remembered. Raises `msgspec.MsgspecError` if
+    ``after`` is not from a page.
+    """
+    known = {_find_order(each): each for each in rows.incidents if include_ended or each.is_open}
+    following = known
+    if after is not None:
+        last = msgspec.json.decode(after, type=_Order)
+        following = {order: each for order, each in known.items() if order > last}
+    orders = sorted(following)[:limit]
+    groups = _index_groups(rows)
+    goes_on = len(orders) < len(following)
+    return IncidentPage(
+        [_make_view(following[order], groups, now) for order in orders],
+        len(known),
+        count_incidents(rows),
+        msgspec.json.encode(orders[-1]).decode() if goes_on and orders else None,
+    )
+
+
+def find_details(rows: Rows, now: Now, beginning: str) -> list[IncidentDetails]:
+    """Return the incidents whose ids begin like this, at most `MAX_DETAILS`."""
+    found = sorted((it for it in rows.incidents if it.id.startswith(beginning)), key=_find_order)
+    groups = _index_groups(rows)
+    return [
+        IncidentDetails(
+            _make_view(each, groups, now),
+            each.first.decode(),
+            None if each.later is None else each.later.decode(),
+            each.life.failures_ns,
+            each.life.well_since_ns,
+        )
+        for each in found[:MAX_DETAILS]
+    ]
+
+
+def count_incidents(rows: Rows) -> IncidentCounts:
+    """Return how many incidents are open, and how many events were held back."""
+    opened: dict[str, Counter[Severity]] = {}
+    for incident in rows.incidents:
+        if incident.is_open:
+            opened.setdefault(incident.destination, Counter())[incident.severity] += 1
+    held: dict[str, Counter[str]] = {}
+    for tally in rows.tallies:
+        held.setdefault(tally.destination, Counter()).update(tally.held)
+    return IncidentCounts(opened, {to: counts for to, counts in held.items() if counts})
+
+
+def close_incidents(rows: Iterable[Incident], incident_id: str, now: Now) -> list[Incident]:
+    """Return the open incidents with this id as they are when somebody closes them."""
+    return [
+        resolve(each, Resolution.CLOSED, max(now.at(each.life.engine), each.last_event_ns))
+        for each in rows
+        if each.id == incident_id and each.is_open
+    ]
+
+
+def _find_order(incident: Incident) -> _Order:
+    """Return what sorts incidents, and is different for each."""
+    latest_ns = incident.started_ns if incident.ended_ns is None else incident.ended_ns
+    return (
+        not incident.is_open,
+        -SEVERITIES.index(incident.severity),
+        -latest_ns,
+        incident.id,
+        incident.destination,
+    )
+
+
+def _index_groups(rows: Rows) -> dict[tuple[str, str], Group]:
+    return {(each.destination, each.key): each for each in rows.groups}
+
+
+def _make_view(
+    incident: Incident, groups: Mapping[tuple[str, str], Group], now: Now
+) -> IncidentView:
+    update, destination = incident.update, incident.destination
+    group = groups.get((destination, incident.group), Group(destination, incident.group))
+    is_blocked = group.waiting is not None and group.waiting != incident.waiting
+    return IncidentView(
+        id=incident.id,
+        destination=destination,
+        subject=incident.name,
+        route=incident.route,
+        severity=incident.severity,
+        status=incident.status,
+        condition=find_condition(incident.life, now.at(incident.life.engine)),
+        crash_looping=incident.crash_looping,
+        started_ns=incident.started_ns,
+        last_event_ns=incident.last_event_ns,
+        total=incident.total,
+        untold=incident.untold,
+        deaths=incident.deaths,
+        told_count=incident.told_count,
+        group=group.fields,
+        told_ns=incident.named_ns,
+        ended_ns=incident.ended_ns,
+        resolution=incident.resolution,
+        update=update,
+        due_ns=None if update is None else group.due_ns,
+        message=incident.waiting,
+        blocked=update is not None and is_blocked,
+        refused=incident.was_refused,
+        held=incident.held,
+        unknown_since_ns=incident.life.unknown_since_ns,
+    )
