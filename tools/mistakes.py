@@ -13,6 +13,8 @@ from relay.config import load_located
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES
+from relay.incidents.policy import build_policies
+from relay.incidents.policy_warnings import find_policy_warnings
 from tests.unit.docs.mistakes import CHAPTERS, FILES, Chapter, complete
 
 FILE = Path(__file__).parents[1] / "docs" / "mistakes.md"
@@ -51,7 +53,12 @@ def find_problems(text: str, environ: Mapping[str, str], folder: Path) -> list[s
     path.write_text(text)
     try:
         located = load_located(path, environ, DESTINATION_TYPES)
-        warnings = located.locate(find_warnings(located.config, DESTINATION_TYPES))
+        config = located.config
+        issues = [
+            *find_warnings(config, DESTINATION_TYPES),
+            *find_policy_warnings(config, build_policies(config)),
+        ]
+        warnings = located.locate(issues)
         lines = [format_warning(warning) for warning in warnings]
     except ConfigError as error:
         lines = [str(problem) for problem in error.problems]

@@ -203,7 +203,7 @@ class DestinationConfig(Section):
     """Whether the end of an incident is told. Default: ``true``. The key of a route comes first."""
     group_by: GroupBy | None = None
     """What the incidents and events in one message have in common, by default ``[engine,
-    project]``: any of ``engine``, ``project``, ``service``, ``image``, ``container`` and
+    project]``: at most 10 of ``engine``, ``project``, ``service``, ``image``, ``container`` and
     ``label.NAME``; ``[]`` for everything in one. This key and the next three are not for
     ``pagerduty`` and ``alertmanager``, which group incidents by themselves."""
     group_wait: GroupWait | None = None

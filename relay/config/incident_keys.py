@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 
-from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid, quote
+from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, find_closest, invalid, quote
 from relay.config.match import NOT_LABELS
 from relay.config.types import Duration, Schema, as_list, at_least, at_most, text_like
 from relay.core.incident import Notify
@@ -62,9 +62,9 @@ GROUP_BY: Final[Schema] = {
 
 def _check_group_by(fields: tuple[str, ...]) -> tuple[str, ...]:
     issues = [
-        ConfigIssue((at,), message, IssueScope.VALUE)
+        issue
         for at, field in enumerate(fields)
-        if (message := _find_mistake(field, fields[:at]))
+        if (issue := _find_mistake(at, field, fields[:at])) is not None
     ]
     if issues:
         raise InvalidValue(issues)
@@ -73,22 +73,33 @@ def _check_group_by(fields: tuple[str, ...]) -> tuple[str, ...]:
     return fields
 
 
-def _find_mistake(field: str, earlier: tuple[str, ...]) -> str | None:
+def _find_mistake(at: int, field: str, earlier: tuple[str, ...]) -> ConfigIssue | None:
     """Return what is wrong with a field of ``group_by``; None if nothing is."""
     if field in earlier:
-        return "is there twice: keep one"
+        return ConfigIssue((at,), "is there twice: keep one", IssueScope.VALUE)
+    if field.startswith(_LABEL_PREFIX):
+        message = _find_mistake_in_label(field.removeprefix(_LABEL_PREFIX))
+        return None if message is None else ConfigIssue((at,), message, IssueScope.VALUE)
     if field in GROUP_FIELDS:
         return None
-    if not field.startswith(_LABEL_PREFIX):
-        meant = did_you_mean(field, GROUP_FIELDS)
-        known = ", ".join(GROUP_FIELDS)
-        return f"is nothing to group by: there are {known} and {_LABEL_PREFIX}NAME{meant}"
-    label = field.removeprefix(_LABEL_PREFIX)
+    known = ", ".join(GROUP_FIELDS)
+    message = f"is nothing to group by: there are {known} and {_LABEL_PREFIX}NAME"
+    meant = find_closest(field, GROUP_FIELDS, cutoff=0.75) or _LABEL_PREFIX + field
+    # A detail, because the field may come from the environment, whose values are never shown.
+    detail = f" (did you mean {quote(meant)}?)" if field.strip() else ""
+    return ConfigIssue((at,), message, IssueScope.VALUE, detail)
+
+
+def _find_mistake_in_label(label: str) -> str | None:
+    """Return what is wrong with the name of a label; None if nothing is."""
     if label in NOT_LABELS:
         instead = "container" if label == "name" else label
         return f"is no label of the container: write {quote(instead)}"
     if not label.strip() or not label.isprintable() or len(label) > _MAX_LABEL_CHARS:
-        return f"needs the name of a label after '{_LABEL_PREFIX}', of at most 255 characters"
+        return (
+            f"needs the name of a label after '{_LABEL_PREFIX}', "
+            f"of at most {_MAX_LABEL_CHARS} characters"
+        )
     return None
 
 

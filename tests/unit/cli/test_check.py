@@ -133,6 +133,33 @@ def test_warnings_have_their_lines(file: Path, engine_socket: Path) -> None:
     ]
 
 
+def test_keys_that_have_no_effect(file: Path, engine_socket: Path) -> None:
+    """A key about incidents at a destination of events is a warning with its line."""
+    text = file.read_text().replace(
+        "spare: {type: console}", "spare: {type: console, group_by: []}"
+    )
+    file.write_text(text)
+    result = run("check")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"{file}:2:66: warning: destinations.spare.group_by: does nothing: it is told of events: "
+        "write 'notify: incidents' as well\n"
+    )
+    assert run("check", "--strict").exit_code != 0
+    file.write_text(text.replace("group_by", "notify: incidents, group_by"))
+    result = run("check", "--strict")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith(
+        """\
+notifications
+  terminal: every event at once
+  spare: incidents, all in one group: after 3s, then at most every 1m; resolved after 1m; \
+reminder every 24h
+"""
+    )
+    assert engine_socket.is_socket()
+
+
 def test_strict_makes_warnings_errors(file: Path, engine_socket: Path) -> None:
     """The exit code is 2, and nothing but the problems is printed."""
     file.write_text(file.read_text().replace(", spare]", "]"))

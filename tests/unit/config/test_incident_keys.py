@@ -34,17 +34,19 @@ BY_THEMSELVES = ["pagerduty", "alertmanager"]
 """The services that group incidents by themselves."""
 
 
-def parse(keys: str = "", route: str = "to: a", service: str = "slack") -> Config:
+def parse(keys: str = "", route: str = "to: a", service: str = "slack", **environ: str) -> Config:
     """Read a configuration with these keys at its destination, and with this route."""
     parts = ", ".join(filter(None, (f"type: {service}", SERVICES[service], keys)))
     text = f"destinations:\n  a: {{{parts}}}\nroutes:\n  - {{name: r, {route}}}\n"
-    return parse_config(text, file="f", environ={}, folder=Path())
+    return parse_config(text, file="f", environ=environ, folder=Path())
 
 
-def problems(keys: str = "", route: str = "to: a", service: str = "slack") -> list[str]:
+def problems(
+    keys: str = "", route: str = "to: a", service: str = "slack", **environ: str
+) -> list[str]:
     """What is wrong, as ``path: message``, without its position."""
     with pytest.raises(ConfigError) as caught:
-        parse(keys, route, service)
+        parse(keys, route, service, **environ)
     return [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
 
 
@@ -220,9 +222,14 @@ def test_a_wrong_group_by(text: str, problem: str) -> None:
 
 
 def test_a_typo_in_group_by() -> None:
-    """A field that is similar is named."""
+    """A field that is similar is named, else the label of that name; nothing of the environment."""
     (found,) = problems("group_by: [projct]")
     assert found.endswith("container and label.NAME (did you mean 'project'?)")
+    (found,) = problems("group_by: [tier]")
+    assert found.endswith("container and label.NAME (did you mean 'label.tier'?)")
+    (found,) = problems('group_by: ["${FIELD}"]', FIELD="CANARY")
+    assert found.endswith("container and label.NAME")
+    assert "CANARY" not in found
 
 
 _label = st.text("abz09._/- ", min_size=1, max_size=20).filter(str.strip)

@@ -40,6 +40,8 @@ def _destination(text: str) -> str:
     return f"destinations:\n  ops: {text}\n"
 
 
+_SLACK = "https://hooks.slack.com/services/T0/B0/c"
+
 CHAPTERS = (
     Chapter(
         "It is not YAML",
@@ -132,6 +134,22 @@ CHAPTERS = (
         ),
     ),
     Chapter(
+        "What is told, and when",
+        "What concerns an incident stands on a route or on its destination, what concerns a "
+        "message on the destination: [incidents](incidents.md#the-keys).",
+        (
+            _destination(f"{{type: slack, url: {_SLACK}, notify: event}}"),
+            _destination(f"{{type: slack, url: {_SLACK}, notify: events, group_wait: 5s}}"),
+            _destination(f"{{type: slack, url: {_SLACK}, group_by: [project, tier]}}"),
+            _destination(f"{{type: slack, url: {_SLACK}, group_by: [label.name]}}"),
+            _destination(f"{{type: slack, url: {_SLACK}, repeat_interval: 10s}}"),
+            _destination("{type: alertmanager, url: http://am:9093, group_by: [project]}"),
+            _route("{name: a, to: ops, group_by: [project]}"),
+            _route("{name: a, to: ops, notify: events, resolve_after: 5m}"),
+            _route("{name: a, drop: true, notify: events}"),
+        ),
+    ),
+    Chapter(
         "A variable or a file with the wrong content",
         "`EMPTY` is set, but empty; `QUOTED` has quotes around its value; `TRAILING` ends with a "
         "blank; `TWO_LINES` and `two-lines.txt` have two lines.",
@@ -173,6 +191,8 @@ CHAPTERS = (
             "  - {name: crashed, match: {action: die, cause: crashed}, to: ops}\n",
             _route("{name: a, match: {action: die}, title: '{{ event.name }}', to: ops}"),
             _route("{name: a, match: {type: image}, include: {logs: 20}, to: ops}"),
+            _destination("{type: console, group_by: [project]}"),
+            _route("{name: a, match: {type: image}, to: ops, resolve_after: 5m}"),
             _match("{action: oom, cause: oom}"),
             _match("{cause: crashed, exit_code: 0}"),
             _match("{type: image, action: die}"),

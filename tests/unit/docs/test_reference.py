@@ -9,6 +9,7 @@ import pytest
 from relay.config.schema import build_schema
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
+from relay.incidents.policy import DestinationPolicy, RoutePolicy, format_ns
 from tools.reference import COMMAND, FILE, reference
 
 SCHEMA, TEXT = build_schema(DESTINATION_TYPES), reference()
@@ -94,6 +95,48 @@ BOUNDS = [
         "5s",
         "4s",
     ),
+    *(
+        ((section, "resolve_after"), "from 1s to 24h", text, right, wrong)
+        for section, text in (
+            ("HttpDestination", config(destination="resolve_after: %s")),
+            ("Route", config(route="resolve_after: %s")),
+        )
+        for right, wrong in (("1s", "999ms"), ("24h", "86401s"))
+    ),
+    (
+        ("HttpDestination", "group_by"),
+        "at most 10 of",
+        config(destination="group_by: [%s]"),
+        ", ".join(f"label.l{at}" for at in range(10)),
+        ", ".join(f"label.l{at}" for at in range(11)),
+    ),
+    (
+        ("HttpDestination", "group_wait"),
+        "at most 1h",
+        config(destination="group_wait: %s"),
+        "1h",
+        "3601s",
+    ),
+    *(
+        (
+            ("HttpDestination", "group_interval"),
+            "from 1s to 24h",
+            config(destination="group_interval: %s"),
+            right,
+            wrong,
+        )
+        for right, wrong in (("1s", "0s"), ("24h", "86401s"))
+    ),
+    *(
+        (
+            ("HttpDestination", "repeat_interval"),
+            "from 1m to 6d, or ``0s`` for never",
+            config(destination="repeat_interval: %s"),
+            right,
+            wrong,
+        )
+        for right, wrong in (("1m", "59s"), ("6d", "145h"), ("0s", "1ms"))
+    ),
     (
         ("IncludeConfig", "inspect"),
         "at most 20",
@@ -102,6 +145,24 @@ BOUNDS = [
         ", ".join("a" * 21),
     ),
 ]
+
+
+def test_defaults_of_the_keys_of_incidents() -> None:
+    """They stand in the meaning, and on the page of incidents, as they are."""
+    people = DestinationPolicy()
+    defaults = {
+        "resolve_after": format_ns(RoutePolicy().resolve_after_ns),
+        "send_resolved": str(RoutePolicy().send_resolved).lower(),
+        "group_by": f"[{', '.join(people.group_by)}]",
+        "group_wait": format_ns(people.group_wait_ns),
+        "group_interval": format_ns(people.group_interval_ns),
+        "repeat_interval": format_ns(people.repeat_interval_ns),
+    }
+    page = (FILE.parent / "incidents.md").read_text()
+    for key, default in defaults.items():
+        description = node_of("SlackDestination", key)["description"]
+        assert re.search(rf"[Dd]efault:? ``{re.escape(default)}``", description), key
+        assert re.search(rf"^\| `{key}` \| \w+ \| `{re.escape(default)}` \|", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize(("key", "words", "text", "right", "wrong"), BOUNDS)
