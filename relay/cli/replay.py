@@ -29,7 +29,8 @@ from relay.core.text import truncate
 from relay.delivery.client import ConsoleOutput
 from relay.dryrun.deliver import DeliverySummary, ProgressMonitor, deliver
 from relay.dryrun.history import Recording, read_lines
-from relay.dryrun.simulator import PlannedNotification, Simulator
+from relay.dryrun.incidents import PlannedNotification
+from relay.dryrun.simulator import Simulator
 
 EVENT_MAX = 60
 TO_MAX = 60

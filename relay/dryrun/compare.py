@@ -2,29 +2,27 @@
 
 The notifications of a case are compared with its expectations in order. For each expectation that
 is not met, the report names the most similar notification of the same route and how it differs,
-or the reason why the route sent none. `find_missing` compares a body with an expected part of its
-JSON or of its text.
+or the reason why the route sent none.
+
+A case is timed if it says anything about time or incidents (`Case.is_timed`): then all that is sent
+is compared, when it is sent. Else each event is compared with what would be sent of it if it were
+the first of its container, so a case need not know when destinations are told together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from relay.config import Config, Renderer
-from relay.config.types import find_texts
 from relay.core.event import Event
+from relay.core.incident import Update, incident_object
 from relay.core.notification import Notification
-from relay.core.text import escape_unprintable
 from relay.delivery.redact import Redactor, collect_secrets
-from relay.dryrun.simulator import (
-    PlannedNotification,
-    RoutedEvent,
-    Simulator,
-    describe_mismatch,
-    format_event,
-)
-from relay.dryrun.suite import Case, Expectation, Suite
+from relay.dryrun.expectation import Expectation
+from relay.dryrun.incidents import PlannedNotification, foresee
+from relay.dryrun.partial_match import find_missing, find_missing_parts
+from relay.dryrun.simulator import RoutedEvent, Simulator, describe_mismatch, format_event
+from relay.dryrun.suite import Case, Suite
+from relay.incidents.policy import Policies, build_policies
 from relay.ingest.docker.batch import ParsedRecord
 from relay.routing.matcher import Matcher
 from relay.routing.router import RouteResult, Verdict
@@ -33,8 +31,10 @@ MAX_REASONS = 3
 """For at most this many events the report explains why a route did not send them."""
 MAX_UNEXPECTED = 20
 """At most this many unexpected notifications are listed."""
-SHOWN_MAX = 200
-"""Characters of a value that are shown; the rest is cut."""
+MAX_SUBJECTS = 5
+"""Of a notification at most this many incidents are named."""
+AT_TOLERANCE_NS = 100_000_000
+"""A notification may be sent by less than this earlier or later than expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,29 @@ class CaseResult:
 
 def run_suite(suite: Suite) -> Iterator[CaseResult]:
     """Simulate each case of a suite, and compare the result with what it expects."""
-    bodies = _BodyRenderer(suite.config)
+    policies = build_policies(suite.config)
+    bodies = _BodyRenderer(suite.config, policies)
     for case in suite.cases:
         simulator = Simulator(suite.config, case.engine, podman=case.podman)
         parsed = map(simulator.parse, case.events)
         items = [it for it in parsed if isinstance(it, ParsedRecord | Event)]
-        batches = list(simulator.run(items))
+        batches = list(simulator.run(items, until_ns=case.until_ns or 0))
         routed = [each for batch in batches for each in batch.routed]
-        planned = [each for batch in batches for each in batch.planned]
-        yield CaseResult(case, (*_Comparison(case, routed, planned, bodies).differences(),))
+        if case.is_timed:
+            planned = [each for batch in batches for each in batch.planned]
+        else:
+            planned = [each for it in routed for each in _plan_events(it)]
+        comparison = _Comparison(case, routed, planned, bodies, policies)
+        yield CaseResult(case, (*comparison.differences(),))
+
+
+def _plan_events(routed: RoutedEvent) -> Iterator[PlannedNotification]:
+    """Yield what each route sends of an event, as if every destination were told at once."""
+    event = routed.event
+    for result in routed.routes:
+        if result.verdict is Verdict.SENT:
+            notification = result.build_notification(event)
+            yield PlannedNotification(notification, result.destinations, event.time_ns)
 
 
 class _Comparison:
@@ -68,11 +82,13 @@ class _Comparison:
         routed: Sequence[RoutedEvent],
         planned: Sequence[PlannedNotification],
         bodies: "_BodyRenderer",
+        policies: Policies,
     ) -> None:
         self._case = case
         self._routed = routed
         self._planned = planned
         self._bodies = bodies
+        self._policies = policies
 
     def differences(self) -> Iterator[str]:
         """Yield the unmet expectations in order, then the unexpected, then failing templates."""
@@ -83,12 +99,23 @@ class _Comparison:
                 to = "" if expected.to is None else f" → {', '.join(expected.to)}"
                 yield f"expected {number + 1}: {expected.route}{to}"
                 yield from (f"  {line}" for line in self._describe_closest(expected, left))
-        if self._case.exact:
-            for planned in left[:MAX_UNEXPECTED]:
-                yield f"not expected: {_describe_planned(planned)}"
-            if len(left) > MAX_UNEXPECTED:
-                yield f"… and {len(left) - MAX_UNEXPECTED} more that were not expected"
+        unexpected = [each for each in left if self._has_to_be_expected(each)]
+        for planned in unexpected[:MAX_UNEXPECTED]:
+            yield f"not expected: {self._describe(planned)}"
+        if len(unexpected) > MAX_UNEXPECTED:
+            yield f"… and {len(unexpected) - MAX_UNEXPECTED} more that were not expected"
         yield from self._bodies.find_template_errors(self._planned)
+
+    def _has_to_be_expected(self, planned: PlannedNotification) -> bool:
+        """Whether a notification must not be sent unless the case expects it.
+
+        A timed case is about what is told of incidents. What others get of each event need not be
+        listed there.
+        """
+        if not self._case.exact or not self._case.is_timed:
+            return self._case.exact
+        route = planned.notification.route
+        return any(self._policies.takes_incidents(route, name) for name in planned.destinations)
 
     def _match_expectations(self) -> dict[int, int]:
         """Map each expectation that is met to its notification, by their numbers.
@@ -118,6 +145,8 @@ class _Comparison:
             failed = Matcher(expected.match).first_failure(event)
             if failed is not None:
                 yield f"match.{describe_mismatch(failed, event)}"
+        if expected.is_timed:
+            yield from _find_update_differences(expected, planned, self._case.begin_ns)
         yield from self._bodies.find_differences(expected, planned)
 
     def _describe_closest(
@@ -134,22 +163,85 @@ class _Comparison:
         ]
         if not found:
             others = any(_is_by_route(expected, planned) for planned in self._planned)
-            yield f"route {expected.route} sent {'no other event' if others else 'nothing'}"
+            noun = "notification" if self._case.is_timed else "event"
+            yield f"route {expected.route} sent {f'no other {noun}' if others else 'nothing'}"
             yield from _explain_absence(expected, self._routed)
             return
         _, position, lines = min(found)
-        yield f"found: {_describe_planned(left.pop(position))}"
+        yield f"found: {self._describe(left.pop(position))}"
         yield from lines or ["it is sent, but in a different order"]
+
+    def _describe(self, planned: PlannedNotification) -> str:
+        notification = planned.notification
+        line = f"{notification.route} → {', '.join(planned.destinations)}: "
+        if not self._case.is_timed:
+            return line + format_event(notification.events[0])
+        line += f"at {_format_time(planned.at_ns - self._case.begin_ns)}, "
+        return line + _describe_content(notification)
+
+
+def _describe_content(notification: Notification) -> str:
+    """Return what a notification tells, as in ``firing, opened, count 2: 'db', 'api'``."""
+    update = notification.update
+    if update is None:
+        return format_event(notification.events[0])
+    subjects = [report.subject for report in update.incidents] or list(update.names)
+    names = ", ".join(map(repr, subjects[:MAX_SUBJECTS]))
+    left = len(subjects) + update.more - MAX_SUBJECTS
+    more = f" and {left} more" if left > 0 else ""
+    return f"{notification.status}, {update.reason}, count {notification.count}: {names}{more}"
 
 
 def _is_by_route(expected: Expectation, planned: PlannedNotification) -> bool:
     return planned.notification.route == expected.route
 
 
-def _describe_planned(planned: PlannedNotification) -> str:
-    notification = planned.notification
-    to = ", ".join(planned.destinations)
-    return f"{notification.route} → {to}: {format_event(notification.events[0])}"
+def _find_update_differences(
+    expected: Expectation, planned: PlannedNotification, begin_ns: int
+) -> Iterator[str]:
+    """Yield how a notification differs in when it is sent, and in what it tells of incidents."""
+    notification, update = planned.notification, planned.notification.update
+    found = {
+        "status": notification.status.value,
+        "reason": "nothing: it is an event by itself" if update is None else update.reason.value,
+        "count": notification.count,
+    }
+    for key, value in found.items():
+        wanted = getattr(expected, key)
+        if wanted is not None and wanted != value:
+            yield f"{key}: wanted {wanted}, found {value}"
+    if expected.at_ns is not None:
+        at_ns = planned.at_ns - begin_ns
+        if abs(at_ns - expected.at_ns) >= AT_TOLERANCE_NS:
+            yield f"at: wanted {_format_time(expected.at_ns)}, found {_format_time(at_ns)}"
+    if expected.incidents is not None:
+        yield from _find_incident_differences(expected.incidents, update)
+
+
+def _find_incident_differences(
+    wanted: int | Sequence[str | Mapping[str, object]], update: Update | None
+) -> Iterator[str]:
+    reports = () if update is None else update.incidents
+    count = len(reports) + (0 if update is None else update.more)
+    wanted_count = wanted if isinstance(wanted, int) else len(wanted)
+    if wanted_count != count:
+        names = ", ".join(repr(report.subject) for report in reports[:MAX_SUBJECTS])
+        yield f"incidents: wanted {wanted_count}, found {count}" + (f" ({names})" if names else "")
+    elif not isinstance(wanted, int):
+        for number, (part, report) in enumerate(zip(wanted, reports, strict=False)):
+            item = {"subject": part} if isinstance(part, str) else part
+            yield from find_missing_parts(item, incident_object(report), f"incidents[{number}]")
+
+
+def _format_time(time_ns: int) -> str:
+    """Return a time since the beginning of a case, as it is written: ``1h2m3s50ms``."""
+    millis = round(time_ns / 1_000_000)
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        number, millis = divmod(millis, size)
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
 
 
 def _explain_absence(expected: Expectation, routed: Sequence[RoutedEvent]) -> Iterator[str]:
@@ -198,8 +290,10 @@ def _explain_result(result: RouteResult, routed: RoutedEvent) -> str | None:
 class _BodyRenderer:
     """Renders bodies as the daemon does, each once; shows nothing that is secret."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, policies: Policies) -> None:
         self._config = config
+        self._policies = policies
+        self._routes = {route.name: route for route in config.routes}
         self._renderers: dict[str, Renderer] = {}
         self._redactors: dict[str, Redactor] = {}
         self._bodies: dict[tuple[str, str], bytes] = {}
@@ -228,8 +322,17 @@ class _BodyRenderer:
     def _body(self, name: str, notification: Notification) -> bytes:
         key = (name, notification.id)
         if key not in self._bodies:
-            self._bodies[key] = self._renderer(name)(notification).body
+            told = self._find_first(name, notification)
+            self._bodies[key] = self._renderer(name)(told).body
         return self._bodies[key]
+
+    def _find_first(self, name: str, notification: Notification) -> Notification:
+        """Return what a destination of incidents is sent first of an event."""
+        route = notification.route
+        if notification.update is not None or not self._policies.takes_incidents(route, name):
+            return notification
+        result = RouteResult(self._routes[route], Verdict.SENT, (name,))
+        return foresee(self._policies, notification.events[0], result, name).notification
 
     def _renderer(self, name: str) -> Renderer:
         def on_template_error(where: str, why: str) -> None:
@@ -245,82 +348,3 @@ class _BodyRenderer:
         if name not in self._redactors:
             self._redactors[name] = Redactor(collect_secrets(self._config.destinations[name]))
         return self._redactors[name].redact(text)
-
-
-def find_missing(wanted: object, body: bytes) -> list[str]:
-    """Return what a body lacks of ``wanted``, one sentence each; empty if it holds all of it.
-
-    A text must occur in the body, or in one of the strings in its JSON. A mapping or a list is
-    compared with the body's JSON: of a mapping only the given keys, of a list only the given
-    items, in their order; and each of these again in part.
-    """
-    found = _decode(body)
-    if isinstance(wanted, Mapping | list):
-        if found is None:
-            return [f": wanted JSON, found {_show(body.decode(errors='replace'))}"]
-        return list(_missing_parts(wanted, found, ""))
-    text = wanted if isinstance(wanted, str) else _to_json(wanted)
-    texts = [body.decode(errors="replace"), *(each for _, each in find_texts(found))]
-    if any(text in each for each in texts):
-        return []
-    return [f": wanted {text!r} in it, found {_show(texts[0])}"]
-
-
-def _decode(body: bytes) -> object:
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _missing_parts(wanted: object, found: object, path: str) -> Iterator[str]:
-    match wanted:
-        case Mapping() if isinstance(found, Mapping):
-            for key, value in wanted.items():
-                here = f"{path}.{key}"
-                if key not in found:
-                    yield f"{here}: wanted {_show(value)}, found no such key"
-                else:
-                    yield from _missing_parts(value, found[key], here)
-        case list() if isinstance(found, list):
-            yield from _missing_items(wanted, found, path)
-        case _ if not _is_equal(wanted, found):
-            yield f"{path}: wanted {_show(wanted)}, found {_show(found)}"
-
-
-def _missing_items(wanted: Sequence[object], found: Sequence[object], path: str) -> Iterator[str]:
-    """Look for the items one after the other, each behind the one found before it.
-
-    For the first one that is not there, yield what the most similar item lacks.
-    """
-    begin = 0
-    for value in wanted:
-        lacking = [
-            list(_missing_parts(value, item, f"{path}[{index}]"))
-            for index, item in enumerate(found[begin:], start=begin)
-        ]
-        position = next((index for index, each in enumerate(lacking) if not each), None)
-        if position is None:
-            closest = min(lacking, key=len, default=None)
-            yield from closest or [f"{path}: wanted {_show(value)}, found nothing more in the list"]
-            return
-        begin += position + 1
-
-
-def _is_equal(wanted: object, found: object) -> bool:
-    """Compare two scalars; relay's YAML reader keeps all numbers but integers as texts."""
-    if isinstance(wanted, bool) or isinstance(found, bool) or wanted is None:
-        return wanted is found
-    if isinstance(found, int | float) and isinstance(wanted, str):
-        return wanted == _to_json(found)
-    return type(wanted) is type(found) and wanted == found
-
-
-def _show(value: object) -> str:
-    text = value if isinstance(value, str) else _to_json(value)
-    cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + "…"
-    return repr(cut) if isinstance(value, str) else escape_unprintable(cut)
-
-
-def _to_json(value: object) -> str:
-    return msgspec.json.encode(value).decode()

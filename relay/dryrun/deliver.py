@@ -24,7 +24,7 @@ from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiters
 from relay.delivery.worker import DeliveryWorker
-from relay.dryrun.simulator import PlannedNotification
+from relay.dryrun.incidents import PlannedNotification
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import IngestCommit
 

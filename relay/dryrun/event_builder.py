@@ -2,89 +2,32 @@
 
 An event is written in a short form (``{action: die, name: web, exit_code: 3}``), or as the JSON
 that ``docker events --format '{{json .}}'`` prints.
-
-A `FieldReader` reads the fields of the whole file. It never raises: a field that cannot be read is
-reported and counts as empty, so that one run reports every problem in the file.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
 import msgspec
 
-from relay.config import Range, types
-from relay.config.errors import ConfigIssue, IssueScope, KeyPath, quote
+from relay.config import Range
+from relay.config.errors import IssueScope, KeyPath
 from relay.config.match_parser import parse_exit_code, parse_signal, scalar_to_text
-from relay.config.unknown_keys import hint
 from relay.core.event import Cause
+from relay.dryrun.field_reader import FieldReader
 from relay.dryrun.history import find_error
 from relay.dryrun.simulator import InputEvent
 
 START_NS: Final = 1_767_225_600_000_000_000
 """When a case begins unless its events have times: 2026-01-01, midnight in UTC."""
 STEP_NS: Final = 1_000_000_000
-"""The time between two events that have no times of their own."""
+"""The time from an event to the next one that has no time of its own."""
 KEYS: Final = (
     *("type", "action", "id", "name", "image", "label", "attribute"),
     *("exit_code", "signal", "scope", "cause", "interactive", "at"),
 )
 _TEXTS: Final = ("type", "action", "id", "name", "image", "scope")
-
-
-class FieldReader:
-    """Reads mappings, lists and texts; ``issues`` is what was wrong so far."""
-
-    def __init__(self) -> None:
-        self.issues: list[ConfigIssue] = []
-        # Mappings with unknown keys, by their id. Kept alive, so that no other object gets that id.
-        self._mistyped: dict[int, Mapping[str, object]] = {}
-
-    def report(
-        self, path: KeyPath, message: str, scope: IssueScope = IssueScope.STANDALONE
-    ) -> None:
-        """Add an issue."""
-        self.issues.append(ConfigIssue(path, message, scope))
-
-    def report_missing(self, data: Mapping[str, object], path: KeyPath, message: str) -> None:
-        """Add an issue about a missing key, unless the key was probably mistyped."""
-        if id(data) not in self._mistyped:
-            self.report(path, message)
-
-    def check_keys(self, data: Mapping[str, object], path: KeyPath, keys: Collection[str]) -> None:
-        """Report the keys of a mapping that are not among ``keys``."""
-        for key in data:
-            if key not in keys:
-                message = f"unknown key {quote(key)}{hint(key, keys)}"
-                self.report((*path, key), message, IssueScope.KEY)
-                self._mistyped[id(data)] = data
-
-    def read_mapping(
-        self,
-        data: object,
-        path: KeyPath,
-        message: str = "must be a mapping, with 'key: value' lines",
-    ) -> Mapping[str, object]:
-        """Return a mapping; an empty one if there is nothing, or something else."""
-        if data is None or isinstance(data, Mapping):
-            return data or {}
-        self.report(path, message)
-        return {}
-
-    def read_list(self, data: object, path: KeyPath, example: str) -> list[object]:
-        """Return a list with at least one item; an empty one if there is none."""
-        if isinstance(data, list) and data:
-            return data
-        self.report(path, f"must be a list with at least one item, as in {example}")
-        return []
-
-    def read_text(self, data: Mapping[str, object], key: str, path: KeyPath) -> str | None:
-        """Return the value of a key as a text; None if it is not a scalar."""
-        text = scalar_to_text(data[key])
-        if text is None:
-            self.report((*path, key), "must be a text")
-        return text
 
 
 class EventBuilder:
@@ -93,10 +36,15 @@ class EventBuilder:
     def __init__(self, fields: FieldReader) -> None:
         """``fields`` collects what is wrong with the events."""
         self._fields = fields
-        self._now_ns = START_NS - STEP_NS
+        self._now_ns = START_NS
+        self._next_ns = START_NS
+        self.begin_ns: int | None = None
+        """When the case begins, by the engine's clock; None before the first event or wait."""
+        self.until_ns: int | None = None
+        """The end of the last wait; None if there was none."""
 
     def build(self, data: object, path: KeyPath) -> InputEvent | None:
-        """Return the record of one event; None if something is wrong with it."""
+        """Return the record of one event; None for a wait, or if something is wrong with it."""
         if isinstance(data, str):
             try:
                 data = msgspec.json.decode(data)
@@ -108,9 +56,31 @@ class EventBuilder:
                 example = "{action: die, name: web, exit_code: 3}"
                 self._fields.report(path, f"must be an event, as in {example}")
             return None
-        if "Type" in data or "Action" in data:
-            return self._from_engine_json(data, path)
-        return self._from_short_form(data, path)
+        if "wait" in data:
+            self._wait(data, path)
+            return None
+        is_from_engine = "Type" in data or "Action" in data
+        build = self._from_engine_json if is_from_engine else self._from_short_form
+        event = build(data, path)
+        if self.begin_ns is None:
+            self.begin_ns = self._now_ns if is_from_engine else START_NS
+        self._check_not_before_wait(path)
+        self._next_ns = self._now_ns + STEP_NS
+        return event
+
+    def _wait(self, data: Mapping[str, object], path: KeyPath) -> None:
+        """Let time pass before the next event."""
+        here = (*path, "wait")
+        if len(data) > 1:
+            message = "stands by itself: write '- wait: 25h' above the event"
+            self._fields.report(here, message, IssueScope.KEY)
+        self._now_ns += self._fields.read_duration_ns(data["wait"], here) or 0
+        self._next_ns = self.until_ns = self._now_ns
+        self.begin_ns = self.begin_ns or START_NS
+
+    def _check_not_before_wait(self, path: KeyPath) -> None:
+        if self.until_ns is not None and self._now_ns < self.until_ns:
+            self._fields.report(path, "happens before the end of the 'wait' above it")
 
     def _from_engine_json(self, data: Mapping[str, object], path: KeyPath) -> InputEvent | None:
         """Complete an event as the engine prints it; YAML may have made its numbers texts."""
@@ -134,7 +104,7 @@ class EventBuilder:
         elif isinstance(time_s, int) and time_s:
             self._now_ns = time_s * 10**9
         else:
-            self._now_ns += STEP_NS
+            self._now_ns = self._next_ns
 
     def _from_short_form(self, data: Mapping[str, object], path: KeyPath) -> InputEvent | None:
         self._fields.check_keys(data, path, KEYS)
@@ -193,13 +163,9 @@ class EventBuilder:
 
     def _read_time_ns(self, data: Mapping[str, object], path: KeyPath) -> int:
         if "at" not in data:
-            return self._now_ns + STEP_NS
-        try:
-            since = types.parse_duration(scalar_to_text(data["at"]) or "")
-        except ValueError as error:
-            self._fields.report((*path, "at"), str(error), IssueScope.VALUE)
-            return self._now_ns
-        return START_NS + int(since.total_seconds() * 1e9)
+            return self._next_ns
+        since_ns = self._fields.read_duration_ns(data["at"], (*path, "at"))
+        return self._next_ns if since_ns is None else START_NS + since_ns
 
     def _read_cause(self, data: Mapping[str, object], path: KeyPath) -> Cause | None:
         if "cause" not in data:

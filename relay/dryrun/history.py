@@ -178,6 +178,12 @@ def number_records(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, record
 
 
+def find_time(record: bytes) -> int:
+    """Return the time of a record, in nanoseconds since 1970; 0 if it is not an event."""
+    event = parse_event(record, engine="", host="", live_from_ns=0)
+    return 0 if isinstance(event, InvalidRecord) else event.time_ns
+
+
 def find_error(record: bytes) -> ParseErrorKind | None:
     """Return why a record is not an event; None if it is one."""
     event = parse_event(record, engine="", host="", live_from_ns=0)

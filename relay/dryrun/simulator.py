@@ -1,7 +1,7 @@
-"""Runs recorded events through the daemon's pipeline and routes, and keeps each result.
+"""Runs recorded events through the daemon's pipeline, routes and incidents, and keeps each result.
 
-It stands in for one engine's stream. Nothing is sent and nothing is stored; containers are
-inspected only if the caller passes in their snapshots.
+It stands in for one engine's stream, and its clock is that of the events. Nothing is sent and
+nothing is stored; containers are inspected only if the caller passes in their snapshots.
 
 `format_event` and `describe_mismatch` put an event and an unmet condition in words, as `relay
 explain` and `relay test` print them. Names come from containers and images, which anybody can name,
@@ -16,15 +16,16 @@ from msgspec.structs import replace
 
 from relay.config import Config
 from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Cause, Event
-from relay.core.notification import Notification
 from relay.core.text import escape_unprintable, truncate
+from relay.dryrun.incidents import PlannedNotification, SimulatedIncidents
+from relay.incidents.policy import build_policies
 from relay.ingest.docker.batch import ParsedRecord
 from relay.ingest.docker.buffer import Connection, StreamOpened, parse_record
 from relay.ingest.docker.engine.inspection import ContainerSnapshot, Inspection
 from relay.ingest.docker.engine.parser import InvalidRecord
 from relay.ingest.docker.pipeline import EventPipeline
 from relay.routing.matcher import Condition
-from relay.routing.router import Router, RouteResult
+from relay.routing.router import Router, RouteResult, Verdict
 
 BATCH_SIZE = 500
 """How many records are processed at once, as in the daemon."""
@@ -40,14 +41,6 @@ class RoutedEvent:
 
     event: Event
     routes: Sequence[RouteResult]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedNotification:
-    """One notification that would be sent."""
-
-    notification: Notification
-    destinations: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +60,7 @@ class BatchResult:
 
     routed: list[RoutedEvent]
     planned: list[PlannedNotification]
+    """What is sent until the last event of the batch, in the order of time."""
 
 
 class Simulator:
@@ -93,6 +87,7 @@ class Simulator:
         self._connection = Connection(name, host, opened_ns=0, since_ns=0, podman=podman)
         self._routed: list[RoutedEvent] = []
         self._routes = config.routes
+        self.incidents = SimulatedIncidents(build_policies(config), Router(config.routes), name)
         router = Router(
             config.routes,
             lambda event, _: self._routed.append(RoutedEvent(event, router.explain(event))),
@@ -143,19 +138,27 @@ class Simulator:
         self,
         items: Iterable[ParsedRecord | Event],
         snapshots: Mapping[str, ContainerSnapshot] | None = None,
+        until_ns: int = 0,
     ) -> Iterator[BatchResult]:
-        """Process the records batch by batch; ``snapshots`` are the inspected containers by id."""
+        """Process the records batch by batch; ``snapshots`` are the inspected containers by id.
+
+        The last result has no events: time passes until ``until_ns``, then until nothing but
+        reminders is due.
+        """
         rest = iter(items)
         ahead = list(islice(rest, BATCH_SIZE + LOOKAHEAD_SIZE))
         while ahead:
             batch, ahead = ahead[:BATCH_SIZE], ahead[BATCH_SIZE:]
             self._routed = []
-            commit = self._pipeline.process(batch, 1, snapshots or {}, ahead)
-            yield BatchResult(
-                self._routed,
-                [PlannedNotification(each, tuple(to)) for each, to in commit.notifications],
-            )
+            self._pipeline.process(batch, 1, snapshots or {}, ahead)
+            planned = [each for it in self._routed for each in self._take(it)]
+            yield BatchResult(self._routed, planned)
             ahead += islice(rest, BATCH_SIZE)
+        yield BatchResult([], self.incidents.finish(until_ns))
+
+    def _take(self, routed: RoutedEvent) -> list[PlannedNotification]:
+        sent = [result for result in routed.routes if result.verdict is Verdict.SENT]
+        return self.incidents.take(routed.event, sent)
 
 
 def format_event(event: Event) -> str:

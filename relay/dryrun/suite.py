@@ -3,41 +3,27 @@
 It is parsed from YAML to a `Suite`, and every problem in it is reported at once.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config import Config, Match
+from relay.config import Config
 from relay.config.errors import (
     ConfigIssue,
-    InvalidValue,
     IssueScope,
     KeyPath,
-    did_you_mean,
     format_path,
     quote,
 )
 from relay.config.load import read_text
-from relay.config.match_parser import parse_match, scalar_to_text
 from relay.config.yaml_reader import Document, DocumentKind, read_document
 from relay.core.errors import ConfigError, Problem, describe_os_error
 from relay.destinations import catalog
-from relay.dryrun.event_builder import EventBuilder, FieldReader
-from relay.dryrun.history import InvalidLine, find_error, number_records, read_lines
+from relay.dryrun.event_builder import START_NS, EventBuilder
+from relay.dryrun.expectation import Expectation, ExpectationParser
+from relay.dryrun.field_reader import FieldReader
+from relay.dryrun.history import InvalidLine, find_error, find_time, number_records, read_lines
 from relay.dryrun.simulator import InputEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """One notification that must be sent."""
-
-    route: str
-    to: tuple[str, ...] | None = None
-    """All destinations to which this route sends it; None for any."""
-    match: Match | None = None
-    """What its event must match; None for any event."""
-    body: Mapping[str, object] | None = None
-    """By destination: a part of the JSON, or of the text, that is sent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +41,15 @@ class Case:
     """The engine that sends the events; None for the first one configured."""
     podman: bool = False
     """Whether that engine is Podman."""
+    begin_ns: int = START_NS
+    """When it begins, by the engine's clock."""
+    until_ns: int | None = None
+    """Until when it waits after its last event, at least; None if it waits nowhere."""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it says anything about time or incidents."""
+        return self.until_ns is not None or any(each.is_timed for each in self.expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,6 @@ class Suite:
 _TESTS = DocumentKind("tests", "'tests'")
 _SUITE_KEYS = ("config", "environment", "tests")
 _CASE_KEYS = ("name", "engine", "podman", "events", "recording", "expect", "expect_some")
-_EXPECTATION_KEYS = ("route", "to", "match", "body")
 
 
 def load_suite(
@@ -100,13 +94,22 @@ def load_suite(
     return Suite(file, config, cases)
 
 
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """The events of a case, and its times."""
+
+    records: tuple[InputEvent, ...] = ()
+    begin_ns: int = START_NS
+    until_ns: int | None = None
+
+
 class _SuiteParser:
     """Parses one document, and collects what is wrong with it."""
 
     def __init__(self, document: Document, folder: Path) -> None:
         self._document = document
         self._folder = folder
-        self._fields = FieldReader()
+        self._fields = FieldReader(document)
 
     def raise_problems(self) -> None:
         """Raise `ConfigError` if anything was wrong so far."""
@@ -118,7 +121,7 @@ class _SuiteParser:
         """Return the configuration that is named, and the variables for its environment."""
         data = self._document.data
         self._fields.check_keys(data, (), _SUITE_KEYS)
-        named = self._optional_text(data, "config", ())
+        named = self._fields.read_optional_text(data, "config", ())
         here = ("environment",)
         values = self._fields.read_mapping(data.get("environment"), here)
         environment = {key: self._fields.read_text(values, key, here) or "" for key in values}
@@ -133,41 +136,46 @@ class _SuiteParser:
     def _case(self, data: object, path: KeyPath, config: Config) -> Case:
         case = self._fields.read_mapping(data, path)
         self._fields.check_keys(case, path, _CASE_KEYS)
-        name = self._optional_text(case, "name", path)
+        name = self._fields.read_optional_text(case, "name", path)
         if not name:
             message = "needs 'name': say what must hold"
             self._fields.report_missing(case, (*path, "name"), message)
-        engine = self._optional_text(case, "engine", path)
+        engine = self._fields.read_optional_text(case, "engine", path)
         if engine is not None:
-            self._check_known(engine, config.engines, (*path, "engine"), "an engine")
+            self._fields.check_known(engine, config.engines, (*path, "engine"), "an engine")
         podman = case.get("podman", False)
         if not isinstance(podman, bool):
             self._fields.report((*path, "podman"), "must be true or false")
         key = self._choose_key(case, ("expect", "expect_some"), path)
-        expected = self._expectations(case[key], (*path, key), config) if key else ()
+        parser = ExpectationParser(self._fields, config)
+        expected = parser.parse_list(case[key], (*path, key)) if key else ()
+        events = self._events(case, path)
         return Case(
             name or "",
             self._document.locations[path].value[0],
-            self._events(case, path),
+            events.records,
             expected,
             key != "expect_some",
             engine,
             podman is True,
+            events.begin_ns,
+            events.until_ns,
         )
 
-    def _events(self, case: Mapping[str, object], path: KeyPath) -> tuple[InputEvent, ...]:
+    def _events(self, case: Mapping[str, object], path: KeyPath) -> "_Events":
         key = self._choose_key(case, ("events", "recording"), path)
         if key is None:
-            return ()
+            return _Events()
         if key == "recording":
             return self._read_recording(case, path)
         here = (*path, key)
         builder = EventBuilder(self._fields)
         items = self._fields.read_list(case[key], here, "[{action: die, name: web, exit_code: 3}]")
         events = [builder.build(item, (*here, index)) for index, item in enumerate(items)]
-        return tuple(event for event in events if event is not None)
+        found = tuple(event for event in events if event is not None)
+        return _Events(found, builder.begin_ns or START_NS, builder.until_ns)
 
-    def _read_recording(self, case: Mapping[str, object], path: KeyPath) -> tuple[InputEvent, ...]:
+    def _read_recording(self, case: Mapping[str, object], path: KeyPath) -> "_Events":
         here = (*path, "recording")
         name = self._fields.read_text(case, "recording", path) or "."
         try:
@@ -176,89 +184,13 @@ class _SuiteParser:
         except OSError as error:
             message = f"cannot be read: {error.strerror or describe_os_error(error)}"
             self._fields.report(here, message, IssueScope.VALUE)
-            return ()
+            return _Events()
         for number, record in records:
             if kind := find_error(record):
                 self._fields.report(here, str(InvalidLine(number, kind)), IssueScope.VALUE)
                 break
-        return tuple(InputEvent(record) for _, record in records)
-
-    def _expectations(self, data: object, path: KeyPath, config: Config) -> tuple[Expectation, ...]:
-        if not isinstance(data, list):
-            self._fields.report(path, "must be a list, as in [{route: crashed, to: ops}], or []")
-            return ()
-        if not data and path[-1] == "expect_some":
-            message = "is empty: list what must be sent, or write 'expect: []' if nothing may be"
-            self._fields.report(path, message)
-        return tuple(self._expectation(it, (*path, i), config) for i, it in enumerate(data))
-
-    def _expectation(self, data: object, path: KeyPath, config: Config) -> Expectation:
-        routes = [route.name for route in config.routes]
-        if isinstance(data, str):
-            self._check_known(data, routes, path, "a route")
-            return Expectation(data)
-        item = self._fields.read_mapping(data, path)
-        self._fields.check_keys(item, path, _EXPECTATION_KEYS)
-        route = self._optional_text(item, "route", path)
-        if route is None:
-            message = "needs 'route': name the route that sends it"
-            self._fields.report_missing(item, (*path, "route"), message)
-        else:
-            self._check_known(route, routes, (*path, "route"), "a route")
-        to = self._destinations(item, path, config)
-        match = self._match(item["match"], (*path, "match"), config) if "match" in item else None
-        return Expectation(route or "", to, match, self._body(item, path, config, to))
-
-    def _destinations(
-        self, item: Mapping[str, object], path: KeyPath, config: Config
-    ) -> tuple[str, ...] | None:
-        if "to" not in item:
-            return None
-        value, here = item["to"], (*path, "to")
-        listed = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
-        found: list[str] = []
-        for index, each in listed:
-            place = here if index is None else (*here, index)
-            text = scalar_to_text(each)
-            if text is None:
-                self._fields.report(place, "must be a destination, or a list of destinations")
-            else:
-                self._check_known(text, config.destinations, place, "a destination")
-                found.append(text)
-        return tuple(found)
-
-    def _match(self, data: object, path: KeyPath, config: Config) -> Match | None:
-        try:
-            return parse_match(data, engines=[*config.engines, "relay"])
-        except InvalidValue as error:
-            for issue in error.issues:
-                self._fields.report((*path, *issue.path), issue.message + issue.detail, issue.scope)
-            return None
-
-    def _body(
-        self,
-        item: Mapping[str, object],
-        path: KeyPath,
-        config: Config,
-        to: Collection[str] | None,
-    ) -> Mapping[str, object] | None:
-        if "body" not in item:
-            return None
-        here = (*path, "body")
-        body = self._fields.read_mapping(item["body"], here)
-        if not body:
-            example = "{ops: a part of its text}"
-            self._fields.report(here, f"must be a mapping of destinations, as in {example}")
-        for name, part in body.items():
-            self._check_known(name, config.destinations, (*here, name), "a destination")
-            if to is not None and name in config.destinations and name not in to:
-                self._fields.report((*here, name), "is not among 'to'", IssueScope.KEY)
-            if not isinstance(part, Mapping | list) and scalar_to_text(part) is None:
-                self._fields.report((*here, name), "is empty: write a part of what is sent")
-        return body
-
-    def _optional_text(self, data: Mapping[str, object], key: str, path: KeyPath) -> str | None:
-        return self._fields.read_text(data, key, path) if key in data else None
+        begin_ns = find_time(records[0][1]) if records else START_NS
+        return _Events(tuple(InputEvent(record) for _, record in records), begin_ns)
 
     def _choose_key(
         self, data: Mapping[str, object], keys: tuple[str, str], path: KeyPath
@@ -273,16 +205,6 @@ class _SuiteParser:
         else:
             self._fields.report_missing(data, path, f"needs '{keys[0]}' or '{keys[1]}'")
         return None
-
-    def _check_known(self, name: str, known: Collection[str], path: KeyPath, noun: str) -> None:
-        if name in known:
-            return
-        message = f"is not {noun} of the configuration{did_you_mean(name, known)}"
-        location = self._document.locations.get(path)
-        if location is not None and location.text == name:
-            self._fields.report(path, message, IssueScope.VALUE)
-        else:
-            self._fields.report(path, f"{quote(name)} {message}", IssueScope.KEY)
 
     def _to_problem(self, issue: ConfigIssue) -> Problem:
         path = issue.path

@@ -115,6 +115,12 @@ class Dispatcher:
         return self._tracker.schedule.next_ns
 
     @property
+    def awaits_change(self) -> bool:
+        """Whether anything will be due by itself except reminders and repetitions."""
+        repeated = (Task.REMIND, Task.REFRESH)
+        return any(task not in repeated for task, _, _ in self._tracker.schedule.keys())
+
+    @property
     def policies(self) -> Policies:
         """The policies in force."""
         return self._tracker.policies
@@ -269,6 +275,10 @@ class Dispatcher:
         return frozenset(
             life.container for life in lives if life.engine == engine and life.container
         )
+
+    def find_incident(self, destination: str, subject: str) -> Incident | None:
+        """Return the incident of a subject at a destination, open or remembered."""
+        return self._state.get_incident((destination, subject))
 
     def report_open(self, destination: str, now: Now) -> list[IncidentReport]:
         """Return what is open at a destination and was told, for repeating it."""

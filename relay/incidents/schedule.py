@@ -1,6 +1,7 @@
 """A schedule: what is due when, with the earliest first."""
 
 import heapq
+from collections.abc import KeysView
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -36,6 +37,10 @@ class Schedule(Generic[K]):
         known_ns = self._due_ns.get(key)
         if known_ns is None or due_ns < known_ns:
             self.set(key, due_ns)
+
+    def keys(self) -> KeysView[K]:
+        """Return what is due at some time."""
+        return self._due_ns.keys()
 
     def pop(self, now_ns: int) -> K | None:
         """Remove the first key that is due by now and return it; None if there is none."""

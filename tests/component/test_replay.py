@@ -16,7 +16,8 @@ from relay.delivery.client import ConsoleOutput
 from relay.destinations.catalog import parse_config
 from relay.dryrun.deliver import ProgressMonitor, deliver
 from relay.dryrun.history import Recording
-from relay.dryrun.simulator import PlannedNotification, Simulator
+from relay.dryrun.incidents import PlannedNotification
+from relay.dryrun.simulator import Simulator
 from tests.component.webhook import Webhook
 from tests.streams import read_records
 from tests.support.loopback import on_loopback

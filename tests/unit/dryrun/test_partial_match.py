@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.dryrun.compare import find_missing
+from relay.dryrun.partial_match import find_missing
 
 BODY = b"""{"text": "web-1 \\u2192 crashed\\n(3)", "count": 2, "share": 1.5,
  "on": true, "none": null, "blocks": [{"type": "header"}, {"type": "section", "fields": ["a", "b"]},

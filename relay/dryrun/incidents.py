@@ -1,0 +1,194 @@
+"""What people would be told of incidents, on the clock of the events.
+
+The daemon's own dispatcher decides. The time is that of the last event, and passes from one event
+to the next; each message is taken at once by its destination. All that is known of an engine is in
+its events: nothing is inspected or reconciled.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
+
+from relay.core.event import TYPE_RELAY, Event
+from relay.core.include import Included
+from relay.core.notification import Notification
+from relay.incidents.clock import Now
+from relay.incidents.dispatcher import Dispatcher
+from relay.incidents.group import make_group_key
+from relay.incidents.incident import Incident
+from relay.incidents.policy import Policies
+from relay.incidents.state import Rows
+from relay.incidents.subject import subject_key
+from relay.incidents.teller import REMINDED_NS
+from relay.routing.router import Router, RouteResult
+
+RUN_FOR_NS = REMINDED_NS
+"""When so much time has passed since the last event, nobody is reminded of anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNotification:
+    """One notification that would be sent."""
+
+    notification: Notification
+    destinations: tuple[str, ...]
+    at_ns: int
+    """When it would be sent, by the events' clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Where the events are that the routes took for destinations of incidents."""
+
+    held: Mapping[str, int]
+    """How many were not told, by reason."""
+    waiting: int
+    """How many are counted, and will be told with the next update of their incidents."""
+
+
+class SimulatedIncidents:
+    """The incidents of a configuration, from the first event on."""
+
+    def __init__(self, policies: Policies, router: Router, engine: str) -> None:
+        """``engine`` is the engine that sends the events."""
+        self._policies = policies
+        self._router = router
+        self._engine = engine
+        self._order = {name: number for number, name in enumerate(policies.destinations)}
+        self._now_ns = 0
+        self._known: Dispatcher | None = None
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """What the daemon would know now. It begins with the first event."""
+        if self._known is None:
+            self._known = Dispatcher(Rows(), self._policies, self._router, Now(self._now_ns))
+            self._connect(self._engine)
+        return self._known
+
+    def take(self, event: Event, results: Sequence[RouteResult]) -> list[PlannedNotification]:
+        """Take an event with the routes that send it somewhere.
+
+        Return what is sent before it, since the last event, and what is sent of it at once.
+        """
+        planned = self.run_until(event.time_ns)
+        now = Now(self._now_ns)
+        self._follow_stream(event)
+        for notification, to in self.dispatcher.take([(event, results)], now).immediate:
+            planned.append(PlannedNotification(notification, tuple(to), self._now_ns))
+        return planned
+
+    def run_until(self, until_ns: int) -> list[PlannedNotification]:
+        """Let time pass, and return what is sent meanwhile. An earlier time changes nothing."""
+        planned: list[PlannedNotification] = []
+        if self._known is None:
+            self._now_ns = until_ns
+            return planned
+        last_ns = self._now_ns + RUN_FOR_NS
+        while (due_ns := self._known.next_due_ns) is not None and due_ns <= until_ns:
+            if due_ns > last_ns and not self._known.awaits_change:
+                break  # only alerts are repeated, for as long as they are open
+            planned += self._tell(due_ns)
+        self._now_ns = max(self._now_ns, until_ns)
+        return planned
+
+    def finish(self, until_ns: int = 0) -> list[PlannedNotification]:
+        """Let time pass until ``until_ns``, then until nothing but reminders is due."""
+        planned = self.run_until(until_ns)
+        while self._known is not None and self._known.awaits_change:
+            due_ns = self._known.next_due_ns
+            assert due_ns is not None, "something is due"
+            planned += self._tell(due_ns)
+        return planned
+
+    def count_totals(self) -> Totals:
+        """Return where the events are that no notification stands for."""
+        held, waiting = Counter[str](), 0
+        for route, destination in self._policies.incident_routes:
+            balance = self.dispatcher.balance(destination, route)
+            held.update(balance.held)
+            waiting += balance.waiting
+        return Totals(held, waiting)
+
+    def find_incident(self, destination: str, event: Event) -> Incident | None:
+        """Return the incident that an event belongs to."""
+        return self.dispatcher.find_incident(destination, subject_key(event))
+
+    def _tell(self, due_ns: int) -> list[PlannedNotification]:
+        """Let the time come at which something is due, and return what is sent then."""
+        self._now_ns = max(self._now_ns, due_ns)
+        now, dispatcher = Now(self._now_ns), self.dispatcher
+        messages = dispatcher.due(now).messages
+        for message in messages:
+            # Not as delivered: whether a destination works again is up to the events.
+            dispatcher.settled(message.destination, message.id, now, delivered=False)
+        messages.sort(key=lambda message: self._order[message.destination])
+        return [
+            PlannedNotification(message.to_notification(), (message.destination,), self._now_ns)
+            for message in messages
+        ]
+
+    def _follow_stream(self, event: Event) -> None:
+        """Note that an engine is lost or back, if the event says so."""
+        if event.type == TYPE_RELAY and event.action == "engine_lost":
+            self.dispatcher.disconnected(event.engine, Now(self._now_ns))
+        elif event.type == TYPE_RELAY and event.action == "engine_back":
+            self._connect(event.engine)
+
+    def _connect(self, engine: str) -> None:
+        now = Now(self._now_ns)
+        self.dispatcher.connected(engine, now)
+        self.dispatcher.caught_up(engine, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What would become of an event at one destination if it were the first of its subject."""
+
+    destination: str
+    notification: Notification
+    """What the destination would be sent."""
+    wait_ns: int
+    """How long that waits for others."""
+    incident: str | None
+    """The name of the subject whose incident it opens; None if it opens none."""
+    group: tuple[str, ...] = ()
+    """What the others have in common with it that it is told with."""
+
+
+def foresee(
+    policies: Policies,
+    event: Event,
+    result: RouteResult,
+    destination: str,
+    included: Included | None = None,
+) -> Prospect:
+    """Return what a destination would be sent of an event, if nothing else happened.
+
+    ``result`` is that of a route that sends it there, and ``included`` the engine's answer to what
+    the route includes.
+    """
+    incidents = SimulatedIncidents(policies, Router([result.route]), event.engine)
+    planned = incidents.take(event, [replace(result, destinations=(destination,))])
+    if planned:
+        notification = planned[0].notification
+        return Prospect(destination, replace(notification, included=included), 0, None)
+    incident = incidents.find_incident(destination, event)
+    if incident is not None and included is not None:
+        incidents.dispatcher.put_included(incident.id, included, Now(event.time_ns))
+    first, policy = incidents.finish()[0], policies.destinations[destination]
+    return Prospect(
+        destination,
+        first.notification,
+        first.at_ns - event.time_ns,
+        None if incident is None else incident.name,
+        _name_group(event, policy.group_by) if policy.is_limited else (),
+    )
+
+
+def _name_group(event: Event, group_by: Sequence[str]) -> tuple[str, ...]:
+    fields = msgspec.json.decode(make_group_key(event, group_by), type=dict[str, str])
+    return tuple(fields[name] for name in group_by)
