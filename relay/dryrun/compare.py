@@ -137,8 +137,8 @@ class _Comparison:
     def _find_differences(
         self, expected: Expectation, planned: PlannedNotification
     ) -> Iterator[str]:
-        if expected.to is not None and set(expected.to) != set(planned.destinations):
-            wanted = ", ".join(expected.to) or "nobody"
+        if _is_elsewhere(expected, planned):
+            wanted = ", ".join(expected.to or ()) or "nobody"
             yield f"to: wanted {wanted}; found {', '.join(planned.destinations)}"
         if expected.match is not None:
             event = planned.notification.events[0]
@@ -157,7 +157,12 @@ class _Comparison:
         If the route sent none, explain why.
         """
         found = [
-            (len(lines := list(self._find_differences(expected, planned))), position, lines)
+            (
+                _is_elsewhere(expected, planned),
+                len(lines := list(self._find_differences(expected, planned))),
+                position,
+                lines,
+            )
             for position, planned in enumerate(left)
             if _is_by_route(expected, planned)
         ]
@@ -167,7 +172,7 @@ class _Comparison:
             yield f"route {expected.route} sent {f'no other {noun}' if others else 'nothing'}"
             yield from _explain_absence(expected, self._routed)
             return
-        _, position, lines = min(found)
+        *_, position, lines = min(found)
         yield f"found: {self._describe(left.pop(position))}"
         yield from lines or ["it is sent, but in a different order"]
 
@@ -178,6 +183,11 @@ class _Comparison:
             return line + format_event(notification.events[0])
         line += f"at {_format_time(planned.at_ns - self._case.begin_ns)}, "
         return line + _describe_content(notification)
+
+
+def _is_elsewhere(expected: Expectation, planned: PlannedNotification) -> bool:
+    """Whether it is sent to other destinations than expected."""
+    return expected.to is not None and set(expected.to) != set(planned.destinations)
 
 
 def _describe_content(notification: Notification) -> str:

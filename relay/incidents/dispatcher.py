@@ -118,7 +118,7 @@ class Dispatcher:
     def awaits_change(self) -> bool:
         """Whether anything will be due by itself except reminders and repetitions."""
         repeated = (Task.REMIND, Task.REFRESH)
-        return any(task not in repeated for task, _, _ in self._tracker.schedule.keys())
+        return any(task not in repeated for task, _, _ in self._tracker.schedule)
 
     @property
     def policies(self) -> Policies:

@@ -1,7 +1,7 @@
 """A schedule: what is due when, with the earliest first."""
 
 import heapq
-from collections.abc import KeysView
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -38,9 +38,9 @@ class Schedule(Generic[K]):
         if known_ns is None or due_ns < known_ns:
             self.set(key, due_ns)
 
-    def keys(self) -> KeysView[K]:
-        """Return what is due at some time."""
-        return self._due_ns.keys()
+    def __iter__(self) -> Iterator[K]:
+        """Yield what is due at some time, in no particular order."""
+        return iter(self._due_ns)
 
     def pop(self, now_ns: int) -> K | None:
         """Remove the first key that is due by now and return it; None if there is none."""

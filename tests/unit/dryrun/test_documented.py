@@ -16,9 +16,11 @@ from tests import streams
 from tests.support.profiles import examples
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTED = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL)[0]
+DOCUMENTED, TWO_MESSAGES = re.findall(
+    r"```yaml\n(.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL
+)
 _PIECES = st.text(alphabet="-?:{}[]&*!|>'\" \n\t$ab019,~", max_size=4) | st.sampled_from(
-    ["null", "true", "-1", "{}", "[]", "5m", "at", "to", "ops", "crashed", "type: relay"]
+    ["null", "true", "-1", "{}", "[]", "5m", "at", "to", "ops", "crashed", "type: relay", "wait"]
 )
 
 
@@ -35,7 +37,15 @@ def test_they_hold(folder: Path) -> None:
     """The documented tests pass with the example configuration."""
     file = folder / "tests.yaml"
     file.write_text(DOCUMENTED)
-    assert [it.differences for it in run_suite(load_suite(file, None, None, {}))] == [()] * 3
+    assert [it.differences for it in run_suite(load_suite(file, None, None, {}))] == [()] * 4
+
+
+def test_the_two_messages(folder: Path) -> None:
+    """The second example holds, too."""
+    header, _, _ = DOCUMENTED.partition("tests:")
+    file = folder / "two.yaml"
+    file.write_text(f"{header}tests:\n  - name: two\n{TWO_MESSAGES}")
+    assert [it.differences for it in run_suite(load_suite(file, None, None, {}))] == [()]
 
 
 @given(st.data())

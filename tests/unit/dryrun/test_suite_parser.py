@@ -69,6 +69,32 @@ def test_events_follow_each_other(tmp_path: Path) -> None:
     assert [(int(str(each["timeNano"])) - START_NS) / 1e9 for each in found] == [0, 1, 300, 301]
 
 
+def test_a_wait_lets_time_pass(tmp_path: Path) -> None:
+    """The next event happens at its end; a case lasts until the end of the last wait."""
+    events = ("{action: oom}", "{wait: 1h}", "{wait: 5m}", "{action: oom}", "{wait: 25h}")
+    found = records(tmp_path, *events)
+    assert [(int(str(each["timeNano"])) - START_NS) / 1e9 for each in found] == [0, 3900]
+    listed = ", ".join(events)
+    tests = f"tests: [{{name: it, events: [{listed}], expect: []}}]"
+    (case,) = parse_suite(tmp_path, tests).cases
+    assert case.until_ns == START_NS + (3900 + 25 * 3600) * 10**9
+    assert case.is_timed
+
+
+def test_when_a_case_begins(tmp_path: Path) -> None:
+    """A recording and a pasted event have a time; else it is the same day for every case."""
+    record = read_records("docker26")[5].decode()
+    (tmp_path / "recorded.jsonl").write_text(record)
+    tests = f"""
+tests:
+  - {{name: short, events: [{{action: oom, at: 5m}}], expect: []}}
+  - {{name: pasted, events: ['{record}'], expect: []}}
+  - {{name: recorded, recording: recorded.jsonl, expect: []}}
+"""
+    began = [case.begin_ns for case in parse_suite(tmp_path, tests).cases]
+    assert began == [START_NS, *2 * [json.loads(record)["timeNano"]]]
+
+
 def test_one_name_is_one_container(tmp_path: Path) -> None:
     """Without an id, the same name gives the same id; a volume's id is its name."""
     one, same, other, volume = (
@@ -270,6 +296,53 @@ def test_problems_of_the_configuration(tmp_path: Path) -> None:
         (
             "tests: [{name: it, events: [{action: die, label: x}], expect: []}]",
             "tests.yaml:3:50: tests[0].events[0].label: must be a mapping of names to texts",
+        ),
+        (
+            "tests: [{name: it, events: [{wait: 5}], expect: []}]",
+            "tests.yaml:3:36: tests[0].events[0].wait: '5' has no unit: write a duration as 500ms",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom, wait: 5m}], expect: []}]",
+            "tests.yaml:3:43: tests[0].events[0].wait: stands by itself: write '- wait: 25h'",
+        ),
+        (
+            "tests: [{name: it, events: [wait: 5m, {action: oom, at: 10s}], expect: []}]",
+            "tests.yaml:3:39: tests[0].events[1]: happens before the end of the 'wait' above it",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, status: open}]}]",
+            "tests.yaml:3:75: tests[0].expect[0].status: 'open' is not one of firing, resolved",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, reason: open}]}]",
+            "tests.yaml:3:75: tests[0].expect[0].reason: 'open' is not one of opened, reopened, "
+            "crash_looping, worse, stays_down, resolved, reminder, events (did you mean 'opened'?)",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, count: -1}]}]",
+            "tests.yaml:3:74: tests[0].expect[0].count: must be a whole number, at least 0",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, count: true}]}]",
+            "tests.yaml:3:74: tests[0].expect[0].count: must be a whole number, at least 0",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, at: soon}]}]",
+            "tests.yaml:3:71: tests[0].expect[0].at: 'soon' is not a duration: write 500ms",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, incidents: web}]}]",
+            "tests.yaml:3:78: tests[0].expect[0].incidents: must be their number, or a list, as in",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], "
+            "expect: [{route: own, incidents: [{subjct: web}]}]}]",
+            "tests.yaml:3:80: tests[0].expect[0].incidents[0].subjct: unknown key 'subjct' "
+            "(did you mean 'subject'?)",
+        ),
+        (
+            "tests: [{name: it, events: [{action: oom}], expect: [{route: own, incidents: [[]]}]}]",
+            "tests.yaml:3:79: tests[0].expect[0].incidents[0]: must be the name of its container",
         ),
     ],
 )
