@@ -19,6 +19,7 @@ from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher
 from relay.incidents.group import make_group_key
 from relay.incidents.incident import Incident
+from relay.incidents.message import Message
 from relay.incidents.policy import Policies
 from relay.incidents.state import Rows
 from relay.incidents.subject import subject_key
@@ -121,7 +122,11 @@ class SimulatedIncidents:
         """Let the time come at which something is due, and return what is sent then."""
         self._now_ns = max(self._now_ns, due_ns)
         now, dispatcher = Now(self._now_ns), self.dispatcher
-        messages = dispatcher.due(now).messages
+        messages, is_complete = list[Message](), False
+        while not is_complete:
+            result = dispatcher.due(now)
+            messages += result.messages
+            is_complete = result.is_complete
         for message in messages:
             # Not as delivered: whether a destination works again is up to the events.
             dispatcher.settled(message.destination, message.id, now, delivered=False)
