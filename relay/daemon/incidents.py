@@ -7,12 +7,10 @@ changes an incident outside a batch of events, such as an answer of a destinatio
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from time import time_ns
 
 import structlog
 
 from relay.config import Config
-from relay.core.clock import SteadyClock
 from relay.core.event import RELAY_ENGINE
 from relay.core.exchange import Reason
 from relay.core.tasks import LoopMonitor
@@ -35,7 +33,7 @@ def is_refusal(reason: Reason) -> bool:
     return reason is not Reason.EXPIRED
 
 
-async def load_incidents(config: Config, outbox: Outbox, clock: SteadyClock) -> Incidents:
+async def load_incidents(config: Config, outbox: Outbox, clocks: EngineClocks) -> Incidents:
     """Continue with the incidents that are in the store."""
     rows = decode_rows(await outbox.incident_rows())
     fates = await outbox.message_fates(_list_outstanding(rows))
@@ -43,7 +41,7 @@ async def load_incidents(config: Config, outbox: Outbox, clock: SteadyClock) -> 
         rows,
         build_policies(config),
         Router(config.routes),
-        EngineClocks(clock.now_ns, time_ns),
+        clocks,
         {*fates.waiting, *fates.dead},
     )
     for (destination, message_id), reason in fates.dead.items():

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
+from time import time_ns
 
 import msgspec
 import structlog
@@ -33,6 +34,7 @@ from relay.daemon.systemd import SystemdNotifier, notify_loop
 from relay.daemon.topology import Topology, build_topology, load_inputs
 from relay.delivery.client import ConsoleOutput
 from relay.delivery.runner import retire_destination
+from relay.incidents.incidents import EngineClocks
 from relay.ingest.docker.session import IngestContext
 from relay.ingest.docker.stream import ReconnectPolicy
 from relay.routing.router import Router
@@ -152,7 +154,7 @@ async def _build_supervisor(
     losses_pending = asyncio.Event()
     outbox = await _open_store(config, store, losses_pending, resources)
     router, clock = Router((), tap.publish), SteadyClock()
-    incidents = await load_incidents(config, outbox, clock)
+    incidents = await load_incidents(config, outbox, EngineClocks(clock.now_ns, time_ns))
     self_events = SelfEvents(router, outbox, incidents, clock.now_ns, losses_pending)
     ingest_context = IngestContext(
         router,
