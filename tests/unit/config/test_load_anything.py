@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, load_config, parse_config
+from relay.incidents.policy import build_policies
+from relay.incidents.policy_warnings import find_policy_warnings
 from tests.support.profiles import examples
 from tests.unit.config.test_load import CANARIES, EXAMPLE, HERE
 
@@ -25,8 +27,10 @@ def _outcome(text: str) -> list[str]:
         config = parse_config(text, file="f", environ=CANARIES, folder=HERE)
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
-    warnings = [issue.message for issue in find_warnings(config, DESTINATION_TYPES)]
-    return [repr(config.destinations), *warnings]
+    policies = build_policies(config)
+    issues = [*find_warnings(config, DESTINATION_TYPES), *find_policy_warnings(config, policies)]
+    warnings = [issue.message for issue in issues]
+    return [repr(config.destinations), *warnings, *map(policies.describe, config.destinations)]
 
 
 @given(st.text() | st.binary().map(lambda junk: junk.decode("latin-1")))
@@ -71,7 +75,9 @@ def test_any_mutated_example(data: st.DataObject) -> None:
     _check(text)
 
 
-_SCALARS = st.sampled_from([None, True, 0, 7, "", "x", "5/s", "10s", "${AUDIT_TOKEN}", "ops", "*"])
+_SCALARS = st.sampled_from(
+    [None, True, 0, 7, "", "x", "5/s", "10s", "${AUDIT_TOKEN}", "ops", "*", "events", "engine"]
+)
 _TREES = st.recursive(
     _SCALARS,
     lambda inner: (
@@ -102,6 +108,8 @@ _TREES = st.recursive(
                         "x",
                         "initial",
                     ),
+                    *("notify", "resolve_after", "send_resolved"),
+                    *("group_by", "group_wait", "group_interval", "repeat_interval"),
                     *("url_file", "rate_limit", "concurrency", "stop", "context", "start_from"),
                 ]
             ),
