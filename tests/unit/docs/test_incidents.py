@@ -1,0 +1,76 @@
+"""The page of incidents: its words are those of the code, and its examples are valid."""
+
+from collections.abc import Mapping, Set
+from pathlib import Path
+
+import pytest
+import yaml
+
+from relay.config.incident_keys import GROUP_FIELDS, GROUP_KEYS, LIFE_KEYS
+from relay.config.warnings import find_warnings
+from relay.core.incident import Resolution, UpdateReason
+from relay.destinations.catalog import DESTINATION_TYPES, parse_config
+from relay.incidents.hold import HeldReason
+from relay.incidents.policy import build_policies
+from relay.incidents.policy_warnings import find_policy_warnings
+from tests.unit.docs.pages import DOCS, blocks
+
+PAGE = DOCS / "incidents.md"
+TEXT = PAGE.read_text()
+SLACK = "https://hooks.slack.com/services/T0/B0/c"
+ENVIRONMENT = {
+    "SLACK_WEBHOOK_URL": SLACK,
+    "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/123/abc",
+}
+WORDS: Mapping[str, Set[str]] = {
+    "opens a message": set(UpdateReason) - {UpdateReason.EVENTS},
+    "ends an incident": set(Resolution) - {Resolution.UNWATCHED, Resolution.CLOSED},
+    "holds back": set(HeldReason),
+    "is a key": {"notify", *LIFE_KEYS, *GROUP_KEYS},
+    "is a field of group_by": {*GROUP_FIELDS, "label.NAME"},
+}
+
+
+@pytest.mark.parametrize("what", WORDS)
+def test_a_table_has_each_word(what: str) -> None:
+    """In a row of its own."""
+    rows = {line.split("|")[1].strip(" `") for line in TEXT.splitlines() if line.startswith("|")}
+    assert {f"{word}" for word in WORDS[what]} <= rows
+
+
+def test_every_resolution_is_explained() -> None:
+    """Those that need no time as well."""
+    assert all(f"`{each}`" in TEXT for each in Resolution)
+
+
+@pytest.mark.parametrize("text", blocks(PAGE, "yaml"))
+def test_an_example(text: str, tmp_path: Path) -> None:
+    """It can be loaded, and nothing in it is without effect."""
+    (tmp_path / "bot").write_text("123456:ABC-DEF1234ghIkl-zyx57W2v1u")
+    text = text.replace("/run/secrets/bot", str(tmp_path / "bot"))
+    if "routes" not in yaml.safe_load(text):
+        text += "routes: [{name: died, match: {action: die}, to: ops}]\n"
+    config = parse_config(text, file="f", environ=ENVIRONMENT, folder=tmp_path)
+    assert list(find_policy_warnings(config, build_policies(config))) == []
+    assert list(find_warnings(config, DESTINATION_TYPES)) == []
+
+
+def test_what_relay_check_prints() -> None:
+    """The lines are those of a configuration without any key."""
+    config = parse_config(
+        f"""
+destinations:
+  terminal: {{type: console}}
+  ops: {{type: slack, url: "{SLACK}"}}
+  oncall: {{type: pagerduty, routing_key: {"a1" * 16}}}
+  audit: {{type: http, url: "https://h.lan"}}
+routes: [{{name: died, match: {{action: die}}, to: [terminal, ops, oncall, audit]}}]
+""",
+        file="f",
+        environ={},
+        folder=Path(),
+    )
+    describe = build_policies(config).describe
+    lines = "".join(f"  {name}: {describe(name)}\n" for name in config.destinations)
+    (shown,) = blocks(PAGE, "console")
+    assert shown.endswith(f"notifications\n{lines}")
