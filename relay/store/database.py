@@ -16,7 +16,14 @@ import structlog
 
 from relay.core.errors import StoreError
 from relay.store import deliveries, recovery
-from relay.store.faults import Corrupt, StoreFault, StoreLoss, classify_error, describe_error
+from relay.store.faults import (
+    SQLITE_ERRORS,
+    Corrupt,
+    StoreFault,
+    StoreLoss,
+    classify_error,
+    describe_error,
+)
 from relay.store.files import (
     DatabaseFiles,
     Inodes,
@@ -140,7 +147,7 @@ class DatabaseFile:
                 return self._rebuild(connection, describe_error(error))
             case StoreFault.FULL:
                 # The space that the log takes may be all that is missing.
-                with suppress(sqlite3.Error):
+                with suppress(*SQLITE_ERRORS):
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             case StoreFault.IO | StoreFault.READ_ONLY | StoreFault.CANNOT_OPEN | StoreFault.DENIED:
                 return self._reopen(connection)
@@ -172,6 +179,7 @@ class DatabaseFile:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA secure_delete = FAST")  # overwrites no free page with zeros
         migrate(connection, version)
         connection.execute("SELECT count(*) FROM deliveries WHERE seq = 0").fetchone()
         self._inodes = self._files.inodes()
@@ -187,7 +195,7 @@ class DatabaseFile:
             if reindex(connection):
                 return self._finish_reindex(connection, corruption)
             raise Corrupt(corruption)
-        except (Corrupt, sqlite3.Error) as error:
+        except (Corrupt, *SQLITE_ERRORS) as error:
             if classify_error(error) is StoreFault.CORRUPT and is_relay_store(self._files):
                 return self._rebuild(connection, describe_error(error))
             connection.close()
@@ -212,7 +220,7 @@ class DatabaseFile:
         fresh = self._connect()
         try:
             self._prepare(fresh)
-        except (sqlite3.Error, StoreError):
+        except (*SQLITE_ERRORS, StoreError):
             fresh.close()
             return connection
         connection.close()
@@ -285,7 +293,7 @@ def _as_store_error(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise not_writable_error(path, error) from error
-    except (Corrupt, sqlite3.Error) as error:
+    except (Corrupt, *SQLITE_ERRORS) as error:
         raise StoreError(
             f"store {path} cannot be opened: {error}: move it away to begin with an empty one"
         ) from error

@@ -6,6 +6,7 @@ from itertools import accumulate
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.store import enqueue
 from relay.store.deliveries import decode_answer, decode_notification
@@ -31,7 +32,7 @@ def find(
     """See `Outbox.dead_letters`."""
     span = range(1, below or _MAX_NUMBER)
     numbers = _select(selection, None, span, "DESC", limit, PAGE_BYTES, connection)
-    return [_read(number, connection) for number in numbers]
+    return [_read(number, connection)[0] for number in numbers]
 
 
 def count(selection: Selection, connection: sqlite3.Connection) -> dict[str, int]:
@@ -60,10 +61,13 @@ def replay(
     """
     numbers = _select(selection, destinations, span, "ASC", BATCH_SIZE, PAGE_BYTES, connection)
     found = [_read(number, connection) for number in numbers]
-    prepared = [enqueue.prepare(it.notification, [it.destination], options) for it in found]
+    prepared = [
+        replace(enqueue.prepare(it.notification, [it.destination], options), long_seq=long_seq)
+        for it, long_seq in found
+    ]
     enqueue.add(prepared, connection)
     _delete(numbers, connection)
-    return [(it.number, it.destination) for it in found]
+    return [(it.number, it.destination) for it, _ in found]
 
 
 def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> list[int]:
@@ -112,7 +116,7 @@ def _select(
     lengths are known without reading them.
     """
     rows = connection.execute(
-        f"SELECT seq, length(notification) {SQL['selected_dead_letters']} "
+        f"SELECT seq, length(notification) + long_bytes {SQL['selected_dead_letters']} "
         f"ORDER BY seq {order} LIMIT :limit",
         {**_parameters(selection, destinations, span), "limit": limit},
     ).fetchall()
@@ -139,10 +143,11 @@ def _to_json_array(values: Collection[int | str] | None) -> str | None:
     return None if values is None else msgspec.json.encode(list(values)).decode()
 
 
-def _read(number: int, connection: sqlite3.Connection) -> DeadLetter:
+def _read(number: int, connection: sqlite3.Connection) -> tuple[DeadLetter, int | None]:
+    """Return a dead letter, and the number of its notification if that is stored by itself."""
     row = connection.execute(SQL["dead_letter"], (number,)).fetchone()
-    destination, notification, created_ns, died_ns, attempts, reason, answer = row
-    return DeadLetter(
+    destination, notification, created_ns, died_ns, attempts, reason, answer, long_seq = row
+    dead_letter = DeadLetter(
         number,
         destination,
         decode_notification(notification),
@@ -152,6 +157,7 @@ def _read(number: int, connection: sqlite3.Connection) -> DeadLetter:
         reason,
         decode_answer(answer),
     )
+    return dead_letter, long_seq
 
 
 def _delete(numbers: Collection[int], connection: sqlite3.Connection) -> None:

@@ -10,6 +10,7 @@ from relay.core.event import TYPE_RELAY
 from relay.core.exchange import Answer, Reason, Retry
 from relay.core.notification import Notification
 from relay.store import records
+from relay.store.enqueue import add_long
 from relay.store.faults import Corrupt
 from relay.store.records import (
     GIVE_UP_BATCH,
@@ -57,22 +58,26 @@ def enrich(
     seqs: Sequence[int], notification: Notification, now_ns: int, connection: sqlite3.Connection
 ) -> dict[int, str]:
     """Replace the notification of deliveries that are still held; return their destinations."""
-    row = {"notification": msgspec.json.encode(notification), "now_ns": now_ns}
-    return dict(
-        found
-        for seq in seqs
-        for found in connection.execute(SQL["enrich"], {**row, "seq": seq}).fetchall()
-    )
+    numbers = msgspec.json.encode(seqs).decode()
+    held = dict(connection.execute(SQL["end_hold"], {"seqs": numbers, "now_ns": now_ns}).fetchall())
+    if held:
+        replace_notification(held, notification, connection)
+    return held
 
 
 def replace_notification(
     seqs: Iterable[int], notification: Notification, connection: sqlite3.Connection
 ) -> None:
-    """Replace the notification of these deliveries."""
+    """Replace the notification of these deliveries, of which there has to be one at least."""
     content = msgspec.json.encode(notification)
-    connection.executemany(
-        SQL["replace_notification"], [{"seq": seq, "notification": content} for seq in seqs]
-    )
+    is_long = len(content) > LONG_BYTES
+    row = {
+        "notification": b"" if is_long else content,
+        "long_seq": add_long(content, connection) if is_long else None,
+        "long_bytes": len(content) if is_long else 0,
+        "seqs": msgspec.json.encode(list(seqs)).decode(),
+    }
+    connection.execute(SQL["replace_notification"], row)
 
 
 class FetchedRows(NamedTuple):
@@ -251,7 +256,7 @@ def _make_dead_letter(
     now_ns: int,
     connection: sqlite3.Connection,
 ) -> None:
-    """See `move_to_dead_letters`. SQLite copies the notification, whatever its length."""
+    """See `move_to_dead_letters`. A long notification is not copied."""
     if not is_heartbeat(notification.events[0]):
         row = {
             "seq": seq,
@@ -326,6 +331,13 @@ def correct_times(now_ns: int, max_wait_ns: int, connection: sqlite3.Connection)
 def release_heads(now_ns: int, connection: sqlite3.Connection) -> None:
     """Make deliveries due that wait for another one that no longer exists."""
     connection.execute(SQL["release_heads"], {"now_ns": now_ns})
+
+
+def delete_unreadable(connection: sqlite3.Connection) -> None:
+    """Delete deliveries and dead letters whose long notification is lost, and those of no use."""
+    connection.execute(SQL["delete_deliveries_without_notification"])
+    connection.execute(SQL["delete_dead_letters_without_notification"])
+    connection.execute(SQL["delete_unused_notifications"])
 
 
 def decode_notification(notification: bytes) -> Notification:

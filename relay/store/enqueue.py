@@ -1,13 +1,16 @@
 """Inserts the deliveries of a batch, in few statements for many rows.
 
+A long notification gets a row of its own, to which the rows of its deliveries refer.
+
 Deliveries about one subject to one destination are sent in order: only the first has a due time,
 the others wait until `deliveries.delete_and_release_next` gives them one. A heartbeat replaces the
 one before it, because only the newest one matters.
 """
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby, islice
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -36,7 +39,7 @@ class DeliveryRow(NamedTuple):
     chain: int
     """See `records.chain_of`."""
     content: bytes
-    """The notification as JSON."""
+    """The notification as JSON; empty if it is long."""
     now_ns: int
     hold_ns: int
 
@@ -46,14 +49,25 @@ class PreparedNotification(msgspec.Struct, frozen=True):
 
     rows: Sequence[DeliveryRow]
     """One for each destination."""
+    content: bytes
+    """The notification as JSON."""
     is_heartbeat: bool
     """Whether it replaces the one before it."""
     is_self_event: bool
     """Whether it is about relay itself."""
-    size_bytes: int
-    """The length of its JSON."""
-    message_id: str | None = None
+    is_long: bool
+    """Whether it is stored once for all its rows."""
+    message_id: str | None
     """Its id if it tells about incidents, else None."""
+    statement: str
+    """The name of the statement that inserts its rows."""
+    long_seq: int | None = None
+    """The number under which the long notification is stored already; None if it is not."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of its JSON."""
+        return len(self.content)
 
 
 class Enqueued(msgspec.Struct, frozen=True):
@@ -85,6 +99,8 @@ def prepare(
     held = options.hold_for_included and notification.include is not None
     hold_ns = now_ns + records.HOLD_NS if held else 0
     content = msgspec.json.encode(notification)
+    is_long = len(content) > LONG_BYTES and bool(destinations)
+    row_content = b"" if is_long else content
     # In order everywhere: a heartbeat, because each has to find the one before it, and what is told
     # about incidents.
     message_id = None if notification.update is None else notification.id
@@ -93,8 +109,13 @@ def prepare(
     rows = []
     for to in destinations:
         chain = chain_of(to, notification.id if to in unordered else subject)
-        rows.append(DeliveryRow(to, chain, content, now_ns, hold_ns))
-    return PreparedNotification(rows, heartbeat, is_self_event, len(content), message_id)
+        rows.append(DeliveryRow(to, chain, row_content, now_ns, hold_ns))
+    statement = "add_deliveries" if message_id is None else "add_messages"
+    if is_long:
+        statement = "add_long_deliveries"
+    return PreparedNotification(
+        rows, content, heartbeat, is_self_event, is_long, message_id, statement
+    )
 
 
 def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection) -> Enqueued:
@@ -115,8 +136,7 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     if has_heartbeat:
         _replace_heartbeat(rows, connection)
     dues_ns = _compute_due_ns(rows, connection)
-    full = [(*row, due_ns) for row, due_ns in zip(rows, dues_ns, strict=True)]
-    seqs = _insert(prepared, full, connection)
+    seqs = _insert(prepared, dues_ns, connection)
     due = {
         seq for seq, row, due_ns in zip(seqs, rows, dues_ns, strict=True) if due_ns == row.now_ns
     }
@@ -124,36 +144,45 @@ def add(prepared: Sequence[PreparedNotification], connection: sqlite3.Connection
     return Enqueued([list(islice(numbers, len(each.rows))) for each in prepared], due)
 
 
-_FullRow = tuple[str, int, bytes, int, int, int | None]
-"""The values of a `DeliveryRow`, and when it is due."""
-
-
 def _insert(
     prepared: Sequence[PreparedNotification],
-    full: Sequence[_FullRow],
+    dues_ns: Iterable[int | None],
     connection: sqlite3.Connection,
 ) -> list[int]:
-    """Insert the rows in few statements, but each long one by itself; return their numbers."""
+    """Insert the rows in few statements, each with its due time; return their numbers."""
     seqs: list[int] = []
-    left = iter(full)
-    for (is_message, is_long), group in groupby(prepared, _select_statement):
-        together = list(group)
-        count = sum(len(each.rows) for each in together)
-        rows: list[tuple[object, ...]] = list(islice(left, count))
-        if is_message:
-            ids = [each.message_id for each in together for _ in each.rows]
-            rows = [(*row, id_) for row, id_ in zip(rows, ids, strict=True)]
-        name = "add_messages" if is_message else "add_deliveries"
-        for part in [[row] for row in rows] if is_long else [rows]:
-            for count, cursor in run_for_rows(name, part, connection):
-                last = cursor.lastrowid or 0
-                seqs += range(last - count + 1, last + 1)  # consecutive: there is no other writer
+    due_ns = iter(dues_ns)
+    rows: Sequence[Sequence[object]]
+    for statement, group in groupby(prepared, attrgetter("statement")):
+        match statement:
+            case "add_deliveries":
+                rows = [(*row, next(due_ns)) for each in group for row in each.rows]
+            case "add_messages":
+                rows = [
+                    (*row, next(due_ns), each.message_id) for each in group for row in each.rows
+                ]
+            case _:
+                referring = ((each, _store_long(each, connection)) for each in group)
+                rows = [
+                    (*row, next(due_ns), each.message_id, long_seq, each.size_bytes)
+                    for each, long_seq in referring
+                    for row in each.rows
+                ]
+        for count, cursor in run_for_rows(statement, rows, connection):
+            last = cursor.lastrowid or 0
+            seqs += range(last - count + 1, last + 1)  # consecutive: there is no other writer
     return seqs
 
 
-def _select_statement(prepared: PreparedNotification) -> tuple[bool, bool]:
-    """Return whether a notification tells about incidents, and whether it is long."""
-    return prepared.message_id is not None, prepared.size_bytes > LONG_BYTES
+def _store_long(prepared: PreparedNotification, connection: sqlite3.Connection) -> int:
+    """Store a long notification unless it is stored; return its number."""
+    return prepared.long_seq or add_long(prepared.content, connection)
+
+
+def add_long(content: bytes, connection: sqlite3.Connection) -> int:
+    """Store a long notification; return its number, to which a row has to refer next."""
+    parameters = {"notification": content}
+    return connection.execute(SQL["add_long_notification"], parameters).lastrowid or 0
 
 
 def _compute_due_ns(

@@ -52,6 +52,10 @@ class Corrupt(Exception):
     """A value in the file is not what was written."""
 
 
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a statement raises. The second comes from Python, if SQLite's message quotes a corrupt
+schema that is not valid UTF-8."""
+
 _BY_SQLITE_CODE = {
     sqlite3.SQLITE_FULL: StoreFault.FULL,
     sqlite3.SQLITE_READONLY: StoreFault.READ_ONLY,
@@ -83,6 +87,8 @@ def classify_error(error: BaseException | None) -> StoreFault | None:
             return classify_error(error.__cause__) or StoreFault.REFUSED
         case OSError():
             return _BY_ERRNO.get(error.errno or 0, StoreFault.IO)
+        case UnicodeDecodeError():
+            return StoreFault.CORRUPT  # see `SQLITE_ERRORS`
         case sqlite3.OperationalError() if "decode to UTF-8" in str(error):
             return StoreFault.CORRUPT  # found by Python, which gives it no code
         case sqlite3.Error():

@@ -94,18 +94,30 @@ INSERT INTO deliveries
     (destination, chain, notification, created_ns, hold_ns, due_ns, message_id)
 SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
 
+-- name: add_long_deliveries
+-- The same for deliveries of a long notification, which is stored by itself: theirs is empty.
+INSERT INTO deliveries
+    (destination, chain, notification, created_ns, hold_ns, due_ns, message_id, long_seq, long_bytes)
+SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
+
+-- name: add_long_notification
+INSERT INTO long_notifications (notification) VALUES (:notification);
+
 -- name: replace_heartbeat
 -- Deletes the older heartbeats, which the new one replaces.
 DELETE FROM deliveries WHERE chain = :chain;
 
--- name: enrich
--- Ends the hold of a delivery that is still held. One that waits for another keeps waiting.
-UPDATE deliveries SET notification = :notification, hold_ns = 0, due_ns = min(due_ns, :now_ns)
-WHERE seq = :seq AND hold_ns > :now_ns
+-- name: end_hold
+-- Ends the hold of the deliveries that are still held; their numbers are passed as a JSON array. One
+-- that waits for another keeps waiting.
+UPDATE deliveries SET hold_ns = 0, due_ns = min(due_ns, :now_ns)
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND hold_ns > :now_ns
 RETURNING seq, destination;
 
 -- name: replace_notification
-UPDATE deliveries SET notification = :notification WHERE seq = :seq;
+-- The numbers are passed as a JSON array.
+UPDATE deliveries SET notification = :notification, long_seq = :long_seq, long_bytes = :long_bytes
+WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- name: fetch_due
 -- The deliveries that are due, except those in memory, whose numbers are passed as a JSON array; how
@@ -115,7 +127,7 @@ UPDATE deliveries SET notification = :notification WHERE seq = :seq;
 -- added up first, so that only notifications that are returned are read. Long ones are left out, and
 -- read one by one: building the array copies it at each step.
 WITH due AS MATERIALIZED (
-    SELECT due_ns, seq, length(notification) AS size
+    SELECT due_ns, seq, length(notification) + long_bytes AS size
     FROM deliveries
     WHERE destination = :destination AND due_ns <= :now_ns
         AND seq NOT IN (SELECT value FROM json_each(:exclude))
@@ -133,8 +145,8 @@ SELECT
         || EXISTS (
             SELECT 1 FROM deliveries AS next
             WHERE next.chain = deliveries.chain AND next.seq > deliveries.seq
-        ) || ',' || coalesce(length(notification), 'null') || ','
-        || CASE WHEN length(notification) > :long THEN 'null'
+        ) || ',' || coalesce(length(notification) + long_bytes, 'null') || ','
+        || CASE WHEN length(notification) + long_bytes > :long THEN 'null'
             ELSE coalesce(CAST(notification AS TEXT), 'null') END || ']'
     ), '') || ']' AS BLOB),
     (SELECT count(*) FROM due),
@@ -149,8 +161,10 @@ WHERE seq = :seq;
 
 -- name: insert_dead_letter
 INSERT INTO dead_letters
-    (destination, id, route, notification, created_ns, died_ns, attempts, reason, answer)
-SELECT destination, :id, :route, notification, created_ns, :now_ns, :attempts, :reason, :answer
+    (destination, id, route, notification, created_ns, died_ns, attempts, reason, answer,
+    long_seq, long_bytes)
+SELECT destination, :id, :route, notification, created_ns, :now_ns, :attempts, :reason, :answer,
+    long_seq, long_bytes
 FROM deliveries WHERE seq = :seq;
 
 -- name: select_to_give_up
@@ -162,7 +176,7 @@ FROM (
     SELECT *, sum(size) OVER (ORDER BY seq) - size AS size_before
     FROM (
         SELECT seq, chain, created_ns, attempts, answer, message_id,
-            length(notification) AS size
+            length(notification) + long_bytes AS size
         FROM deliveries WHERE destination = :destination ORDER BY seq LIMIT :limit
     )
     WHERE (:before_ns IS NULL OR created_ns <= :before_ns) AND chain NOT IN (
@@ -172,7 +186,9 @@ FROM (
 WHERE size_before < :max_bytes ORDER BY seq;
 
 -- name: notification
-SELECT notification FROM deliveries WHERE seq = :seq;
+SELECT coalesce(long.notification, deliveries.notification)
+FROM deliveries LEFT JOIN long_notifications AS long ON long.seq = long_seq
+WHERE deliveries.seq = :seq;
 
 -- name: retry_now
 -- Only deliveries that wait for another attempt, none that wait for one before them.
@@ -220,19 +236,20 @@ DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?));
 -- name: waiting
 -- The oldest deliveries. The sum of the sizes is limited, except that one is always returned.
 WITH narrow AS (
-    SELECT seq, length(notification) AS size
+    SELECT seq, length(notification) + long_bytes AS size
     FROM deliveries
     WHERE :destination IS NULL OR destination = :destination
     ORDER BY seq
     LIMIT :limit
 )
-SELECT seq, destination, notification, created_ns, attempts, due_ns, reason, answer
-FROM deliveries
-WHERE seq IN (
+SELECT deliveries.seq, destination, coalesce(long.notification, deliveries.notification),
+    created_ns, attempts, due_ns, reason, answer
+FROM deliveries LEFT JOIN long_notifications AS long ON long.seq = long_seq
+WHERE deliveries.seq IN (
     SELECT seq FROM (SELECT seq, sum(size) OVER (ORDER BY seq) - size AS size_before FROM narrow)
     WHERE size_before < :max_bytes
 )
-ORDER BY seq;
+ORDER BY deliveries.seq;
 
 -- name: selected_dead_letters
 -- The selected dead letters between two numbers, to be put between SELECT with its columns and what
@@ -248,8 +265,10 @@ WHERE (:destination IS NULL OR destination = :destination)
     AND seq > :above AND seq < :below
 
 -- name: dead_letter
-SELECT destination, notification, created_ns, died_ns, attempts, reason, answer
-FROM dead_letters WHERE seq = ?;
+SELECT destination, coalesce(long.notification, dead_letters.notification), created_ns, died_ns,
+    attempts, reason, answer, long_seq
+FROM dead_letters LEFT JOIN long_notifications AS long ON long.seq = long_seq
+WHERE dead_letters.seq = ?;
 
 -- name: newest_dead_letter
 SELECT coalesce(max(seq), 0) FROM dead_letters;
@@ -278,12 +297,20 @@ FROM (
 JOIN deliveries AS oldest ON oldest.seq = waiting.seq;
 
 -- name: evict_oldest
--- At most so many deliveries, and no more than are needed to free so many bytes.
+-- At most so many deliveries, and no more than are needed to free so many bytes. A long notification
+-- is freed with the last delivery that refers to it.
 DELETE FROM deliveries WHERE seq IN (
     SELECT seq
     FROM (
         SELECT seq, sum(size) OVER (ORDER BY seq) - size AS size_before
-        FROM (SELECT seq, length(notification) AS size FROM deliveries ORDER BY seq LIMIT :limit)
+        FROM (
+            SELECT seq, length(notification) + CASE
+                WHEN EXISTS (
+                    SELECT 1 FROM deliveries AS next
+                    WHERE next.long_seq = deliveries.long_seq AND next.seq > deliveries.seq
+                ) THEN 0 ELSE long_bytes END AS size
+            FROM deliveries ORDER BY seq LIMIT :limit
+        )
     )
     WHERE size_before < :max_bytes
 )
@@ -309,6 +336,20 @@ UPDATE deliveries SET
     hold_ns = CASE WHEN hold_ns > :now_ns + :max_hold_ns THEN :now_ns ELSE hold_ns END,
     due_ns = CASE WHEN due_ns > :now_ns + :max_wait_ns THEN :now_ns ELSE due_ns END
 WHERE created_ns > :now_ns OR hold_ns > :now_ns + :max_hold_ns OR due_ns > :now_ns + :max_wait_ns;
+
+-- name: delete_deliveries_without_notification
+-- Those that refer to a long notification that is lost.
+DELETE FROM deliveries
+WHERE notification = x'' AND NOT EXISTS (SELECT 1 FROM long_notifications WHERE seq = long_seq);
+
+-- name: delete_dead_letters_without_notification
+DELETE FROM dead_letters
+WHERE notification = x'' AND NOT EXISTS (SELECT 1 FROM long_notifications WHERE seq = long_seq);
+
+-- name: delete_unused_notifications
+DELETE FROM long_notifications
+WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE long_seq = long_notifications.seq)
+    AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE long_seq = long_notifications.seq);
 
 -- name: add_loss
 INSERT INTO losses (file, carried, reason) VALUES (:file, :carried, :reason);

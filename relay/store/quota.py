@@ -106,7 +106,7 @@ class UsedSpace:
         if pages * self._page_size > max_bytes:
             return False
         self._max_pages = pages
-        self._changes += sum(len(each.rows) for each in prepared)
+        self._changes += sum(len(each.rows) + each.is_long for each in prepared)
         return True
 
 
@@ -160,12 +160,15 @@ def add_within_quota(
 def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) -> int:
     """Return an upper bound for the pages by which the file grows.
 
-    Each row has entries in two indexes, or in three if it tells about incidents. Each entry may
-    split its page and those above it, and leave them half empty.
+    Each row has entries in two indexes, and in others if the notification is long or tells about
+    incidents. Each entry may split its page and those above it, and leave them half empty.
     """
     count = size = 0
     for each in prepared:
         count += len(each.rows)
+        if each.is_long:
+            count += 1
+            size += each.size_bytes
         for to, _, content, *_ in each.rows:
             size += len(content) + MAX_UTF8_BYTES * 2 * len(to)
     return MAX_PAGES_PER_ROW * count + 2 * size // page_size

@@ -14,7 +14,14 @@ from typing import Any
 import msgspec
 
 from relay.store import checkpoints, deliveries, incidents
-from relay.store.faults import Corrupt, StoreFault, StoreLoss, classify_error, describe_error
+from relay.store.faults import (
+    SQLITE_ERRORS,
+    Corrupt,
+    StoreFault,
+    StoreLoss,
+    classify_error,
+    describe_error,
+)
 from relay.store.schema import NEWEST_VERSION, SQL, migrate
 
 MAX_FAILED_READS = 10_000
@@ -25,7 +32,8 @@ SEQ_GAP = 1_000_000
 lost may be under way, and no other may ever get its number."""
 
 _SEQ_TABLES = ("deliveries", "dead_letters")
-_KEY_TABLES = (
+_OTHER_TABLES = (
+    "long_notifications",
     "cursors",
     "recent_events",
     "containers",
@@ -35,10 +43,10 @@ _KEY_TABLES = (
     "episodes",
     "incident_rows",
 )
-"""All except the first are newer than version 1."""
+"""All except ``cursors`` are newer than version 1."""
 
 _DECODERS: Mapping[str, Callable[[Any], object]] = {
-    "notification": deliveries.decode_notification,
+    "notification": lambda content: content == b"" or deliveries.decode_notification(content),
     "state": checkpoints.decode_container,
     "recent": checkpoints.decode_recent,
     "entries": checkpoints.decode_recent,
@@ -85,33 +93,32 @@ def recover(corrupt: Path, replacement: Path, aside: Path, reason: str, now_ns: 
         version = _read_version(source)
         migrate(target, 0, to=version)
         target.execute("BEGIN")
-        recovered = sum(_copy_table(source, target, table) for table in _SEQ_TABLES)
         tables = {name for (name,) in target.execute("SELECT name FROM sqlite_schema")}
-        for table in _KEY_TABLES:
+        for table in (*_SEQ_TABLES, *_OTHER_TABLES):
             if table in tables:
                 _copy_table(source, target, table)
         target.execute("COMMIT")
         migrate(target, version)
         _advance_sequences(source, target)
+        deliveries.delete_unreadable(target)
         deliveries.release_heads(now_ns, target)
+        recovered = sum(_count_rows(target, table) for table in _SEQ_TABLES)
         return add_loss(aside, recovered, reason, target)
 
 
 def _read_version(source: sqlite3.Connection) -> int:
-    with suppress(sqlite3.Error):
+    with suppress(*SQLITE_ERRORS):
         (version,) = source.execute("PRAGMA user_version").fetchone()
         if 1 <= version <= NEWEST_VERSION:
             return int(version)
     return NEWEST_VERSION
 
 
-def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> int:
-    """Return how many rows were copied."""
+def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
     columns = _read_columns(target, table)
     names = ", ".join(column.name for column in columns)
     placeholders = ", ".join("?" * len(columns))
     read = _read_by_seq if columns[0].name == "seq" else _read_by_key
-    before = target.total_changes
     target.executemany(
         f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({placeholders})",  # noqa: S608 - of the schema
         (
@@ -120,7 +127,6 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
             if all(column.accepts(value) for column, value in zip(columns, row, strict=True))
         ),
     )
-    return target.total_changes - before
 
 
 def _read_columns(target: sqlite3.Connection, table: str) -> list[_Column]:
@@ -142,7 +148,7 @@ def _read_by_seq(source: sqlite3.Connection, table: str, names: str) -> Iterator
             for row in source.execute(query, (low, high)):
                 yield row
                 low = row[0] + 1
-        except sqlite3.Error:
+        except SQLITE_ERRORS:
             failed_reads += 1
             if low < high:
                 middle = (low + high) // 2
@@ -151,7 +157,7 @@ def _read_by_seq(source: sqlite3.Connection, table: str, names: str) -> Iterator
 
 def _max_seq(source: sqlite3.Connection, table: str) -> int:
     """Return a number that is not below any in the table."""
-    with suppress(sqlite3.Error):
+    with suppress(*SQLITE_ERRORS):
         (highest,) = source.execute(f"SELECT max(seq) FROM {table}").fetchone()  # noqa: S608
         if isinstance(highest, int):
             return highest
@@ -162,14 +168,19 @@ def _read_by_key(source: sqlite3.Connection, table: str, names: str) -> Iterator
     """Yield the rows of a small table by its key, from both ends up to what cannot be read."""
     key = names.split(",", maxsplit=1)[0]
     for order in ("ASC", "DESC"):
-        with suppress(sqlite3.Error):
+        with suppress(*SQLITE_ERRORS):
             yield from source.execute(f"SELECT {names} FROM {table} ORDER BY {key} {order}")  # noqa: S608
+
+
+def _count_rows(connection: sqlite3.Connection, table: str) -> int:
+    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+    return int(count)
 
 
 def _advance_sequences(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
     numbers = [0]
     for connection in (source, target):
-        with suppress(sqlite3.Error):
+        with suppress(*SQLITE_ERRORS):
             numbers += [
                 number
                 for (number,) in connection.execute("SELECT seq FROM sqlite_sequence")
@@ -217,7 +228,7 @@ def find_corruption(connection: sqlite3.Connection) -> str | None:
     try:
         with _large_cache(connection):
             (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         if classify_error(error) is not StoreFault.CORRUPT:
             raise
         return describe_error(error)
@@ -245,8 +256,8 @@ def reindex(connection: sqlite3.Connection) -> bool:
         connection.execute("REINDEX")
         is_sound = find_corruption(connection) is None
         connection.execute("COMMIT" if is_sound else "ROLLBACK")
-    except sqlite3.Error as error:
-        with suppress(sqlite3.Error):
+    except SQLITE_ERRORS as error:
+        with suppress(*SQLITE_ERRORS):
             connection.execute("ROLLBACK")
         if classify_error(error) is not StoreFault.CORRUPT:
             raise

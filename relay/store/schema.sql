@@ -183,3 +183,43 @@ CREATE TABLE incident_rows (
 -- null.
 ALTER TABLE deliveries ADD COLUMN message_id TEXT;
 CREATE INDEX deliveries_message ON deliveries (message_id) WHERE message_id IS NOT NULL;
+
+-- version: 6
+
+-- Long notifications, each stored once for all the deliveries and dead letters that refer to it. These
+-- rows have no notification of their own, so that changing or moving them does not copy it. What an
+-- older version stored in the rows stays there.
+CREATE TABLE long_notifications (
+    seq          INTEGER PRIMARY KEY,
+    notification BLOB NOT NULL          -- JSON
+);
+ALTER TABLE deliveries ADD COLUMN long_seq INTEGER;  -- null: the notification is in this row
+ALTER TABLE deliveries ADD COLUMN long_bytes INTEGER NOT NULL DEFAULT 0;  -- its length
+ALTER TABLE dead_letters ADD COLUMN long_seq INTEGER;
+ALTER TABLE dead_letters ADD COLUMN long_bytes INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deliveries_long ON deliveries (long_seq) WHERE long_seq IS NOT NULL;
+CREATE INDEX dead_letters_long ON dead_letters (long_seq) WHERE long_seq IS NOT NULL;
+
+-- With its last reference a long notification is deleted.
+CREATE TRIGGER delivery_deleted AFTER DELETE ON deliveries WHEN old.long_seq IS NOT NULL
+BEGIN
+    DELETE FROM long_notifications
+    WHERE seq = old.long_seq
+        AND NOT EXISTS (SELECT 1 FROM deliveries WHERE long_seq = old.long_seq)
+        AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE long_seq = old.long_seq);
+END;
+CREATE TRIGGER delivery_replaced AFTER UPDATE OF long_seq ON deliveries
+WHEN old.long_seq IS NOT NULL
+BEGIN
+    DELETE FROM long_notifications
+    WHERE seq = old.long_seq
+        AND NOT EXISTS (SELECT 1 FROM deliveries WHERE long_seq = old.long_seq)
+        AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE long_seq = old.long_seq);
+END;
+CREATE TRIGGER dead_letter_deleted AFTER DELETE ON dead_letters WHEN old.long_seq IS NOT NULL
+BEGIN
+    DELETE FROM long_notifications
+    WHERE seq = old.long_seq
+        AND NOT EXISTS (SELECT 1 FROM deliveries WHERE long_seq = old.long_seq)
+        AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE long_seq = old.long_seq);
+END;

@@ -132,7 +132,9 @@ class Destination:
             assert id_ not in self.delivered, f"{id_} was delivered already"
             assert id_ not in self._open, f"{id_} is under way already"
         rows = self._writer.connection.execute(
-            "SELECT seq, chain, notification FROM deliveries WHERE destination = ? ORDER BY seq",
+            "SELECT deliveries.seq, chain, coalesce(long.notification, deliveries.notification)"
+            " FROM deliveries LEFT JOIN long_notifications AS long ON long.seq = long_seq"
+            " WHERE destination = ? ORDER BY deliveries.seq",
             (self.name,),
         ).fetchall()
         found = [(chain, msgspec.json.decode(text)["id"]) for _, chain, text in rows]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.core.event import Cause
+from relay.store.records import LONG_BYTES
 from tests.crash.points import (
     ENRICH_POINTS,
     POINTS,
@@ -28,7 +29,10 @@ INCLUDE_SHARE = 0.1
 is small, because a notification whose inspection a kill interrupts is held for a while."""
 
 INCLUDE_LABEL = {"include": "inspect"}
-"""The label of such containers."""
+"""The label by which a route finds such containers."""
+
+INCLUDE_LABELS = {**INCLUDE_LABEL, "note": "x" * LONG_BYTES}
+"""All their labels: so long that a notification is stored once for all its destinations."""
 
 HIDDEN_EXIT_CODE_LABEL = {"exitCode": "0"}
 """A label that hides the exit code in events: only inspecting the container returns it."""
@@ -138,7 +142,7 @@ def _make_stories(rng: random.Random, *, including: bool) -> list[list[Container
     while left > 1:
         labels = HIDDEN_EXIT_CODE_LABEL if rng.random() < 0.3 else {}
         if including and len(stories) % 2 == 0:
-            labels = INCLUDE_LABEL
+            labels = INCLUDE_LABELS
         stories.append(_make_story(f"c{len(stories)}", labels, rng))
         left -= len(stories[-1])
     return stories

@@ -86,6 +86,8 @@ _STATEMENTS = {
     "sql.container_times": ("UPDATE containers", 2),
     "sql.remove_container": ("DELETE FROM containers", 1),
     "sql.delivery": ("INTO deliveries", 15),
+    "sql.enrich_hold": ("UPDATE deliveries SET hold_ns", 4),
+    "sql.enrich_long": ("INTO long_notifications", 4),
     "sql.enrich": ("UPDATE deliveries SET notification", 4),
     "sql.retry": ("UPDATE deliveries SET attempts", 2),
     "sql.release": ("UPDATE deliveries SET due_ns", 10),

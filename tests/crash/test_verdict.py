@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.core.event import Cause
-from tests.crash.plan import EXIT_CODE, INCLUDE_LABEL, ContainerEvent
+from tests.crash.plan import EXIT_CODE, INCLUDE_LABELS, ContainerEvent
 from tests.crash.receiver import DESTINATIONS, INCLUDE_HOOK, Arrival
 from tests.crash.verdict import INCLUDED_FIELD, MAX_REPEATED_PER_KILL, EventKey, check_run
 
@@ -22,7 +22,7 @@ HAPPENED_WITH_FORGOTTEN = {
     **HAPPENED,
     FORGOTTEN_DEATH: ContainerEvent("db", "die", Cause.CRASHED, forgotten=True),
 }
-HAPPENED_INCLUDED = {INCLUDED: ContainerEvent("app", "start", labels=INCLUDE_LABEL)}
+HAPPENED_INCLUDED = {INCLUDED: ContainerEvent("app", "start", labels=INCLUDE_LABELS)}
 
 
 def arrival(

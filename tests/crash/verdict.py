@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.delivery.worker import MAX_UNACKED
-from tests.crash.plan import EXIT_CODE, INCLUDE_LABEL, ContainerEvent
+from tests.crash.plan import EXIT_CODE, INCLUDE_LABELS, ContainerEvent
 from tests.crash.receiver import DESTINATIONS, HOOKS, INCLUDE_HOOK, Arrival
 
 CONCURRENCY = 8
@@ -92,7 +92,7 @@ def check_run(
 
 
 def _goes_to(destination: str, expected: ContainerEvent) -> bool:
-    return destination != INCLUDE_HOOK or expected.labels == INCLUDE_LABEL
+    return destination != INCLUDE_HOOK or expected.labels == INCLUDE_LABELS
 
 
 def _find_missing(

@@ -367,6 +367,15 @@ def test_a_store_overwritten_at_random(scribbles: list[tuple[float, bytes]]) -> 
         asyncio.run(_refused_or_usable(file))
 
 
+def test_a_schema_that_is_no_utf8(tmp_path: Path) -> None:
+    """SQLite's message quotes it, and Python cannot decode the message."""
+    file = tmp_path / "relay.db"
+    assert b"CREATE TABLE losses" in template()
+    file.write_bytes(template().replace(b"CREATE TABLE losses", b"CREATE \x80ABLE losses"))
+    asyncio.run(_refused_or_usable(file))
+    assert list(tmp_path.glob("relay.db.broken-*"))
+
+
 async def _refused_or_usable(file: Path) -> None:
     try:
         async with open_outbox(file) as outbox:
