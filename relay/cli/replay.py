@@ -4,38 +4,49 @@ import asyncio
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
 import click
+import msgspec
 
 from relay.admin import logs
-from relay.cli.event_line import summarize_event
 from relay.cli.options import (
     check_known,
     complete_engine,
     config_option,
     convert_duration,
+    json_option,
     read_config,
 )
 from relay.cli.output import standard_output
-from relay.cli.tables import format_count, format_name, format_table, format_time
+from relay.cli.tables import (
+    describe_notification,
+    format_count,
+    format_name,
+    format_table,
+    format_time,
+    to_json_line,
+)
 from relay.config import Config
+from relay.core.event import format_rfc3339
 from relay.core.tasks import Shutdown
 from relay.core.text import truncate
 from relay.delivery.client import ConsoleOutput
+from relay.destinations.common.document import encode_document
 from relay.dryrun.deliver import DeliverySummary, ProgressMonitor, deliver
 from relay.dryrun.history import Recording, read_lines
-from relay.dryrun.incidents import PlannedNotification
+from relay.dryrun.incidents import PlannedNotification, Totals
 from relay.dryrun.simulator import Simulator
 
-EVENT_MAX = 60
 TO_MAX = 60
 
-_HEADINGS = ("TIME", "EVENT", "CAUSE", "ROUTE", "TO")
+_HEADINGS = ("AT", "STATUS", "REASON", "COUNT", "ROUTE", "TO", "WHAT")
 _SUMMARY_HEADINGS = ("DESTINATION", "DELIVERED", "GIVEN UP", "NOT SENT", "FAILED ATTEMPTS")
 
 
@@ -49,6 +60,7 @@ _SUMMARY_HEADINGS = ("DESTINATION", "DELIVERED", "GIVEN UP", "NOT SENT", "FAILED
     help="The engine that sent the events. Default: the first configured.",
 )
 @click.option("--podman", is_flag=True, help="That engine is Podman.")
+@json_option
 @click.option("--deliver", "is_delivered", is_flag=True, help="Also send the notifications.")
 @click.option(
     "--patience",
@@ -63,56 +75,118 @@ def replay(
     config_file: Path | None,
     engine: str | None,
     podman: bool,
+    as_json: bool,
     is_delivered: bool,
     patience: timedelta,
 ) -> None:
-    """Print the notifications that relay would send for recorded events.
+    """Print the notifications that relay would send for recorded events, and when.
 
     FILE holds one event per line, as `docker events --format '{{json .}}'` prints them; - is
-    standard input. The daemon's own code finds causes, routes and destinations. No engine is
-    asked, so no container is inspected and nothing is included.
+    standard input. The daemon's own code finds causes, routes and destinations, and what is told of
+    incidents. The clock is that of the events; after the last one, time passes until nothing but
+    reminders is due. No engine is asked, so no container is inspected and nothing is included.
+
+    --json prints one JSON object a line: for each notification `at`, `to` and the `notification` as
+    `format: json` sends it, then a `summary`.
 
     With --deliver they are sent as the daemon does it, in order, within rate limits and with
     retries, but from memory: what is not delivered when the command ends is lost. A notification
     has the same id as when it was first sent, so a receiver that drops repeated ids drops it. Exit
     code 1 if anything was not delivered.
     """
+    if as_json and is_delivered:
+        raise click.UsageError("--json shows what would be sent; leave it out to send it")
     config = read_config(config_file)
     check_known("engine", engine, config.engines)
-    planned = _simulate(file, Simulator(config, engine, podman=podman))
-    if planned:
-        for line in format_table([_HEADINGS, *map(_format_row, planned)]):
-            click.echo(line)
-    count = sum(len(each.destinations) for each in planned)
-    if not is_delivered:
-        click.echo(f"{format_count(count, 'delivery', 'deliveries')}; nothing was sent", err=True)
-    elif planned:
-        _deliver_and_report(planned, count, config, patience.total_seconds())
+    result = _simulate(file, Simulator(config, engine, podman=podman))
+    lines = _format_json(result, config) if as_json else _format_rows(result)
+    for line in lines:
+        click.echo(line)
+    ending = "" if is_delivered else "; nothing was sent"
+    click.echo(f"{_describe(result, config)}{ending}", err=True)
+    if is_delivered and result.planned:
+        _deliver_and_report(result.planned, config, patience.total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What relay makes of a recording."""
+
+    events: int
+    planned: list[PlannedNotification]
+    totals: Totals
+
+    def count_notifications(self, config: Config) -> dict[str, int]:
+        """Return how many notifications each destination gets that gets any."""
+        found = Counter(to for each in self.planned for to in each.destinations)
+        return {name: found[name] for name in config.destinations if name in found}
+
+
+def _format_rows(result: _Result) -> Iterator[str]:
+    if result.planned:
+        yield from format_table([_HEADINGS, *map(_format_row, result.planned)])
 
 
 def _format_row(planned: PlannedNotification) -> tuple[str, ...]:
-    event = planned.notification.events[0]
+    notification, update = planned.notification, planned.notification.update
     return (
-        format_time(event.time_ns),
-        summarize_event(event, EVENT_MAX),
-        event.cause or "",
-        format_name(planned.notification.route),
+        format_time(planned.at_ns),
+        "event" if update is None else notification.status,
+        "" if update is None else update.reason,
+        str(notification.count),
+        format_name(notification.route),
         truncate(", ".join(planned.destinations), TO_MAX),
+        describe_notification(notification),
     )
 
 
-def _simulate(file: Path, simulator: Simulator) -> list[PlannedNotification]:
-    """Return all that would be sent; print on standard error how much was read."""
+def _format_json(result: _Result, config: Config) -> Iterator[str]:
+    for planned in result.planned:
+        yield to_json_line(
+            {
+                "at": format_rfc3339(planned.at_ns),
+                "to": planned.destinations,
+                "notification": msgspec.Raw(encode_document(planned.notification)),
+            }
+        )
+    summary = {
+        "events": result.events,
+        "notifications": result.count_notifications(config),
+        "held": result.totals.held,
+        "waiting": result.totals.waiting,
+    }
+    yield to_json_line({"summary": summary})
+
+
+def _describe(result: _Result, config: Config) -> str:
+    """Return how many events there were, and what became of them.
+
+    As in ``13 events, 6 notifications to ops, 13 to audit, 0 held``.
+    """
+    counts, totals = result.count_notifications(config), result.totals
+    parts = [format_count(result.events, "event", "events")]
+    for name, count in counts.items():
+        noun = f" {'notification' if count == 1 else 'notifications'}" if len(parts) == 1 else ""
+        parts.append(f"{count}{noun} to {format_name(name)}")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(totals.held.items()))
+    parts += [] if counts else ["no notifications"]
+    parts.append(f"{sum(totals.held.values())} held{f' ({reasons})' if reasons else ''}")
+    if totals.waiting:
+        parts.append(f"{totals.waiting} counted, to be told with the next update")
+    return ", ".join(parts)
+
+
+def _simulate(file: Path, simulator: Simulator) -> _Result:
+    """Return all that would be sent; print on standard error what could not be read."""
     with _open(file) as (stream, size), _progress_bar(size, "reading") as advance:
         recording = Recording(simulator, _count_bytes(read_lines(stream), advance))
         planned = [each for batch in simulator.run(recording) for each in batch.planned]
     if recording.invalid and not recording.events:
         raise click.UsageError(f"{file} holds no event: {recording.first_invalid}")
-    click.echo(format_count(recording.events, "event", "events"), err=True)
     if recording.invalid:
         lines = format_count(recording.invalid, "line", "lines")
         click.echo(f"skipped {lines}: {recording.first_invalid}", err=True)
-    return planned
+    return _Result(recording.events, planned, simulator.incidents.count_totals())
 
 
 @contextmanager
@@ -144,9 +218,10 @@ def _progress_bar(length: int | None, label: str) -> Iterator[Callable[[int], No
 
 
 def _deliver_and_report(
-    planned: list[PlannedNotification], count: int, config: Config, patience_s: float
+    planned: list[PlannedNotification], config: Config, patience_s: float
 ) -> None:
     """Send the notifications, and print how that went; exit with 1 if any was not delivered."""
+    count = sum(len(each.destinations) for each in planned)
     logs.configure(sys.stderr, level="warning")
     with _progress_bar(count, "sending") as advance:
         monitor = ProgressMonitor(patience_s, lambda text: click.echo(text, err=True), advance)

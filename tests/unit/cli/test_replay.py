@@ -17,6 +17,16 @@ routes:
   - {name: crashed, match: {type: container, action: die, cause: crashed}, to: [terminal, audit]}
   - {name: edge, match: {engine: edge, action: pull}, to: audit, include: {logs: 5}}
 """
+WITH_INCIDENTS = """
+engines: {here: {}, edge: {}}
+destinations:
+  ops: {type: slack, url: "https://hooks.slack.com/services/T/B/x"}
+  oncall: {type: pagerduty, routing_key: "0123456789abcdef0123456789abcdef", send_resolved: false}
+routes:
+  - {name: page, match: {engine: edge, action: die, cause: crashed}, to: oncall, stop: true}
+  - {name: out-of-memory, match: {type: container, action: oom}, to: ops}
+  - {name: crashed, match: {type: container, action: die, cause: crashed}, to: ops}
+"""
 STREAMS = Path(__file__).parents[2] / "streams"
 PULL = b'{"Type": "image", "Action": "pull", "Actor": {"ID": "bb:1"}, "timeNano": 1}\n'
 
@@ -31,29 +41,94 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture
+def incidents(file: Path) -> None:
+    """The configuration has destinations of incidents only."""
+    file.write_text(WITH_INCIDENTS)
+
+
+def _line(action: str, at_s: int, **attributes: str) -> bytes:
+    """A record of a container."""
+    actor = {"ID": "c0", "Attributes": {"name": "web", **attributes}}
+    event = {"Type": "container", "Action": action, "Actor": actor}
+    return json.dumps({**event, "timeNano": (at_s + 10**9) * 10**9}).encode() + b"\n"
+
+
 def run(*arguments: str, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(cli.relay, ["replay", *arguments], input=stdin)
 
 
 def test_a_table_of_notifications() -> None:
-    """Shows the time, the event, its cause, its route and its destinations."""
+    """Shows when what is sent to whom, and what it says."""
     result = run(str(STREAMS / "docker26.jsonl"))
     assert result.exit_code == 0
     assert (
         result.stdout
         == """\
-TIME                  EVENT                     CAUSE    ROUTE          TO
-2026-11-23 07:29:33Z  container die failed      crashed  crashed        terminal, audit
-2026-11-23 07:29:34Z  container oom oomed                out-of-memory  terminal
-2026-11-23 07:29:38Z  container die hostkilled  crashed  crashed        terminal, audit
-2026-11-23 07:29:38Z  container die looping     crashed  crashed        terminal, audit
-2026-11-23 07:29:38Z  container die looping     crashed  crashed        terminal, audit
-2026-11-23 07:29:39Z  container die looping     crashed  crashed        terminal, audit
-2026-11-23 07:29:39Z  container die looping     crashed  crashed        terminal, audit
-2026-11-23 07:29:49Z  container die shop-web-1  crashed  crashed        terminal, audit
-"""
+AT                    STATUS  REASON  COUNT  ROUTE          TO               WHAT
+2026-11-23 07:29:33Z  event           1      crashed        terminal, audit  failed crashed with exit code 3
+2026-11-23 07:29:34Z  event           1      out-of-memory  terminal         oomed ran out of memory (OOM)
+2026-11-23 07:29:38Z  event           1      crashed        terminal, audit  hostkilled crashed with exit code 137 (SIGKILL)
+2026-11-23 07:29:38Z  event           1      crashed        terminal, audit  looping crashed with exit code 1
+2026-11-23 07:29:38Z  event           1      crashed        terminal, audit  looping crashed with exit code 1
+2026-11-23 07:29:39Z  event           1      crashed        terminal, audit  looping crashed with exit code 1
+2026-11-23 07:29:39Z  event           1      crashed        terminal, audit  looping crashed with exit code 1
+2026-11-23 07:29:49Z  event           1      crashed        terminal, audit  shop-web-1 crashed with exit code 42
+"""  # noqa: E501
     )
-    assert result.stderr == "187 events\n15 deliveries; nothing was sent\n"
+    assert result.stderr == (
+        "187 events, 8 notifications to terminal, 7 to audit, 0 held; nothing was sent\n"
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_incidents(engine: str, incidents: None) -> None:
+    """What is told of incidents has its own time, status, reason and count.
+
+    All containers are removed at the end of the recording, so every incident is resolved; a pager
+    is not told of what was over before.
+    """
+    result = run(str(STREAMS / f"{engine}.jsonl"))
+    rows = [line.split()[2:7] for line in result.stdout.splitlines()[1:]]
+    assert rows == [
+        ["firing", "opened", "1", "crashed", "ops"],
+        ["firing", "opened", "1", "out-of-memory", "ops"],
+        ["firing", "opened", "1", "crashed", "ops"],
+        ["firing", "opened", "4", "crashed", "ops"],
+        ["firing", "opened", "1", "crashed", "ops"],
+        ["resolved", "resolved", "0", "crashed", "ops"],
+    ]
+    assert result.stderr == "187 events, 6 notifications to ops, 0 held; nothing was sent\n"
+
+
+def test_what_is_not_told(incidents: None) -> None:
+    """Is counted: by its reason if it was held, else as waiting for the next update."""
+    beginning = [_line("die", 0, exitCode="1"), _line("start", 1), _line("die", 2, exitCode="1")]
+    at_once = run("-", "--engine", "edge", stdin=b"".join(beginning))
+    assert "3 events, 1 notification to oncall, 0 held, 1 counted, to be" in at_once.stderr
+    ended = run("-", "--engine", "edge", stdin=b"".join([*beginning, _line("destroy", 3)]))
+    assert "4 events, 1 notification to oncall, 1 held (1 send_resolved);" in ended.stderr
+
+
+def test_json(incidents: None) -> None:
+    """One object a line: notifications as ``format: json`` sends them, then a summary."""
+    result = run(str(STREAMS / "docker26.jsonl"), "--json")
+    *sent, last = map(json.loads, result.stdout.splitlines())
+    assert last == {
+        "summary": {"events": 187, "notifications": {"ops": 6}, "held": {}, "waiting": 0}
+    }
+    assert sent[3]["at"] == "2026-11-23T07:29:41.685858041Z"
+    assert sent[3]["to"] == ["ops"]
+    notification = sent[3]["notification"]
+    assert (notification["reason"], notification["count"]) == ("opened", 4)
+    assert notification["incidents"][0]["subject"] == "looping"
+
+
+def test_json_is_not_delivered() -> None:
+    """What is sent is reported in another form."""
+    result = run("-", "--json", "--deliver", stdin=PULL)
+    assert result.exit_code == 2
+    assert "--json shows what would be sent; leave it out to send it" in result.output
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -114,6 +189,7 @@ def test_nothing_to_send() -> None:
     result = run("-", "--deliver", stdin=PULL)
     assert result.exit_code == 0
     assert result.stdout == ""
+    assert result.stderr == "1 event, no notifications, 0 held\n"
 
 
 def test_delivered(capfd: pytest.CaptureFixture[str]) -> None:
