@@ -48,7 +48,7 @@ class Evidence(msgspec.Struct, frozen=True):
     engine: str
     """The engine whose clock that is; `RELAY_ENGINE` for relay's own."""
     container: str = ""
-    """The id of the container; empty for subjects that are none."""
+    """The id of the container, or of the service; empty for relay's own subjects."""
 
 
 _FACTS: dict[str, Fact] = {
@@ -65,6 +65,10 @@ _OWN_FACTS: dict[str, Fact] = {
     "destination_failing": Fact.DIED,
     "destination_recovered": Fact.STARTED,
 }
+_SERVICE_FACTS: dict[str, Fact] = {
+    "start_failed": Fact.START_FAILED,
+    "remove": Fact.REMOVED,
+}
 _DEATHS: dict[Cause | None, Fact] = {
     Cause.REQUESTED: Fact.STOPPED,
     Cause.FINISHED: Fact.FINISHED,
@@ -76,6 +80,8 @@ def find_fact(event: Event) -> Fact | None:
     """Return what an event says about its subject; None if it says nothing about how that is."""
     if event.type == TYPE_RELAY:
         return _OWN_FACTS.get(event.action)
+    if event.type == "service":
+        return _SERVICE_FACTS.get(event.action)
     if event.type != "container":
         return None
     if event.action == "die":

@@ -322,14 +322,14 @@ class Intake:
             self._tracker.put(replace(incident, life=life), now)
 
     def _remove_missing(self, seen: set[str], observation: Observation, now: Now) -> None:
-        """Apply that containers with incidents are no longer there."""
+        """Apply that containers with incidents are no longer there, or services start again."""
         for incident in list(self._state.list_incidents()):
             subject, life = incident.subject, incident.life
             if life.engine != observation.engine or life.container not in observation.missing:
                 continue
             if subject in seen:  # another container of that name runs
                 continue
-            evidence = observations.find_removal(life, observation)
+            evidence = observations.find_absence(subject, life, observation)
             if evidence is not None:
                 self._apply_to(incident.destination, subject, evidence, now)
             elif life.unknown_since_ns is not None and life.changed_ns < observation.taken_ns:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from relay.incidents.evidence import Evidence, Fact
 from relay.incidents.life import Health, Life
+from relay.incidents.subject import is_service
 
 
 class ObservedContainer(msgspec.Struct, frozen=True):
@@ -32,7 +33,8 @@ class Observation(msgspec.Struct, frozen=True):
     """The engine's time. Events that happened before it were taken before it."""
     containers: Sequence[ObservedContainer]
     missing: frozenset[str] = frozenset()
-    """The ids of containers that have an incident, and that the engine does not list."""
+    """The ids of containers, and of services that cannot start, that have an incident and that the
+    engine does not list."""
 
 
 def observe(life: Life, seen: ObservedContainer, observation: Observation) -> Life:
@@ -73,8 +75,14 @@ def find_evidence(life: Life, seen: ObservedContainer, observation: Observation)
     return found
 
 
-def find_removal(life: Life, observation: Observation) -> Evidence | None:
-    """Return the evidence of a subject whose container is no longer there."""
+def find_absence(subject: str, life: Life, observation: Observation) -> Evidence | None:
+    """Return the evidence of a subject that is no longer listed.
+
+    A container is removed. Of services only those are listed that cannot start.
+    """
     if life.changed_ns >= observation.taken_ns or life.ended is not None:
         return None
-    return Evidence(Fact.REMOVED, observation.taken_ns, observation.engine, life.container)
+    if is_service(subject) and life.is_up:
+        return None
+    fact = Fact.STARTED if is_service(subject) else Fact.REMOVED
+    return Evidence(fact, observation.taken_ns, observation.engine, life.container)

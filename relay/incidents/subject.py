@@ -64,6 +64,12 @@ def is_own(key: str) -> bool:
     return key.startswith(OWN_PREFIX)
 
 
+def is_service(key: str) -> bool:
+    """Whether the subject is a service of a Swarm."""
+    _, _, rest = key.partition("/")
+    return rest.startswith("service/") and not is_own(key)
+
+
 def display_name(event: Event) -> str:
     """Return the name by which people know an event's subject."""
     if event.type == TYPE_RELAY:

@@ -22,12 +22,27 @@ PAGER = {"pager": Audience.PAGER}
 def seen(name: str = "web-1", **fields: Any) -> ObservedContainer:
     """A container as a reconciliation shows it."""
     fields = {"is_running": True, "started_ns": ns(0.1), **fields}
-    return ObservedContainer(f"id-of-{name}", name, {}, **fields)
+    id_ = fields.pop("id_", f"id-of-{name}")
+    return ObservedContainer(id_, name, {}, **fields)
 
 
 def observation(t: float, *containers: ObservedContainer) -> Observation:
     """A reconciliation of everything."""
     return Observation("here", ns(t), containers)
+
+
+def test_a_service_that_can_start_again() -> None:
+    """Swarm sends no event about it: it is no longer among the services that cannot start."""
+    route = {"name": "services", "match": {"type": "service"}, "to": ["ops"]}
+    failed = event("start_failed", 0, "web", id_="svc1", type_="service")
+    world = World(Setup(route)).play([failed], 100)
+    world.observe(observation(100, seen(name="svc", id_="svc1")))  # still listed
+    assert [reason for _, _, reason, _ in world.told()] == ["opened"]
+    world.observe(observation(160))
+    world.observe(observation(170))
+    world.run(300)
+    assert world.told()[1:] == [(223.0, "resolved", "resolved", 0)]
+    assert world.messages()[1].update.incidents[0].resolution is Resolution.RECOVERED
 
 
 def test_a_reconciliation_finds_a_recovery() -> None:
