@@ -1,8 +1,9 @@
 """Measures what a backlog costs: ``python -m tools.backlog [DELIVERIES]``.
 
 An engine sends this many events to a relay whose only destination never answers. Then relay is
-killed and started again. Prints relay's peak memory in both runs and the duration of the second
-start; before that, for comparison, the same for a relay without a backlog.
+killed and started again, and the destination answers. Prints relay's peak memory in both runs, the
+duration of the second start, and how many deliveries a second go out afterwards, measured for
+`DRAIN_S` at most; before that, for comparison, the same for a relay without a backlog.
 """
 
 import asyncio
@@ -16,11 +17,13 @@ from pathlib import Path
 
 from tests.component.scripted_engine import ScriptedEngine, Stream
 from tests.support.daemon import RelayProcess, write_config
-from tests.support.receiver import Misbehaviour, Receiver
-from tools.bench.process import peak_mb
+from tools.bench.helper import Helper
+from tools.bench.process import peak_mb, reset_peak
+from tools.bench.sink import SinkMode
 
 DELIVERIES = 200_000
 BATCH_SIZE = 10_000
+DRAIN_S = 60.0
 LABELS = {f"com.example.label-{number}": "x" * 40 for number in range(10)}
 
 
@@ -45,6 +48,19 @@ async def flood(engine: ScriptedEngine, stream: Stream, store: Path, number: int
             await asyncio.sleep(0.02)
 
 
+async def drain(store: Path) -> int | None:
+    """Wait until the store is empty, for `DRAIN_S` at most; return the deliveries a second.
+
+    None if there are too few to tell.
+    """
+    before, started_s = count_queued(store), time.monotonic()
+    left, took_s = before, 0.0
+    while left and took_s < DRAIN_S:
+        await asyncio.sleep(1.0)
+        left, took_s = count_queued(store), time.monotonic() - started_s
+    return round((before - left) / took_s) if before > BATCH_SIZE else None
+
+
 def death(time_ns: int, number: int) -> bytes:
     """Return an event as an engine sends it, of about 900 bytes."""
     attributes = {**LABELS, "name": f"web-{number}", "image": "shop/web:1", "exitCode": "3"}
@@ -65,14 +81,14 @@ async def measure(folder: Path, number: int) -> dict[str, object]:
     opened: asyncio.Queue[Stream] = asyncio.Queue()
     engine.on_stream = opened.put_nowait
     store = folder / "relay.db"
-    with Receiver() as receiver:
-        receiver.answer(Misbehaviour.HANG)
+    with Helper("tools.bench.sink") as sink:
+        sink.ask("set_mode", mode=SinkMode.HANG)
         config = write_config(
             folder,
             engines={"here": {"url": f"unix://{engine.socket}"}},
             store={"path": str(store)},
             reconcile={"every": "0s", "on_reconnect": False},
-            destinations={"dead": {"type": "http", "url": receiver.url()}},
+            destinations={"dead": {"type": "http", "url": sink.ask("url")}},
             routes=[{"name": "all", "to": "dead"}],
         )
         async with engine.serve():
@@ -80,19 +96,25 @@ async def measure(folder: Path, number: int) -> dict[str, object]:
                 await flood(engine, await opened.get(), store, number)
                 first_mb = round(peak_mb(relay.pid), 1)
                 await asyncio.to_thread(relay.kill9)
+            size_mb = round(store.stat().st_size / 2**20, 1)
+            sink.ask("set_mode", mode=SinkMode.ACCEPT)
             started_s = time.monotonic()
             with RelayProcess(config) as relay:
                 await asyncio.to_thread(relay.wait_for_log, "relay.started", 60)
                 start_s = round(time.monotonic() - started_s, 2)
                 await opened.get()
                 second_mb = round(peak_mb(relay.pid), 1)
-    size_mb = round(store.stat().st_size / 2**20, 1)
+                reset_peak(relay.pid)
+                per_s = await drain(store)
+                drain_mb = round(peak_mb(relay.pid), 1)
     return {
         "queued": number,
         "peak_rss_mb": first_mb,
         "store_mb": size_mb,
         "start_s": start_s,
         "peak_rss_after_start_mb": second_mb,
+        "drained_per_s": per_s,
+        "peak_rss_while_draining_mb": drain_mb,
     }
 
 

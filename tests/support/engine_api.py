@@ -97,6 +97,16 @@ class EngineApi:
             connection.close()
         return made
 
+    def create_and_remove(self, image: str, number: int) -> None:
+        """Create ``number`` containers over one connection, and remove each at once."""
+        connection, body = self._connect(), json.dumps({"Image": image, "Cmd": ["true"]})
+        try:
+            for _ in range(number):
+                made = json.loads(self._call(connection, "POST", "/containers/create", body))
+                self._call(connection, "DELETE", f"/containers/{made['Id']}")
+        finally:
+            connection.close()
+
     def answers(self) -> bool:
         """Return whether the engine answers."""
         connection = self._connect()
