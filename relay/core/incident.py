@@ -130,6 +130,8 @@ class IncidentReport(msgspec.Struct, frozen=True):
     """The route that opened it, whatever it is called now. Keys at services are made of it."""
     opening_event: Event | None = None
     """The event that opened it, for services whose keys and labels are made of it; else None."""
+    opening_severity: Severity | None = None
+    """Its severity when it was opened, for the same services; else None."""
     unknown_since_ns: int | None = None
     """Since when events of it may be missing; None while none are."""
     included: Included | None = None

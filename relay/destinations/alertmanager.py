@@ -5,9 +5,14 @@ Labels identify an alert: sending the same labels again repeats the same alert
 where that is and what kind of trouble it has. Everything that differs between the events of the
 same trouble is in annotations.
 
-Alertmanager resolves an alert by itself if it is not repeated within ``resolve_timeout`` (by
-default five minutes). relay sets ``endsAt`` only if the trouble is over: otherwise an event that is
-delivered late would be over before it arrives.
+An alert of an incident has the labels of the event that opened it. It ends by itself `OPEN_NS`
+after it was sent, and relay sends it again long before that for as long as the incident is open
+(see `relay.delivery.refresh`). When that is over, it is sent with its end, which has passed:
+Alertmanager calls it resolved. So a container that is down stays firing, and an alert does not stay
+for ever if relay cannot tell its end.
+
+An event that belongs to no incident becomes an alert that Alertmanager resolves by itself after
+``resolve_timeout`` (by default five minutes).
 
 Names, labels and images are hostile. Alertmanager never evaluates templates in them and escapes
 them in mail, but not for Slack (``notify/slack/slack.go``). There a mention stands between ``<``
@@ -15,15 +20,19 @@ and ``>``, which are replaced, and an address becomes a link by its ``://``: see
 Links of the configuration remain.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import time_ns
+from typing import ClassVar, Literal
+
+from msgspec.structs import replace
 
 from relay.config.errors import ConfigIssue
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request, Response, ResponseHint
-from relay.core.incident import Audience
+from relay.core.incident import Audience, IncidentReport, Update, UpdateReason
+from relay.core.notification import Notification
 from relay.core.text import truncate_forwarded, truncate_start
-from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
+from relay.destinations.common.card import HEALTH, LOGS, Card, Opening, get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import parse_acknowledgement
 from relay.destinations.common.service import ServiceDestination
@@ -44,6 +53,10 @@ OUTPUT_MAX = {LOGS: 4_096, HEALTH: 2_048}
 INSPECT_MAX = 4_096
 """All inspect fields together."""
 
+OPEN_NS = 15 * 60 * 10**9
+"""An open incident is said to end so long after it was sent: three refreshes may fail, or clocks
+differ by minutes, before Alertmanager calls it resolved."""
+
 _OUTPUT_NAMES = {LOGS: "logs", HEALTH: "health_check"}
 
 
@@ -51,6 +64,9 @@ class AlertmanagerDestination(ServiceDestination):
     """A Prometheus Alertmanager."""
 
     audience = Audience.ALERTS
+
+    clock: ClassVar[Callable[[], int]] = time_ns
+    """The wall clock, in nanoseconds since 1970."""
 
     type: Literal["alertmanager"] = "alertmanager"
 
@@ -68,13 +84,45 @@ class AlertmanagerDestination(ServiceDestination):
         alert = {
             "labels": _labels(card),
             "annotations": _annotations(card),
-            "startsAt": format_rfc3339(card.event.time_ns),
+            **(_event_times(card) if card.incident is None else self._incident_times(card.incident)),
         }
-        if card.is_resolved:
-            alert["endsAt"] = format_rfc3339(
-                max(event.time_ns for event in card.notification.events)
-            )
         return self.json_request([alert])
+
+    def _incident_times(self, report: IncidentReport) -> dict[str, str]:
+        """Return when an incident began, and when it ends.
+
+        An end before the beginning would be refused (``Validate``, ``model/alert.go`` in
+        https://github.com/prometheus/common); one in the future would not resolve the alert. The
+        times of an incident are by the engine's clock, which may differ from relay's.
+        """
+        now_ns = type(self).clock()
+        ends_ns = now_ns + OPEN_NS if report.ended_ns is None else min(report.ended_ns, now_ns)
+        return {
+            "startsAt": format_rfc3339(report.started_ns),
+            "endsAt": format_rfc3339(max(ends_ns, report.started_ns)),
+        }
+
+    def build_refresh(self, report: IncidentReport) -> Notification | None:
+        """Return what is sent to repeat the alert of an incident that is open."""
+        event = report.opening_event
+        if event is None:
+            return None
+        reason = UpdateReason.CRASH_LOOPING if report.crash_looping else UpdateReason.OPENED
+        return Notification(
+            id=report.id,
+            route=report.route,
+            events=(event,),
+            count=report.total,
+            included=report.included,
+            severity=report.severity,
+            update=Update(reason, (replace(report, reason=reason),)),
+        )
+
+    def join_refresh(self, requests: Sequence[Request]) -> Request:
+        """Return one request with the alerts of all requests, of which there is at least one."""
+        first, *_ = requests
+        alerts = (request.body.removeprefix(b"[").removesuffix(b"]") for request in requests)
+        return replace(first, body=b"[" + b",".join(alerts) + b"]")
 
     @staticmethod
     def parse_response(response: Response) -> ResponseHint:
@@ -86,12 +134,23 @@ class AlertmanagerDestination(ServiceDestination):
         return parse_acknowledgement(response)
 
 
+def _event_times(card: Card) -> dict[str, str]:
+    """Return the times of an alert about events.
+
+    One that fires has no end: if it were delivered late, it would be over before it arrives.
+    """
+    times = {"startsAt": format_rfc3339(card.event.time_ns)}
+    if card.is_resolved:
+        times["endsAt"] = format_rfc3339(max(event.time_ns for event in card.notification.events))
+    return times
+
+
 def _labels(card: Card) -> dict[str, str]:
-    event = card.event
-    attributes = event.actor.attributes
+    opening = card.opening or Opening(card.notification.route, card.event, card.severity)
+    event, attributes = opening.event, opening.event.actor.attributes
     labels = {
-        "alertname": card.notification.route,
-        "severity": card.severity,
+        "alertname": opening.route,
+        "severity": opening.severity,
         "type": event.type,
         "action": event.action,
         "cause": event.cause,
@@ -140,7 +199,7 @@ def _description(card: Card) -> str:
 def _details(card: Card) -> Mapping[str, str | None]:
     event, notification = card.event, card.notification
     included = get_included(notification)
-    return {
+    details = {
         "id": event.actor.id,
         "image": event.actor.image,
         "exit_code": None if event.exit_code is None else str(event.exit_code),
@@ -151,6 +210,18 @@ def _details(card: Card) -> Mapping[str, str | None]:
         "not_included": included.missing if included else None,
         "event_id": event.id,
         "notification_id": notification.id,
+    }
+    if (report := card.incident) is None:
+        return details
+    # Annotations are those that were sent last, so a refresh must have the same ones.
+    return {
+        **details,
+        "notification_id": None,
+        "count": str(report.total) if report.total > 1 else None,
+        "incident_id": report.id,
+        "state": report.condition.state,
+        "resolution": report.resolution,
+        "severity": report.severity if report.severity != report.opening_severity else None,
     }
 
 

@@ -3,7 +3,9 @@
 PagerDuty adds all events with the same ``dedup_key`` to one alert until it is resolved
 (https://github.com/PagerDuty/developer-docs, ``docs/events-API-v2/02-Trigger-Events.md``). The key
 identifies what the events are about, so a container that crashes again and again wakes somebody
-once.
+once. Of an incident it is made of the event and the route that opened it: so it is the key of that
+event alone, and the ``resolve`` has the key of the ``trigger`` if the route has another name by
+then.
 
 Names, labels and images are hostile. PagerDuty reads the fields of its common event format as plain
 text, but forwards them to chats and mail. So ``<`` and ``>``, between which mentions, links and
@@ -22,7 +24,7 @@ from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
 from relay.core.event import Origin
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.incident import Audience
+from relay.core.incident import Audience, incident_object
 from relay.core.text import truncate_forwarded, truncate_start
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
@@ -124,11 +126,11 @@ def _dedup_key(card: Card) -> str:
     A container is identified by its name, which stays the same when it is recreated. The host is
     part of the key because two relays may use the same name for their engines.
     """
-    event = card.event
+    route, event = card.notification.route, card.event
+    if (opening := card.opening) is not None:
+        route, event = opening.route, opening.event
     subject = event.actor.name or event.actor.id
-    identity = msgspec.json.encode(
-        [card.notification.route, event.engine, event.host, event.type, subject]
-    )
+    identity = msgspec.json.encode([route, event.engine, event.host, event.type, subject])
     return "relay-" + hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
@@ -150,6 +152,7 @@ def _details(card: Card) -> dict[str, object]:
         **{name: truncate_forwarded(value, VALUE_MAX) for name, value in texts.items()},
         "count": notification.count if notification.count > 1 else None,
         "held_back": notification.suppressed,
+        "incident": _incident_details(card),
         **{
             _detail_name(it): truncate_forwarded(text, OUTPUT_MAX[it], truncate_start)
             for it, text in card.output
@@ -157,6 +160,15 @@ def _details(card: Card) -> dict[str, object]:
         "inspect": _inspect_values(card),
     }
     return {name: value for name, value in details.items() if value}
+
+
+def _incident_details(card: Card) -> dict[str, object]:
+    """Return the state of the incident, under the names that JSON documents have for it."""
+    if (report := card.incident) is None:
+        return {}
+    values = incident_object(report)
+    names = ("id", "state", "crash_looping", "started_at", "ended_at", "resolution", "total")
+    return {name: values[name] for name in names if values[name]}
 
 
 def _inspect_values(card: Card) -> dict[str, str]:

@@ -283,7 +283,7 @@ class Dispatcher:
     def report_open(self, destination: str, now: Now) -> list[IncidentReport]:
         """Return what is open at a destination and was told, for repeating it."""
         return [
-            report(each, now, with_opening=True)
+            report(each, now, with_included=True, with_opening=True)
             for each in self._state.list_incidents(destination)
             if each.is_open and each.told_count
         ]

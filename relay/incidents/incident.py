@@ -56,6 +56,8 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """When its first event happened, by the engine's clock."""
     life: Life
     severity: Severity
+    """The highest of its events so far."""
+    opening_severity: Severity
     first: StoredEvent
     """The event that opened it."""
     last_event_ns: int
@@ -174,6 +176,7 @@ def open_incident(opening: Opening, finishes_ns: tuple[int, ...] = ()) -> Incide
         started_ns=event.time_ns,
         life=life,
         severity=opening.severity,
+        opening_severity=opening.severity,
         first=stored,
         last_event_ns=event.time_ns,
         total=1,

@@ -77,7 +77,7 @@ def build_message(
 ) -> Message:
     """Return the message about incidents and plain events of these groups.
 
-    ``with_opening`` is whether the destination needs the events that opened the incidents.
+    ``with_opening`` is whether the destination needs to know how the incidents were opened.
     """
     incidents = sorted(incidents, key=_weight)
     firing = any(each.is_open for each in incidents) or not incidents
@@ -153,6 +153,7 @@ def report(
         sequence=incident.told_count + 1,
         opening_route=incident.opening_route,
         opening_event=incident.first.decode() if with_opening else None,
+        opening_severity=incident.opening_severity if with_opening else None,
         unknown_since_ns=incident.life.unknown_since_ns,
         included=incident.included if with_included else None,
     )

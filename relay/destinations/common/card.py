@@ -6,12 +6,13 @@ the values from which the texts of the configuration are rendered.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from relay.config.templates.context import build_context
 from relay.core.event import DEFAULT_ENGINE, Event, Origin, format_rfc3339, format_second
-from relay.core.incident import Status
+from relay.core.incident import IncidentReport, Status
 from relay.core.include import Included
 from relay.core.notification import Notification, resolve_severity
 from relay.core.severity import Severity
@@ -100,6 +101,14 @@ def _describe_host(event: Event) -> str:
     return f"{event.host} (engine “{event.engine}”)"
 
 
+class Opening(NamedTuple):
+    """What opened an incident. It never changes, so keys and labels at services are made of it."""
+
+    route: str
+    event: Event
+    severity: Severity
+
+
 class Card(msgspec.Struct, frozen=True):
     """Headline, facts, container output and notes. Any of these texts may be hostile."""
 
@@ -113,6 +122,21 @@ class Card(msgspec.Struct, frozen=True):
     def event(self) -> Event:
         """The first event of the notification."""
         return self.notification.events[0]
+
+    @property
+    def incident(self) -> IncidentReport | None:
+        """The first incident that the notification tells of; None if it tells of events alone."""
+        update = self.notification.update
+        return update.incidents[0] if update is not None and update.incidents else None
+
+    @property
+    def opening(self) -> Opening | None:
+        """How the `incident` was opened; None without one, or if the destination needs no key."""
+        report = self.incident
+        if report is None or report.opening_event is None:
+            return None
+        severity = report.opening_severity or report.severity
+        return Opening(report.opening_route, report.opening_event, severity)
 
     @property
     def time(self) -> str:
