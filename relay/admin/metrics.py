@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from relay import __version__
 from relay.admin.health import StatusSnapshot
-from relay.core.counters import LATENCY_BUCKETS_S, EngineCounters
+from relay.core.counters import LATENCY_BUCKETS_S, REFRESH_OUTCOMES, EngineCounters
 from relay.core.event import GapReason, ParseErrorKind
 from relay.core.exchange import Reason
 from relay.store.faults import StoreFault
@@ -222,6 +222,15 @@ class _Collector(Collector):
             {name: counters.template_failures for name, counters in by_name.items()},
         )
         yield latencies
+        refreshes = CounterMetricFamily(
+            "relay_refreshes",
+            "Requests that repeated open incidents to a service whose alerts expire.",
+            labels=["destination", "outcome"],
+        )
+        for name, counters in by_name.items():
+            for outcome in REFRESH_OUTCOMES:
+                refreshes.add_metric([name, outcome], counters.refreshes[outcome])
+        yield refreshes
 
     def _destination_status(self) -> Iterator[Metric]:
         statuses = self._snapshot.destination_status

@@ -167,6 +167,8 @@ class DestinationConfig(Section):
 
     audience: ClassVar[Audience] = Audience.PROGRAMS
     """Who reads what is sent: people are told of incidents, programs of events."""
+    max_refreshed: ClassVar[int] = 1
+    """How many open incidents one request can repeat: see `join_refresh`."""
     limit_headers: ClassVar[tuple[str, ...]] = ()
     """The response headers that `parse_response` reads, in lower case."""
     max_response_bytes: ClassVar[int] = 4096
@@ -289,6 +291,15 @@ class DestinationConfig(Section):
         terminal. If a template fails, ``on_template_error`` is called, and the notification is
         rendered without it.
         """
+
+    def join_refresh(self, requests: Sequence[Request]) -> Request:
+        """Return one request that repeats the incidents of all ``requests``.
+
+        There are at least one and at most `max_refreshed`, with the same URL and headers. Only
+        services whose alerts expire are asked for it.
+        """
+        (request,) = requests
+        return request
 
     def read_response(self, response: Response) -> ResponseHint:
         """Return what body and headers of a response mean for this destination.

@@ -14,6 +14,9 @@ LATENCY_BUCKETS_S = (
 )
 """Upper bounds of the latency buckets: from immediate delivery over several retries to an
 outage."""
+REFRESH_OUTCOMES = ("delivered", "failed", "skipped")
+"""``skipped`` is a refresh that was not begun, because the destination did not respond before, or
+the one before it was not complete."""
 
 
 class EngineCounters(msgspec.Struct):
@@ -100,6 +103,8 @@ class DestinationCounters(msgspec.Struct):
     """Templates that failed, so that the default was sent instead."""
     expired: int = 0
     """Deliveries that were given up because of their age, without another attempt."""
+    refreshes: Counter[str] = msgspec.field(default_factory=Counter)
+    """Requests that repeated open incidents, by their outcome in `REFRESH_OUTCOMES`."""
     latencies: LatencyHistogram = msgspec.field(default_factory=LatencyHistogram)
     """From the event to the response that accepted it."""
 

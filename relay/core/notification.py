@@ -1,6 +1,7 @@
 """A notification: one event or a group of events, with the route that selected it."""
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -32,6 +33,10 @@ class Notification(msgspec.Struct, frozen=True):
     `resolve_severity`)."""
     update: Update | None = None
     """What it tells about incidents and groups; None if it stands for its events alone."""
+
+
+Repeat = Callable[[], Notification | None]
+"""Returns what repeats an open incident as it is then; None if it is over."""
 
 
 def build_notification(

@@ -70,7 +70,7 @@ def log_fields(
         "outcome": outcome_kind(outcome),
         "reason": outcome.reason.value,
         "error": response.error,
-        "answer": None if isinstance(outcome, Delivered) else _answer_excerpt(response) or None,
+        "answer": None if isinstance(outcome, Delivered) else answer_excerpt(response) or None,
         "retry_in_s": round(outcome.after_s, 1) if isinstance(outcome, Retry) else None,
     }
 
@@ -88,7 +88,7 @@ def describe_failure(response: Response, outcome: Outcome) -> str:
     """Return why an attempt failed: the status and what was answered, or the error."""
     if response.status is None:
         return response.error or outcome.reason.value
-    text = response.error or _answer_excerpt(response).strip()
+    text = response.error or answer_excerpt(response).strip()
     return f"answered {response.status}" + (f": {text}" if text else "")
 
 
@@ -119,5 +119,6 @@ def _delivery_fields(ack: Ack) -> Mapping[str, object]:
     }
 
 
-def _answer_excerpt(response: Response) -> str:
+def answer_excerpt(response: Response) -> str:
+    """Return as much of a response body as a log line shows."""
     return response.answer.text[:MAX_ANSWER_CHARS]

@@ -17,7 +17,7 @@ import structlog
 from relay.config import Renderer
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Reason
-from relay.core.incident import IncidentReport
+from relay.core.notification import Repeat
 from relay.core.status import DestinationStatus
 from relay.delivery.client import DestinationClient
 from relay.delivery.health import DestinationObserver
@@ -102,8 +102,10 @@ class DestinationRunner:
             self._worker.set_renderer(render)
         self._attachment = updated
 
-    def refresh(self, reports: Sequence[IncidentReport]) -> None:
-        """Repeat what is open, for a service whose alerts expire."""
+    def refresh(self, incidents: Sequence[Repeat]) -> None:
+        """Repeat incidents that are open; see `DeliveryWorker.refresh`."""
+        if self._current is self._attachment:
+            self._worker.refresh(incidents)
 
     def replace(self, attachment: Attachment | None) -> AsyncExitStack:
         """Reach the destination with ``attachment`` from now on; None removes the destination.

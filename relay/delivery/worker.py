@@ -7,6 +7,8 @@ busy, the first that has finished takes it. When the destination has answered, t
 loop (`_run_loop`) does the rest: it fetches what else is in the store (`QueueFiller`), and gives up
 deliveries that are too old.
 
+`refresh` repeats open incidents, which are no deliveries: see `relay.delivery.refresh`.
+
 Three things can hold a request back (`_blocked_s`): the circuit breaker while the destination does
 not respond, the rate limiter that destinations share, and ``batch.wait``. After `stop` the worker
 makes one more round of attempts, after `detach` none. Then it waits for the open requests and until
@@ -24,6 +26,7 @@ from msgspec.structs import replace
 from relay.config import Renderer
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Retry
+from relay.core.notification import Repeat
 from relay.core.status import DestinationStatus
 from relay.core.tasks import LoopMonitor, spawn
 from relay.delivery.attempt import classify_batch, log_attempt
@@ -33,6 +36,7 @@ from relay.delivery.filler import QueueFiller
 from relay.delivery.health import DestinationHealth, DestinationObserver
 from relay.delivery.queue import Batch, DeliveryQueue, MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
+from relay.delivery.refresh import Refresher
 from relay.store.handover import Committed
 from relay.store.outbox import Outbox
 from relay.store.records import Ack
@@ -77,6 +81,7 @@ class DeliveryWorker:
         self._breaker = self._health.breaker
         self._queue = DeliveryQueue(memory, client.batch)
         self._filler = QueueFiller(client.name, outbox, self._queue, now)
+        self._refresher = Refresher(lambda: self._client, rate_limiter, self._may_refresh, now)
         self._batches = client.batch is not None
         self._concurrency = client.destination.concurrency
         self._max_in_flight = self._concurrency * self._queue.max_batch_size + MAX_UNACKED
@@ -122,15 +127,24 @@ class DeliveryWorker:
         """Make one more round of attempts, with what is due and has capacity, and then end."""
         self._stopping = True
         self._wakeup.set()
+        self._refresher.wake()
 
     def detach(self) -> None:
         """Start no further attempt, and end: another worker replaces this one, or none."""
         self._detaching = True
         self._wakeup.set()
+        self._refresher.wake()
 
     def set_renderer(self, render: Renderer) -> None:
         """Render with ``render`` from now on."""
         self._client = replace(self._client, render=render)
+
+    def refresh(self, incidents: Sequence[Repeat]) -> None:
+        """Repeat incidents that are open, unless the destination does not respond, or the refresh
+        before is not complete. Does not wait."""
+        if self._refresher.start():
+            work = self._refresher.run(incidents, self._advance)
+            spawn(work, f"destination {self.name}: refresh", self._senders)
 
     async def run(self) -> None:
         """Deliver until `stop` or `detach`, and return when all outcomes are stored."""
@@ -269,7 +283,13 @@ class DeliveryWorker:
             await self._attempt(self._take_batch(now_s))
         self._advance()
 
+    def _may_refresh(self) -> bool:
+        is_ending = self._stopping or self._detaching
+        return self._is_sending and not (is_ending or self._breaker.is_failing)
+
     def _has_capacity(self) -> bool:
+        if self._refresher.is_sending:
+            return False
         if self._breaker.is_half_open:
             return not self._open_requests
         is_full = len(self._in_flight) >= self._max_in_flight

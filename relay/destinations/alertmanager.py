@@ -29,8 +29,7 @@ from msgspec.structs import replace
 from relay.config.errors import ConfigIssue
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request, Response, ResponseHint
-from relay.core.incident import Audience, IncidentReport, Update, UpdateReason
-from relay.core.notification import Notification
+from relay.core.incident import Audience, IncidentReport
 from relay.core.text import truncate_forwarded, truncate_start
 from relay.destinations.common.card import HEALTH, LOGS, Card, Opening, get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
@@ -64,6 +63,7 @@ class AlertmanagerDestination(ServiceDestination):
     """A Prometheus Alertmanager."""
 
     audience = Audience.ALERTS
+    max_refreshed = 100
 
     clock: ClassVar[Callable[[], int]] = time_ns
     """The wall clock, in nanoseconds since 1970."""
@@ -81,11 +81,9 @@ class AlertmanagerDestination(ServiceDestination):
 
     def render(self, card: Card) -> Request:
         """Return a list of one alert, firing or resolved."""
-        alert = {
-            "labels": _labels(card),
-            "annotations": _annotations(card),
-            **(_event_times(card) if card.incident is None else self._incident_times(card.incident)),
-        }
+        report = card.incident
+        times = _event_times(card) if report is None else self._incident_times(report)
+        alert = {"labels": _labels(card), "annotations": _annotations(card), **times}
         return self.json_request([alert])
 
     def _incident_times(self, report: IncidentReport) -> dict[str, str]:
@@ -101,22 +99,6 @@ class AlertmanagerDestination(ServiceDestination):
             "startsAt": format_rfc3339(report.started_ns),
             "endsAt": format_rfc3339(max(ends_ns, report.started_ns)),
         }
-
-    def build_refresh(self, report: IncidentReport) -> Notification | None:
-        """Return what is sent to repeat the alert of an incident that is open."""
-        event = report.opening_event
-        if event is None:
-            return None
-        reason = UpdateReason.CRASH_LOOPING if report.crash_looping else UpdateReason.OPENED
-        return Notification(
-            id=report.id,
-            route=report.route,
-            events=(event,),
-            count=report.total,
-            included=report.included,
-            severity=report.severity,
-            update=Update(reason, (replace(report, reason=reason),)),
-        )
 
     def join_refresh(self, requests: Sequence[Request]) -> Request:
         """Return one request with the alerts of all requests, of which there is at least one."""

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import Event
-from relay.core.incident import Audience, IncidentReport, Resolution, Update
+from relay.core.incident import Audience, Resolution, Update
 from relay.core.include import Included
 from relay.incidents import destination as destinations
 from relay.incidents import group as groups
@@ -26,11 +26,11 @@ from relay.incidents.effect import EffectObserver, find_effects
 from relay.incidents.incident import Incident
 from relay.incidents.intake import ImmediateNotification, IncludeRequest, Intake
 from relay.incidents.journal import Journal
-from relay.incidents.message import Message, report
+from relay.incidents.message import Message, repeat_message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.reload import Reloader
-from relay.incidents.state import Changes, Rows, State
+from relay.incidents.state import Changes, IncidentKey, Rows, State
 from relay.incidents.subject import destination_key, engine_key, subject_key
 from relay.incidents.tally import Balance
 from relay.incidents.teller import Teller
@@ -280,13 +280,20 @@ class Dispatcher:
         """Return the incident of a subject at a destination, open or remembered."""
         return self._state.get_incident((destination, subject))
 
-    def report_open(self, destination: str, now: Now) -> list[IncidentReport]:
-        """Return what is open at a destination and was told, for repeating it."""
+    def list_told(self, destination: str) -> list[IncidentKey]:
+        """Return the keys of what is open at a destination and was told."""
         return [
-            report(each, now, with_included=True, with_opening=True)
+            (destination, each.subject)
             for each in self._state.list_incidents(destination)
             if each.is_open and each.told_count
         ]
+
+    def repeat(self, key: IncidentKey, now: Now) -> Message | None:
+        """Return what repeats an incident as it is now; None if it is no longer open."""
+        incident = self._state.get_incident(key)
+        if incident is None or not (incident.is_open and incident.told_count):
+            return None
+        return repeat_message(incident, now)
 
     def balance(self, destination: str, route: str) -> Balance:
         """Return where the events are that a route took for a destination."""
@@ -341,7 +348,7 @@ class Dispatcher:
         policy = self._tracker.policies.destinations.get(destination)
         if policy is None or policy.audience is not Audience.ALERTS:
             return []
-        if not self.report_open(destination, now):
+        if not self.list_told(destination):
             return []
         state = self._state.get_destination(destination)
         self._state.put_destination(replace(state, refreshed_ns=now.steady_ns))

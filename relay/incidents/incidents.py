@@ -6,13 +6,13 @@ of them in the transaction of the events that caused them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 
 import msgspec
 
 from relay.core.event import RELAY_ENGINE
-from relay.core.incident import IncidentReport
 from relay.core.include import Include, Included
-from relay.core.notification import Notification
+from relay.core.notification import Notification, Repeat
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher, RoutedEvent
 from relay.incidents.incident import Incident
@@ -21,7 +21,7 @@ from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.rows import RowChanges, RowKey, encode_changes
-from relay.incidents.state import Changes, Rows
+from relay.incidents.state import Changes, IncidentKey, Rows
 from relay.incidents.tally import Balance
 from relay.routing.router import Router
 
@@ -212,9 +212,13 @@ class Incidents:
         """Return all incidents, open and remembered, or those of a destination."""
         return self._dispatcher.list_incidents(destination)
 
-    def report_open(self, destination: str) -> list[IncidentReport]:
-        """Return what is open at a destination and was told, for repeating it."""
-        return self._dispatcher.report_open(destination, self._clocks.now())
+    def report_open(self, destination: str) -> list[Repeat]:
+        """Return what repeats each incident that is open at a destination and was told."""
+        return [partial(self._repeat, key) for key in self._dispatcher.list_told(destination)]
+
+    def _repeat(self, key: IncidentKey) -> Notification | None:
+        message = self._dispatcher.repeat(key, self._clocks.now())
+        return None if message is None else message.to_notification()
 
     def is_superseded(self, destination: str, notification: Notification) -> bool:
         """Whether an incident of a notification has moved on, so that it must not be sent again."""

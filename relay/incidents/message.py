@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.core.event import Event
 from relay.core.incident import IncidentReport, Status, Update, UpdateReason
@@ -108,6 +109,18 @@ def build_message(
             overflow=any(each.overflow for each in plains),
         ),
     )
+
+
+def repeat_message(incident: Incident, now: Now) -> Message:
+    """Return the message that repeats an open incident, for a service whose alerts expire.
+
+    It says what the incident is, and not what changed since it was told.
+    """
+    message = build_message(incident.destination, (incident,), (), (), now, with_opening=True)
+    reason = UpdateReason.CRASH_LOOPING if incident.crash_looping else UpdateReason.OPENED
+    (told,) = message.update.incidents
+    update = replace(message.update, reason=reason, incidents=(replace(told, reason=reason),))
+    return replace(message, update=update)
 
 
 def _weight(incident: Incident) -> tuple[bool, int, int, str]:

@@ -15,6 +15,7 @@ from relay.admin.metrics import OUTCOMES, render_metrics
 from relay.config import RetryConfig
 from relay.core.counters import (
     LATENCY_BUCKETS_S,
+    REFRESH_OUTCOMES,
     DestinationCounters,
     EngineCounters,
     EngineSnapshot,
@@ -96,6 +97,7 @@ def test_every_series_exists_from_the_start() -> None:
             "relay_dead_letters_total hook",
             "relay_dead_letters_removed_total",
             "relay_template_failures_total hook",
+            *(f"relay_refreshes_total hook {outcome}" for outcome in REFRESH_OUTCOMES),
             "relay_destination_failing hook",
             "relay_destination_stopped hook",
             "relay_deliveries_pending hook",
@@ -140,6 +142,7 @@ def test_counters() -> None:
     snapshot.destination_counters["hook"].attempts["dead", Reason.EXPIRED] = 12
     snapshot.destination_counters["hook"].expired = 14
     snapshot.destination_counters["hook"].template_failures = 15
+    snapshot.destination_counters["hook"].refreshes["failed"] = 17
     snapshot = replace(
         snapshot,
         destination_status={"hook": DestinationStatus(stopped=True, failing=True)},
@@ -166,6 +169,7 @@ def test_counters() -> None:
         "relay_delivery_attempts_total hook dead expired": 12,
         "relay_dead_letters_total hook": 26,
         "relay_template_failures_total hook": 15,
+        "relay_refreshes_total hook failed": 17,
         "relay_destination_failing hook": 1,
         "relay_destination_stopped hook": 1,
         "relay_deliveries_pending hook": 13,

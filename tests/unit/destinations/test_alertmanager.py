@@ -10,12 +10,13 @@ from hypothesis import given
 from relay.core.event import Actor, Origin
 from relay.core.incident import Status
 from relay.core.notification import Notification, build_notification
+from relay.core.severity import Severity
 from relay.core.text import utf16_length
 from relay.destinations import alertmanager
 from relay.destinations.alertmanager import AlertmanagerDestination
 from relay.destinations.common.card import LOGS, Card
 from tests.unit.destinations.contract import SEVERITY_NAMES, TAGS, Contract
-from tests.unit.destinations.messages import strings
+from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
     CONTAINER_GONE,
@@ -33,6 +34,17 @@ from tests.unit.destinations.samples import (
     longest_cards,
     with_fields,
 )
+from tests.unit.destinations.updates import (
+    CRASH_LOOPING,
+    OPENED,
+    SINGLE_UPDATES,
+    crash_looping,
+    report,
+    resolved,
+    update_of,
+    updates,
+)
+from tests.unit.destinations.updates import RESOLVED as RESOLVED_INCIDENT
 
 NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")  # prometheus/common, model/labels.go
 any_card = given(cards())
@@ -224,3 +236,105 @@ def test_the_longest_alert_is_within_the_limits() -> None:
         assert utf16_length(expected["logs"]) == alertmanager.OUTPUT_MAX[LOGS]
         assert len(expected["inspect"].split("\n")) == 20
         assert 50_000 < len(DESTINATION.render(card).body) <= 65_536
+
+
+MINUTE_NS = 60 * 10**9
+
+
+def at(time_ns: int) -> type[AlertmanagerDestination]:
+    """The type of destination at this time of the wall clock."""
+
+    class AtThatTime(AlertmanagerDestination):
+        clock = lambda: time_ns  # noqa: E731 - read from the class
+
+    return AtThatTime
+
+
+def alert_at(time_ns: int, notification: Notification) -> Any:
+    """The alert as it is sent at this time."""
+    destination = at(time_ns).model_validate({"url": "http://a.example"})
+    (only,) = json.loads(destination.render(Card(notification)).body)
+    return only
+
+
+def test_incidents_match_the_golden_file() -> None:
+    """Opened, crash-looping and resolved, ordinary and with hostile names."""
+    destination = at(CRASH.time_ns + 3 * MINUTE_NS).model_validate({"url": "http://a.example"})
+    bodies = (destination.render(Card(update)).body for update in SINGLE_UPDATES)
+    assert format_golden(bodies) == read_golden("alertmanager_incidents.json")
+
+
+def test_an_incident_has_the_labels_of_the_event_that_opened_it() -> None:
+    """Another cause, host or severity later, or another name of the route, is the same alert."""
+    later = with_fields(CRASH, cause=None, host="node-2", actor=Actor("b", "other", None, {}))
+    changed: dict[str, Any] = {
+        "route": "renamed",
+        "severity": Severity.CRITICAL,
+        "subject": "other",
+    }
+    opening: dict[str, Any] = {"severity": Severity.WARNING, "opening_severity": Severity.WARNING}
+    first = labels(update_of(report(**opening)))
+    assert first == {**labels(NOTIFICATIONS[0]), "severity": "warning"}
+    for make in (crash_looping, resolved):
+        told = update_of(make(opening_severity=Severity.WARNING, **changed), event=later)
+        assert labels(told) == first
+        assert annotations(told)["severity"] == "critical"
+    assert "severity" not in annotations(update_of(report(**opening)))
+
+
+def test_an_open_incident_ends_in_a_quarter_of_an_hour() -> None:
+    """It begins when it began, and its end is later each time that it is sent."""
+    now_ns = CRASH.time_ns + 60 * MINUTE_NS
+    for minutes, ends in ((0, "08:44:49"), (4, "08:48:49")):
+        sent = alert_at(now_ns + minutes * MINUTE_NS, CRASH_LOOPING)
+        assert sent["startsAt"] == "2026-11-23T07:29:49.176843878Z"
+        assert sent["endsAt"] == f"2026-11-23T{ends}.176843878Z"
+
+
+def test_a_resolved_incident_has_ended() -> None:
+    """However late it is sent."""
+    for minutes in (3, 600):
+        sent = alert_at(CRASH.time_ns + minutes * MINUTE_NS, RESOLVED_INCIDENT)
+        assert sent["startsAt"] == "2026-11-23T07:29:49.176843878Z"
+        assert sent["endsAt"] == "2026-11-23T07:31:49.176843878Z"
+
+
+def test_a_clock_that_is_ahead_keeps_nothing_firing_and_is_not_refused() -> None:
+    """If the engine's clock is ahead, the end is now; and it is never before the beginning."""
+    over = alert_at(CRASH.time_ns + MINUTE_NS, RESOLVED_INCIDENT)
+    assert over["endsAt"] == "2026-11-23T07:30:49.176843878Z"
+    long_ago_ns = CRASH.time_ns - 600 * MINUTE_NS
+    for update in (OPENED, RESOLVED_INCIDENT):
+        sent = alert_at(long_ago_ns, update)
+        assert sent["endsAt"] == sent["startsAt"]
+
+
+def test_shows_the_state_of_an_incident() -> None:
+    """The annotations are those of the last message, so they do not depend on its id."""
+    looping, over = annotations(CRASH_LOOPING), annotations(RESOLVED_INCIDENT)
+    assert looping["incident_id"] == over["incident_id"] == "inc_3f1d0c5e7a9b4826b1d2c3e4f5a60718"
+    assert (looping["state"], looping["count"]) == ("down", "5")
+    assert (over["state"], over["resolution"]) == ("up", "recovered")
+    assert "notification_id" not in looping
+
+
+def test_one_request_repeats_many() -> None:
+    """The alerts of all requests are in one array, unchanged."""
+    requests = [DESTINATION.render(Card(update)) for update in (OPENED, CRASH_LOOPING)]
+    joined = DESTINATION.join_refresh(requests)
+    assert json.loads(joined.body) == [json.loads(request.body)[0] for request in requests]
+    assert (joined.url, joined.headers) == (requests[0].url, requests[0].headers)
+    assert DESTINATION.join_refresh(requests[:1]) == requests[0]
+
+
+@given(updates(1))
+def test_any_incident_is_an_alert_that_alertmanager_takes(update: Notification) -> None:
+    """Names are valid, no text is empty or markup, and the end is not before the start."""
+    sent = alert(Card(update))
+    both = [*sent["labels"].items(), *sent["annotations"].items()]
+    assert all(NAME.fullmatch(name) and text.strip() for name, text in both)
+    assert sent.keys() == {"labels", "annotations", "startsAt", "endsAt"}
+    assert sent["endsAt"] >= sent["startsAt"]
+    for text in strings([sent["labels"], sent["annotations"]]):
+        assert not set("<>") & set(text)
+        assert "://" not in text

@@ -6,19 +6,22 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from relay.config import Rate
 from relay.core.event import Actor, Event, Origin
+from relay.core.include import Included
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import pagerduty
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.pagerduty import PagerDutyDestination
 from tests.unit.destinations.contract import SEVERITY_NAMES, TAGS, Contract
-from tests.unit.destinations.messages import strings
+from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (
     ATTACKS,
     CRASH,
+    INCLUDE,
     NOTIFICATIONS,
     OOM,
     RESOLVED,
@@ -32,6 +35,18 @@ from tests.unit.destinations.samples import (
     longest_cards,
     with_fields,
 )
+from tests.unit.destinations.updates import (
+    CRASH_LOOPING,
+    OPENED,
+    SINGLE_UPDATES,
+    crash_looping,
+    report,
+    resolved,
+    update_of,
+    updates,
+    with_hostile_names,
+)
+from tests.unit.destinations.updates import RESOLVED as RESOLVED_INCIDENT
 
 KEY = "0123456789abcdef0123456789abcdef"
 any_card = given(cards())
@@ -285,3 +300,81 @@ def test_the_longest_event_is_within_the_limits() -> None:
         assert sum(sizes) <= pagerduty.INSPECT_MAX
         assert len(DESTINATION.render(card).body) < pagerduty.PAYLOAD_MAX / 2
     assert utf16_length(shown["summary"]) == pagerduty.SUMMARY_MAX
+
+
+def test_incidents_match_the_golden_file() -> None:
+    """Opened, crash-looping and resolved, ordinary and with hostile names."""
+    bodies = (DESTINATION.render(Card(update)).body for update in SINGLE_UPDATES)
+    assert format_golden(bodies) == read_golden("pagerduty_incidents.json")
+
+
+def test_an_incident_has_the_key_of_the_event_that_opened_it() -> None:
+    """Keys of alerts that were open before there were incidents stay in use, and a renamed route
+    or the next task of a swarm changes none."""
+    later = with_fields(named("web.2"), host="node-2")
+    updates = [
+        update_of(report()),
+        update_of(crash_looping(route="renamed"), event=later),
+        update_of(resolved(route="renamed", subject="other"), event=later),
+    ]
+    assert [(it["event_action"], it["dedup_key"]) for it in map(sent, updates)] == [
+        ("trigger", key(CRASH, "crashed")),
+        ("trigger", key(CRASH, "crashed")),
+        ("resolve", key(CRASH, "crashed")),
+    ]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_hostile_name_opens_and_resolves_one_alert(attack: str) -> None:
+    """Whatever a container is called, its alert ends."""
+    opened, over = (
+        sent(with_hostile_names(update, attack)) for update in (OPENED, RESOLVED_INCIDENT)
+    )
+    assert (opened["event_action"], over["event_action"]) == ("trigger", "resolve")
+    assert opened["dedup_key"] == over["dedup_key"] == key(crash_of_attack(attack), "crashed")
+
+
+def crash_of_attack(attack: str) -> Event:
+    """The event that opened the incident with this name."""
+    return hostile_notification(attack).events[0]
+
+
+def test_shows_the_state_of_an_incident() -> None:
+    """What programs need is in an object of its own, so that no fact can look like it."""
+    looping, over = (
+        sent(it)["payload"]["custom_details"]["incident"]
+        for it in (CRASH_LOOPING, RESOLVED_INCIDENT)
+    )
+    assert looping == {
+        "id": "inc_3f1d0c5e7a9b4826b1d2c3e4f5a60718",
+        "state": "down",
+        "crash_looping": True,
+        "started_at": "2026-11-23T07:29:49.176843878Z",
+        "total": 5,
+    }
+    assert (over["state"], over["resolution"]) == ("up", "recovered")
+    assert over["ended_at"] == "2026-11-23T07:31:49.176843878Z"
+    assert "incident" not in sent(NOTIFICATIONS[0])["payload"]["custom_details"]
+
+
+def test_shows_what_the_engine_answered_for_an_incident() -> None:
+    """The logs are those of the notification, or those that came with the incident."""
+    included = Included(logs=("bye",))
+    for update in (
+        update_of(report(included=included)),
+        replace(OPENED, include=INCLUDE, included=included),
+    ):
+        assert sent(update)["payload"]["custom_details"]["last_log_lines"] == "bye"
+
+
+@given(updates(1))
+def test_any_incident_is_an_event_that_pagerduty_takes(update: Notification) -> None:
+    """Its summary is not empty, its texts are within the limits, and it resolves at its end."""
+    made = sent(update)
+    assert made["event_action"] == ("resolve" if update.status == "resolved" else "trigger")
+    assert made["payload"]["summary"].strip()
+    assert utf16_length(made["payload"]["summary"]) <= pagerduty.SUMMARY_MAX
+    assert len(made["dedup_key"]) <= pagerduty.KEY_MAX
+    for text in strings(made):
+        assert not set("<>") & set(text)
+        assert "://" not in text

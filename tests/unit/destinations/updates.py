@@ -168,7 +168,7 @@ ALL_UPDATES = (*SINGLE_UPDATES, SEVERAL, PLAIN_EVENTS)
 _times = st.integers(0, 2**62)
 _reports = st.builds(
     IncidentReport,
-    id=hostile,
+    id=st.integers(0, 2**128 - 1).map("inc_{:032x}".format),
     status=st.sampled_from(Status),
     condition=st.sampled_from(Condition),
     route=hostile,

@@ -258,11 +258,27 @@ def test_a_destination_of_alerts_is_refreshed() -> None:
     """Every four minutes while something is open; and it is not reminded."""
     world = World(Setup(DIED, audiences={"ops": Audience.ALERTS})).play([die(0), start(500)], 2000)
     assert world.refreshes == [(240.0, "ops"), (480.0, "ops")]
-    assert world.dispatcher.report_open("ops", world.now) == []
+    assert world.dispatcher.list_told("ops") == []
     (alert,) = world.messages()[0].update.incidents
     assert alert.opening_event == die(0)
     assert world.told() == [(0.0, "firing", "opened", 1), (560.0, "resolved", "resolved", 0)]
     world.check_store()
+
+
+def test_a_refresh_says_what_is_the_case_now() -> None:
+    """It is made when it is sent, and not for an incident that is over by then."""
+    world = World(Setup(DIED, audiences={"ops": Audience.ALERTS}))
+    world.play([die(0), start(0.1), die(1), start(1.1), die(2), start(2.1)], 3)
+    (key,) = world.dispatcher.list_told("ops")
+    repeated = world.dispatcher.repeat(key, world.now)
+    assert repeated is not None
+    (told,) = repeated.update.incidents
+    assert (repeated.status, repeated.update.reason) == ("firing", "crash_looping")
+    assert (told.reason, told.total, told.opening_event) == ("crash_looping", 3, die(0))
+    assert repeated.events == (die(2),)
+    world.play([], 1000)
+    assert world.dispatcher.repeat(key, world.now) is None
+    assert world.dispatcher.list_told("ops") == []
 
 
 def test_a_refused_message_waits_for_the_next_update() -> None:
