@@ -8,7 +8,7 @@ defaults depend on who reads the messages.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar
 
 import msgspec
@@ -154,18 +154,14 @@ class Policies:
 
 def build_policies(config: Config) -> Policies:
     """Return the policies of a configuration."""
-    destinations = config.destinations
-    keys = {name: _read_keys(to) for name, to in destinations.items()}
+    read = {name: (_read_keys(to), to.audience) for name, to in config.destinations.items()}
+    resolve = cache(resolve_route_policy)  # a reload has thousands of routes, most without a key
     return Policies(
+        {name: resolve_destination_policy(*each) for name, each in read.items()},
         {
-            name: resolve_destination_policy(keys[name], to.audience)
-            for name, to in destinations.items()
-        },
-        {
-            (route.name, name): resolve_route_policy(
-                _read_keys(route), keys[name], destinations[name].audience
-            )
+            (route.name, name): resolve(keys, *read[name])
             for route in config.routes
+            for keys in (_read_keys(route),)
             for name in route.to
         },
         frozenset(config.engines),
