@@ -10,8 +10,12 @@ import msgspec
 
 from relay.admin import logs
 from relay.cli.options import check_known, complete_engine, config_option, read_config
+from relay.cli.tables import format_duration
 from relay.core.event import Cause, Event
-from relay.dryrun.simulator import describe_mismatch, format_event
+from relay.core.text import truncate
+from relay.dryrun.incidents import Prospect, foresee
+from relay.dryrun.simulator import NAME_MAX, describe_mismatch, format_event
+from relay.incidents.policy import Policies, build_policies
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
@@ -74,6 +78,9 @@ def explain(
 ) -> None:
     """Show for each route whether it matches an event and, if not, which condition fails first.
 
+    For a route that matches, shows which destinations are told at once, and when the others are
+    told of the incident that the event opens.
+
     Describe the event with options, or pass one JSON object on standard input: as `docker events
     --format '{{json .}}'` prints it, or as relay sends it. Exit code 1 if no route matches.
     """
@@ -96,10 +103,10 @@ def explain(
         context.exit(1)
     results = list(Router(config.routes).explain(event))
     click.echo(format_event(event))
-    width = max((len(result.route.name) for result in results), default=0)
+    width, policies = max((len(it.route.name) for it in results), default=0), build_policies(config)
     for result in results:
         mark, name = _MARKS[result.verdict], result.route.name
-        click.echo(f"{mark} {name:{width}}  {_explain_result(result, event)}")
+        click.echo(f"{mark} {name:{width}}  {_explain_result(result, event, policies)}")
     unmatched = (Verdict.NO_MATCH, Verdict.NOT_REACHED)
     context.exit(1 if all(result.verdict in unmatched for result in results) else 0)
 
@@ -141,10 +148,10 @@ def _parse_relay_event(record: bytes) -> Event | None:
         return None
 
 
-def _explain_result(result: RouteResult, event: Event) -> str:
+def _explain_result(result: RouteResult, event: Event, policies: Policies) -> str:
     match result.verdict:
         case Verdict.SENT:
-            return f"matches → {', '.join(result.destinations)}"
+            return f"matches {_describe_destinations(result, event, policies)}"
         case Verdict.ALREADY_SENT:
             return "matches, but routes above send it to all its destinations"
         case Verdict.DROPPED:
@@ -154,3 +161,37 @@ def _explain_result(result: RouteResult, event: Event) -> str:
         case Verdict.NO_MATCH:
             assert result.failed_condition is not None
             return describe_mismatch(result.failed_condition, event)
+
+
+def _describe_destinations(result: RouteResult, event: Event, policies: Policies) -> str:
+    """Return who is told what, and when, as if the event were the first of its subject.
+
+    As in ``→ audit at once; → ops: opens an incident (web), told in 3 s with others of here/shop``.
+    """
+    destinations: dict[str, list[str]] = {}
+    for name in result.destinations:
+        described = " at once"
+        if policies.takes_incidents(result.route.name, name):
+            described = _describe_prospect(foresee(policies, event, result, name))
+        destinations.setdefault(described, []).append(name)
+    return "; ".join(f"→ {', '.join(names)}{text}" for text, names in destinations.items())
+
+
+def _describe_prospect(prospect: Prospect) -> str:
+    """Return what becomes of an event at a destination of incidents."""
+    if prospect.notification.update is None:
+        return " at once"
+    opens = ""
+    if prospect.incident is not None:
+        subject = truncate(prospect.incident, NAME_MAX)
+        opens = f"opens an incident{f' ({subject})' if subject else ''}, "
+    if prospect.group is None:
+        return f": {opens}told at once"
+    wait = f"in {_format_wait(prospect.wait_ns)}" if prospect.wait_ns else "at once"
+    group = truncate("/".join(filter(None, prospect.group)), NAME_MAX)
+    company = f" with others of {group}" if group else " with all others"
+    return f": {opens}told {wait}{company}"
+
+
+def _format_wait(wait_ns: int) -> str:
+    return f"{wait_ns // 1_000_000} ms" if wait_ns < 1e9 else format_duration(wait_ns)

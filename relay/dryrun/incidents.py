@@ -160,8 +160,8 @@ class Prospect:
     """How long that waits for others."""
     incident: str | None
     """The name of the subject whose incident it opens; None if it opens none."""
-    group: tuple[str, ...] = ()
-    """What the others have in common with it that it is told with."""
+    group: tuple[str, ...] | None = None
+    """What the others have in common with it that it is told with; None if it is told alone."""
 
 
 def foresee(
@@ -190,7 +190,7 @@ def foresee(
         first.notification,
         first.at_ns - event.time_ns,
         None if incident is None else incident.name,
-        _name_group(event, policy.group_by) if policy.is_limited else (),
+        _name_group(event, policy.group_by) if policy.is_limited else None,
     )
 
 

@@ -10,8 +10,10 @@ from relay.config import Config
 from relay.core.event import Cause, Event
 from relay.core.include import Include, Included
 from relay.core.notification import Notification, build_notification
+from relay.dryrun.incidents import foresee
+from relay.incidents.policy import build_policies
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
-from relay.routing.router import Router, RouteResult, Verdict
+from relay.routing.router import Router, Verdict
 
 CONTAINER = "relay-test"
 """The name of the container in every sample; it shows people that nothing has happened."""
@@ -52,15 +54,19 @@ def build_sample(
 ) -> Sample:
     """Build what the first route that matches sends to a destination, with its severity and texts.
 
-    Container output and inspected fields are replaced by words that say what would stand there.
+    A destination of incidents gets the message that opens one. Container output and inspected
+    fields are replaced by words that say what would stand there.
     """
     engine = next(iter(config.engines))
     events = [_build_event(*it, engine, host, now_ns) for it in _EVENTS[kind]]
-    router = Router(config.routes)
+    router, policies = Router(config.routes), build_policies(config)
     for event in events:
         for result in router.explain(event):
             if result.verdict is Verdict.SENT and destination in result.destinations:
-                return Sample(_fill(result, event), result.route.name)
+                include = result.route.include.request
+                included = None if include is None else _describe(include)
+                prospect = foresee(policies, event, result, destination, included)
+                return Sample(prospect.notification, result.route.name)
     return Sample(build_notification("test", events[0]), None)
 
 
@@ -78,13 +84,6 @@ def _build_event(
     event = parse_event(msgspec.json.encode(record), engine=engine, host=host, live_from_ns=0)
     assert not isinstance(event, InvalidRecord)
     return msgspec.structs.replace(event, cause=cause)
-
-
-def _fill(result: RouteResult, event: Event) -> Notification:
-    notification = result.build_notification(event)
-    if notification.include is None:
-        return notification
-    return msgspec.structs.replace(notification, included=_describe(notification.include))
 
 
 def _describe(include: Include) -> Included:

@@ -2,6 +2,7 @@
 
 import json
 from importlib import import_module
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -41,11 +42,68 @@ def test_explain_shows_each_route() -> None:
         == """\
 container die '' (exit_code 3, cause crashed)
 ✗ noise      action: wanted 'exec_*', found 'die'
-✓ crashed    matches → ops, terminal
+✓ crashed    matches → ops: opens an incident, told in 3 s with others of here; → terminal at once
 ✓ died       matches, but routes above send it to all its destinations
 · unhealthy  not tried: a route above has 'stop: true' or 'drop: true'
 """
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("", "→ ops: opens an incident (web-1), told in 3 s with others of here/shop"),
+        (", group_by: []", "→ ops: opens an incident (web-1), told in 3 s with all others"),
+        (
+            ", group_by: container, group_wait: 0s",
+            "→ ops: opens an incident (web-1), told at once with others of web-1",
+        ),
+        (
+            ", group_wait: 500ms",
+            "→ ops: opens an incident (web-1), told in 500 ms with others of here/shop",
+        ),
+        (", notify: events", "→ ops, terminal at once"),
+    ],
+)
+def test_explain_shows_when_it_is_told(file: Path, keys: str, told: str) -> None:
+    """At a destination of incidents: whether it opens one, and with whom that is told."""
+    file.write_text(file.read_text().replace('services/s3cret"', f'services/s3cret"{keys}'))
+    arguments = ("--name", "web-1", "--attribute", "exitCode=3")
+    project = ("--label", "com.docker.compose.project=shop")
+    result = run("explain", "--action", "die", *arguments, *project)
+    assert result.exit_code == 0
+    assert f"✓ crashed    matches {told}" in result.output
+
+
+def test_explain_shows_what_belongs_to_no_incident(file: Path) -> None:
+    """It is told with its group, except relay's own; a pager is told of it at once."""
+    text = file.read_text().replace(
+        "match: {action: die, label: {tier: web}}", "match: {type: [container, relay]}"
+    )
+    file.write_text(
+        text.replace("to: terminal", "to: [ops, oncall]").replace(
+            "  audit:", "  oncall: {type: pagerduty, routing_key: s3cret}\n  audit:"
+        )
+    )
+    started = run("explain", "--action", "start", "--name", "web-1").output
+    assert (
+        "✓ died       matches → ops: told in 3 s with others of here/web-1; → oncall at once\n"
+        in (started)
+    )
+    own = run("explain", "--type", "relay", "--action", "started").output
+    assert "✓ died       matches → ops, oncall at once\n" in own
+    died = run("explain", "--action", "die", "--name", "web-1").output
+    assert "→ oncall: opens an incident (web-1), told at once" in died
+
+
+def test_explain_escapes_names() -> None:
+    """In the name of an incident and of its group, too."""
+    label = "com.docker.compose.project=\x1b[2J" + "x" * 500
+    arguments = ("--name", "\x1b[2Jweb", "--attribute", "exitCode=3", "--label", label)
+    result = run("explain", "--action", "die", *arguments)
+    assert "opens an incident" in result.output
+    assert "\x1b" not in result.output
+    assert max(map(len, result.output.splitlines())) < 300
 
 
 def test_explain_ends_with_1_if_no_route_matches() -> None:

@@ -86,3 +86,19 @@ def test_a_sample_of_a_route_with_its_own_words(file: Path) -> None:
         health="(the output of its last health check)",
         inspect={"RestartCount": "(its value)"},
     )
+
+
+def test_a_sample_of_an_incident(file: Path) -> None:
+    """A destination of incidents gets the message that opens one, with what its route includes."""
+    text = file.read_text().replace("to: terminal\n", "to: ops\n")
+    file.write_text(
+        text.replace("match: {action: die, label: {tier: web}}", "match: {action: oom}")
+    )
+    config = load_config(file, {"TOKEN": "s3cret"})
+    notification = build_sample(SampleKind.OOM, config, "ops", "node-1", 7).notification
+    assert notification.update is not None
+    (report,) = notification.update.incidents
+    assert (report.subject, report.reason, report.count) == ("relay-test", "opened", 1)
+    assert report.included is not None
+    assert notification.included == report.included
+    assert report.included.logs == ("(the last lines that the container wrote)",)
