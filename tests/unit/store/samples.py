@@ -36,6 +36,11 @@ def make_update(number: int, group: str = "shop") -> Notification:
     return msgspec.structs.replace(make_notification(number), update=update)
 
 
+def make_large_update(number: int) -> Notification:
+    """A message of about 2 kB, about a group of its own."""
+    return msgspec.structs.replace(make_update(number, f"g{number}"), route="r" * 1500)
+
+
 def make_commit(
     *notifications: Notification, to: Sequence[str] = ("ops",), checkpoint: Checkpoint | None = None
 ) -> IngestCommit:

@@ -33,6 +33,7 @@ CHECKPOINT = Checkpoint(
 )
 CHECKPOINT = msgspec.structs.replace(CHECKPOINT, sealed=(b"x" * 768, b"y" * 768), sealed_count=2)
 CONTAINER = Container("c1", name="web", started_ns=4, oom_ns=5)
+ROWS = {("incident", "web"): b'{"id":"inc_1"}', ("group", "shop"): b"{}"}
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def losses() -> list[StoreLoss]:
 
 
 async def fill(file: Path, container: str | None = None) -> None:
-    """Make a store with many deliveries, a dead letter, a cursor and a container.
+    """Make a store with many deliveries, a dead letter, a cursor, a container and incidents.
 
     The deliveries are all about one ``container``, or each about its own.
     """
@@ -57,7 +58,8 @@ async def fill(file: Path, container: str | None = None) -> None:
         *_, head = (await outbox.fetch_due("ops", 10, 9)).deliveries
         await outbox.ack([Ack(head, Dead(Reason.EXPIRED))], 10, flush=True)
         batch = [(make_notification(number, container or f"c{number}"), ["ops"]) for number in ALL]
-        await outbox.commit(IngestCommit("here", CHECKPOINT, batch, [CONTAINER]), 10)
+        commit = IngestCommit("here", CHECKPOINT, batch, [CONTAINER], incident_rows=ROWS)
+        await outbox.commit(commit, 10)
 
 
 def leaf_offsets(file: Path) -> list[int]:
@@ -110,6 +112,7 @@ async def test_readable_rows_are_recovered(file: Path, losses: list[StoreLoss]) 
             left = await deliver_all(outbox)
             assert await outbox.checkpoint("here") == CHECKPOINT
             assert await outbox.containers("here", list) == [CONTAINER]
+            assert {row[:2]: row[2] for row in await outbox.incident_rows()} == ROWS
     lost = sorted(set(ALL) - set(left))
     assert 0 < len(lost) < 20
     assert lost == list(range(lost[0], lost[-1] + 1))
@@ -381,6 +384,7 @@ async def _refused_or_usable(file: Path) -> None:
         async with open_outbox(file) as outbox:
             await outbox.checkpoint("here")
             await outbox.containers("here", list)
+            await outbox.incident_rows()
             await outbox.commit(make_commit(make_notification(MANY + 1), checkpoint=CHECKPOINT), 20)
             assert MANY + 1 in await deliver_all(outbox)
             assert outbox.status.reason is None
