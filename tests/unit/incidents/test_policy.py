@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.config import Config
 from relay.core.incident import Audience, Notify
@@ -210,3 +212,33 @@ def test_policies_in_one_line(routes: list[str], ops: str, line: str) -> None:
 def test_keys_without_effect(routes: list[str], keys: dict[str, str], expected: list[str]) -> None:
     """A key about incidents does nothing if only events are told."""
     assert warnings(*routes, **keys) == expected
+
+
+_durations = st.none() | st.integers(1, 10**12)
+_keys = st.builds(
+    PolicyKeys,
+    notify=st.none() | st.sampled_from(Notify),
+    resolve_after_ns=_durations,
+    send_resolved=st.none() | st.booleans(),
+    group_by=st.none() | st.just(()) | st.just(("image",)),
+    group_wait_ns=st.none() | st.integers(0, 10**12),
+    group_interval_ns=_durations,
+    repeat_interval_ns=st.none() | st.integers(0, 10**15),
+)
+
+
+@given(_keys, _keys, st.sampled_from(Audience))
+def test_any_keys(route: PolicyKeys, destination: PolicyKeys, audience: Audience) -> None:
+    """A value that is there counts, also one that is false or zero; the route's comes first."""
+    policy = resolve_route_policy(route, destination, audience)
+    for name in ("notify", "resolve_after_ns", "send_resolved"):
+        written = [getattr(each, name) for each in (route, destination)]
+        default = getattr(resolve_route_policy(NONE, NONE, audience), name)
+        wanted = next((value for value in written if value is not None), default)
+        assert getattr(policy, name) == wanted
+    messages = resolve_destination_policy(destination, audience)
+    default_messages = resolve_destination_policy(NONE, audience)
+    for name in ("group_by", "group_wait_ns", "group_interval_ns", "repeat_interval_ns"):
+        value, default = getattr(destination, name), getattr(default_messages, name)
+        is_written = value is not None and not audience.groups_by_itself
+        assert getattr(messages, name) == (value if is_written else default)
