@@ -21,7 +21,7 @@ from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.rows import RowChanges, RowKey, encode_changes
-from relay.incidents.state import Changes, IncidentKey, Rows
+from relay.incidents.state import NO_CHANGES, Changes, IncidentKey, Rows
 from relay.incidents.tally import Balance
 from relay.routing.router import Router
 
@@ -241,6 +241,8 @@ class Incidents:
 
     def take_changes(self) -> RowChanges:
         """Return the changes since the last call. The caller submits them to the store at once."""
+        if not self._changes:
+            return {}
         changes, self._changes = self._changes, {}
         return changes
 
@@ -250,7 +252,7 @@ class Incidents:
         self._on_change()
 
     def _note(self, changes: Changes) -> None:
-        if not changes.is_empty:
+        if changes is not NO_CHANGES:
             self._changes.update(encode_changes(changes))
             self._on_change()
 

@@ -64,17 +64,11 @@ class Intake:
         by_subject = self._state.by_subject
         if not results and not by_subject:
             return []
-        subject = subject_key(event)
-        known = by_subject.get(subject)
-        wanted = self._tracker.policies.incident_routes
-        takers = {
-            destination: result
-            for result in results
-            for destination in result.destinations
-            if (result.route.name, destination) in wanted
-        }
+        takers = self._find_takers(results)
         if event.type == TYPE_RELAY and event.action == "gap":
             self._on_gap(event, now)
+        subject = subject_key(event) if takers or by_subject else ""
+        known = by_subject.get(subject)
         if known is None and not takers:  # nearly every event
             return [(result.build_notification(event), result.destinations) for result in results]
         evidence = find_evidence(event)
@@ -91,6 +85,18 @@ class Intake:
         if is_taken and evidence is not None and evidence.fact is Fact.FINISHED:
             self._remember_finish(subject, event)
         return self._select_immediate(event, results, takers)
+
+    def _find_takers(self, results: Sequence[RouteResult]) -> dict[str, RouteResult]:
+        """Return the destinations that are told of incidents, with the route that sends there."""
+        wanted = self._tracker.policies.incident_routes
+        if not wanted:
+            return {}
+        return {
+            destination: result
+            for result in results
+            for destination in result.destinations
+            if (result.route.name, destination) in wanted
+        }
 
     def take_requests(self) -> list[IncludeRequest]:
         """Return the questions to engines since the last call."""

@@ -60,10 +60,9 @@ class Changes(msgspec.Struct, frozen=True):
     removed_groups: list[GroupKey] = msgspec.field(default_factory=list)
     removed_finishes: list[str] = msgspec.field(default_factory=list)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has to be written."""
-        return self == Changes(Rows())
+
+NO_CHANGES = Changes(Rows())
+"""Nothing has to be written."""
 
 
 class Waiting(msgspec.Struct):
@@ -261,7 +260,17 @@ class State:
         self._changed_finishes[subject] = None
 
     def take_changes(self) -> Changes:
-        """Return what changed since the last call."""
+        """Return what changed since the last call; `NO_CHANGES` if nothing did."""
+        if not any(
+            (
+                self._changed_incidents,
+                self._changed_groups,
+                self._changed_destinations,
+                self._changed_tallies,
+                self._changed_finishes,
+            )
+        ):
+            return NO_CHANGES
         incidents = {key: self.get_incident(key) for key in self._changed_incidents}
         groups = {key: self.groups.get(key) for key in self._changed_groups}
         finishes = {key: self.finishes.get(key) for key in self._changed_finishes}
