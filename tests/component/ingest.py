@@ -150,7 +150,7 @@ async def wait_for_pings(engine: ScriptedEngine, more: int) -> None:
 
 async def wait_for_full_snapshot(result: IngestRun) -> None:
     """Return once the first complete snapshot is committed."""
-    await result.wait_for(lambda: not result.pipeline.may_have_missed_deaths)
+    await result.wait_for(lambda: not result.pipeline.containers.may_have_missed_deaths)
 
 
 @asynccontextmanager
@@ -168,7 +168,7 @@ async def run_ingest(
     result = IngestRun(start_from, checkpoint, buffer_bytes)
     connect_engine = partial(connect, Endpoint(f"unix://{engine.socket}", None, None), time_ns)
     reconciler = Reconciler(
-        ENGINE, reconcile, result.buffer, result.pipeline, result.inspector, time_ns
+        ENGINE, reconcile, result.buffer, result.pipeline.containers, result.inspector, time_ns
     )
     reader = StreamReader(
         ENGINE, host, connect_engine, result.buffer, result.pipeline, reconciler, policy

@@ -133,7 +133,7 @@ async def test_an_engine_that_inspects_nothing(engine: ScriptedEngine) -> None:
             run_ingest(engine, start_from="now", reconcile=RECONCILE_CONSTANTLY) as result,
         ):
             await wait_for_lists(engine, 4)
-            assert result.pipeline.may_have_missed_deaths
+            assert result.pipeline.containers.may_have_missed_deaths
             engine.answers.clear()
             await wait_for_full_snapshot(result)
     assert sum(line["event"] == "reconcile.unavailable" for line in logs) == 1

@@ -8,7 +8,7 @@ checkpoint.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -38,6 +38,7 @@ from relay.ingest.docker.engine.parser import InvalidRecord
 from relay.ingest.docker.engine.self_container import is_self_exec
 from relay.ingest.docker.gaps import DropReporter, Gap, GapDetector, make_gap_event
 from relay.ingest.docker.held import HeldItems
+from relay.ingest.docker.known_containers import KnownContainers
 from relay.routing.router import Router
 from relay.store.records import IngestCommit
 
@@ -71,23 +72,21 @@ class EventPipeline:
         self._tracker = ContainerTracker(registry or ContainerRegistry())
         window = checkpoint.blind_window if checkpoint is not None else None
         self._gap_detector = GapDetector(BlindWindow(*window) if window else None)
+        self._incidents = incidents or without_incidents()
+        self.containers = KnownContainers(
+            engine, self._tracker, self._gap_detector, self._incidents
+        )
         drops = checkpoint.unreported_drops if checkpoint is not None else ()
         self._drop_reporter = DropReporter(Gap(GapReason(reason), *rest) for reason, *rest in drops)
         self._connection: Connection | None = None
         self.own_container: str | None = None
         """The id of the container that relay runs in: the commands that are run in it are accepted,
         but never routed."""
-        self._incidents = incidents or without_incidents()
         self._backlog: deque[BatchItem] = deque()
         """Parsed items that do not fit while others wait."""
         self._held = HeldItems()
         self._applied: list[StreamOpened | Snapshot] = []
         self.counters = counters or EngineCounters()
-
-    @property
-    def may_have_missed_deaths(self) -> bool:
-        """Whether any container may have died without an event, not only those known to run."""
-        return self._gap_detector.may_have_missed_deaths
 
     @property
     def gap_count(self) -> int:
@@ -121,31 +120,6 @@ class EventPipeline:
     def remembers(self, event: Event) -> bool:
         """Whether the event was accepted, or never will be: it is before the start."""
         return self._cursor is not None and self._cursor.remembers(event)
-
-    def select_for_inspection(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
-        """Return the ids to inspect of the listed containers (id to state); if thorough, all."""
-        in_incidents = self._incidents.list_containers(self.engine)
-        return [
-            id_
-            for id_, state in listed.items()
-            if thorough
-            or state == "running"
-            or id_ in in_incidents
-            or self._tracker.needs_inspection(id_)
-        ]
-
-    def find_missing(self, listed: Collection[str]) -> frozenset[str]:
-        """Return the ids of the known containers that the engine does not list."""
-        in_incidents = self._incidents.list_containers(self.engine)
-        return self._tracker.find_missing(listed) | in_incidents.difference(listed)
-
-    def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
-        """Whether one of these containers died and its death was not reported yet."""
-        return self._tracker.has_unreported(snapshots)
-
-    def caught_up(self) -> None:
-        """Note that the engine's history was read, and reconciled as far as it can be."""
-        self._incidents.caught_up(self.engine)
 
     def stream_ended(self) -> None:
         """Note that the engine's stream has ended."""

@@ -14,10 +14,9 @@ containers, it stops until the next connection.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Protocol
 
 import structlog
 
@@ -41,6 +40,7 @@ from relay.ingest.docker.engine.errors import (
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.inspector import Inspector, inspect_containers
 from relay.ingest.docker.engine.swarm import ServiceFailure
+from relay.ingest.docker.known_containers import KnownContainers
 
 log = structlog.get_logger()
 
@@ -75,31 +75,6 @@ PERMANENT_REFUSALS = frozenset(
     }
 )
 """Answers of a proxy, or of something other than an engine, that will never list containers."""
-
-
-class KnownContainers(Protocol):
-    """What the accepted events say about the containers."""
-
-    @property
-    def may_have_missed_deaths(self) -> bool:
-        """Whether any container may have died without an event, not only those known to run."""
-        ...
-
-    def select_for_inspection(self, listed: Mapping[str, str], *, thorough: bool) -> list[str]:
-        """Return the ids to inspect of the listed containers (id to state); if thorough, all."""
-        ...
-
-    def find_missing(self, listed: Collection[str]) -> frozenset[str]:
-        """Return the ids of the known containers that the engine does not list."""
-        ...
-
-    def has_unreported(self, snapshots: Iterable[ContainerSnapshot]) -> bool:
-        """Whether one of these containers died and its death was not reported yet."""
-        ...
-
-    def caught_up(self) -> None:
-        """Note that the engine's history was read, and reconciled as far as it can be."""
-        ...
 
 
 class Reconciler:
@@ -139,14 +114,14 @@ class Reconciler:
             if self._config.on_reconnect:
                 await self._wait_min_interval(MIN_INTERVAL_RECONNECTED_S)
             else:
-                self._known.caught_up()
+                self._known.reconciled()
                 await self._wait_for_next(every_s)
             retry_s = min(every_s or RETRY_INTERVAL_S, RETRY_INTERVAL_S)
             while True:
                 error = await self._try_reconcile(client, opened.connection)
                 is_refused = isinstance(error, EngineRefused) and error.status in PERMANENT_REFUSALS
                 if is_refused or error is None:
-                    self._known.caught_up()
+                    self._known.reconciled()
                 if is_refused:
                     await asyncio.Event().wait()  # until cancelled: the inspector keeps its client
                 await self._wait_for_next(every_s if error is None else retry_s)

@@ -182,7 +182,7 @@ async def open_session(
         partial(connect, spec.endpoint, time_ns),
         buffer,
         pipeline,
-        Reconciler(name, spec.reconcile, buffer, pipeline, inspector, time_ns),
+        Reconciler(name, spec.reconcile, buffer, pipeline.containers, inspector, time_ns),
         context.reconnect_policy,
     )
     return EngineSession(

@@ -136,7 +136,7 @@ def test_records_that_are_no_events_are_declared_once() -> None:
     assert [event.actor.attributes["count"] for event in found] == ["2", "1"]
     assert not again.notifications
     assert pipeline.counters.dropped == {"record_invalid": 3}
-    assert pipeline.may_have_missed_deaths
+    assert pipeline.containers.may_have_missed_deaths
 
 
 def test_what_is_given_up_of_containers_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:

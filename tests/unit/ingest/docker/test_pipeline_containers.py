@@ -137,12 +137,12 @@ def test_a_snapshot_that_reveals_a_death() -> None:
     """It is reported once, also by a process that continues from what was stored."""
     pipeline = new_pipeline()
     process(pipeline, [stream_opened(0), *records([line("start")])])
-    assert pipeline.has_unreported([dead_container(5)])
+    assert pipeline.containers.has_unreported([dead_container(5)])
     commit = process(pipeline, [make_snapshot(9, dead_container(5))])
     (event,) = routed_events(commit)
     assert (event.action, event.origin, event.cause) == ("die", Origin.INFERRED, Cause.CRASHED)
     restored = restore_pipeline(pipeline, commit)
-    assert not restored.has_unreported([dead_container(5)])
+    assert not restored.containers.has_unreported([dead_container(5)])
     assert routed(process(restored, [make_snapshot(19, dead_container(5))])) == []
 
 
@@ -151,16 +151,16 @@ def test_doubt_lasts_until_a_complete_snapshot() -> None:
     pipeline = new_pipeline()
     process(pipeline, [stream_opened(0), *records([line("start")])])
     process(pipeline, [make_snapshot(1, thorough=False)])
-    assert pipeline.may_have_missed_deaths
+    assert pipeline.containers.may_have_missed_deaths
     process(pipeline, [make_snapshot(1)])
-    assert not pipeline.may_have_missed_deaths
+    assert not pipeline.containers.may_have_missed_deaths
     with capture_logs():
         process(pipeline, [RecordsDropped(HERE, 1, GapReason.BUFFER_FULL)], at_ns(5))
-    assert pipeline.may_have_missed_deaths
+    assert pipeline.containers.may_have_missed_deaths
     process(pipeline, [make_snapshot(4)])
-    assert pipeline.may_have_missed_deaths
+    assert pipeline.containers.may_have_missed_deaths
     process(pipeline, [make_snapshot(5)])
-    assert not pipeline.may_have_missed_deaths
+    assert not pipeline.containers.may_have_missed_deaths
 
 
 def test_a_death_in_a_gap_has_no_known_cause() -> None:
@@ -189,13 +189,13 @@ def test_which_containers_are_inspected() -> None:
         ],
     )
     listed = {"c": "exited", "d": "exited", "e": "exited", "f": "running"}
-    assert pipeline.select_for_inspection(listed, thorough=False) == ["c", "d", "e", "f"]
+    assert pipeline.containers.select_for_inspection(listed, thorough=False) == ["c", "d", "e", "f"]
     process(pipeline, [make_snapshot(2, dead_container(1), thorough=False)])
-    assert pipeline.select_for_inspection(listed, thorough=False) == ["d", "e", "f"]
-    assert pipeline.select_for_inspection(listed, thorough=True) == ["c", "d", "e", "f"]
-    assert pipeline.select_for_inspection({"c": "running"}, thorough=False) == ["c"]
-    assert pipeline.find_missing(listed) == set()
-    assert pipeline.find_missing({"c": "exited"}) == {"d"}
+    assert pipeline.containers.select_for_inspection(listed, thorough=False) == ["d", "e", "f"]
+    assert pipeline.containers.select_for_inspection(listed, thorough=True) == ["c", "d", "e", "f"]
+    assert pipeline.containers.select_for_inspection({"c": "running"}, thorough=False) == ["c"]
+    assert pipeline.containers.find_missing(listed) == set()
+    assert pipeline.containers.find_missing({"c": "exited"}) == {"d"}
 
 
 def test_another_engine_is_declared_and_starts_from_nothing() -> None:
