@@ -17,7 +17,7 @@ from relay.store import acks, deliveries, enqueue, quota, schema
 from relay.store.enqueue import EnqueueOptions
 from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, Quota
 from relay.store.schema import MAX_ROWS, SQL, migrate
-from tests.unit.store.samples import make_notification, with_include
+from tests.unit.store.samples import make_notification, make_update, with_include
 
 TO = ("ops", "audit", "free")
 OPTIONS = EnqueueOptions(10, unordered=("free",))
@@ -57,6 +57,8 @@ def build_batch(kinds: Sequence[tuple[str, Sequence[str], int]]) -> Batch:
                 one = heartbeat(number)
             case "held":
                 one = with_include(make_notification(number))
+            case "told":
+                one = make_update(number)
             case _:
                 one = make_notification(number, about)
         batch.append((msgspec.structs.replace(one, route="r" * size), to))
@@ -64,9 +66,11 @@ def build_batch(kinds: Sequence[tuple[str, Sequence[str], int]]) -> Batch:
 
 
 _to = st.lists(st.sampled_from(TO), unique=True)
-_kinds = st.tuples(st.sampled_from(["a", "b\0", "c'", "web", "held", "beat"]), _to, st.just(9))
+_kinds = st.tuples(
+    st.sampled_from(["a", "b\0", "c'", "web", "held", "beat", "told"]), _to, st.just(9)
+)
 _batches = st.lists(_kinds, max_size=20).map(build_batch)
-_small_kinds = st.tuples(st.sampled_from("abc"), _to, st.integers(0, 6000))
+_small_kinds = st.tuples(st.sampled_from(["a", "b", "told"]), _to, st.integers(0, 6000))
 _large = st.lists(_small_kinds, max_size=40).map(build_batch)
 
 
@@ -139,6 +143,7 @@ def test_a_batch_evicts_the_same_as_its_notifications_one_by_one(
             _, _, undeclared = quota._measure(whole)
             assert result.undeclared_evictions == undeclared
             assert result.evicted == len(evicted.seqs)
+            assert list(result.evicted_messages) == evicted.messages
             assert result.due == added.due - evicted.seqs
             assert dump(whole)[:-1] == dump(measured)[:-1]
 
