@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from relay.cli import main as relay
+from relay.incidents import destination
 from relay.ingest.docker import reconciler
 from relay.store import records
 from tests.crash.points import BY_NAME, arm
@@ -24,9 +25,13 @@ READY = b"ready\n"
 STOP = b"stop"
 KILL = b"kill"
 
-SHORTENED_WAITS = ((reconciler, "EVENT_GRACE_S", 0.3), (records, "HOLD_NS", 1_000_000_000))
-"""Constants to replace (module, name, value): relay's own waits, one second and three, would delay
-every lifetime."""
+SHORTENED_WAITS = (
+    (reconciler, "EVENT_GRACE_S", 0.3),
+    (records, "HOLD_NS", 1_000_000_000),
+    (destination, "BUDGET_INTERVAL_NS", 1_000_000),
+)
+"""Constants to replace (module, name, value): relay's own waits, one second, three, and a minute
+between messages about incidents, would delay every lifetime."""
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ PARALLEL_RUNS = 4
 
 HEADERS = (
     *("point", "runs", "reached", "kills", "events", "forgotten"),
-    *("arrived", "enriched", "gaps", "repeated", "lost"),
+    *("arrived", "enriched", "told", "refused", "gaps", "repeated", "lost"),
 )
 
 
@@ -85,6 +85,8 @@ def _figures(results: Sequence[RunResult], kills: int) -> tuple[str, ...]:
         sum(verdict.forgotten for verdict in verdicts),
         sum(verdict.arrived for verdict in verdicts),
         sum(verdict.enriched for verdict in verdicts),
+        sum(verdict.told for verdict in verdicts),
+        sum(verdict.refused for verdict in verdicts),
         sum(verdict.gaps for verdict in verdicts),
         sum(verdict.repeated for verdict in verdicts),
         sum(verdict.lost for verdict in verdicts),

@@ -51,6 +51,14 @@ _CALLS = {
     "outbox.enrich": ("relay.store.outbox:Outbox.enrich", 4),
     "outbox.fetch_due": ("relay.store.outbox:Outbox.fetch_due", 6),
     "outbox.ack": ("relay.store.outbox:Outbox.ack", 20),
+    "outbox.incident_rows": ("relay.store.outbox:Outbox.incident_rows", 1),
+    "outbox.message_fates": ("relay.store.outbox:Outbox.message_fates", 1),
+    "outbox.save_incident_rows": ("relay.store.outbox:Outbox.save_incident_rows", 4),
+    "incidents.take": ("relay.incidents.incidents:Incidents.take", 3),
+    "incidents.due": ("relay.incidents.incidents:Incidents.due", 2),
+    "incidents.settled": ("relay.incidents.incidents:Incidents.settled", 1),
+    "incidents.dead_lettered": ("relay.incidents.incidents:Incidents.dead_lettered", 1),
+    "incidents.observe": ("relay.incidents.incidents:Incidents.observe", 1),
     "engine.handshake": ("relay.ingest.docker.engine.client:EngineClient.handshake", 1),
     "buffer.put_records": ("relay.ingest.docker.buffer:EventBuffer.put_records", 2),
     # First that the stream is open, then a snapshot of the containers.
@@ -85,6 +93,7 @@ _STATEMENTS = {
     "sql.container": ("INTO containers", 2),
     "sql.container_times": ("UPDATE containers", 2),
     "sql.remove_container": ("DELETE FROM containers", 1),
+    "sql.incident_rows": ("INTO incident_rows", 3),
     "sql.delivery": ("INTO deliveries", 15),
     "sql.enrich_hold": ("UPDATE deliveries SET hold_ns", 4),
     "sql.enrich_long": ("INTO long_notifications", 4),
@@ -117,6 +126,9 @@ REMOVAL_POINTS = frozenset(point for point in POINTS if "remove_container" in po
 
 ENRICH_POINTS = frozenset(point for point in POINTS if "enrich" in point.name)
 """Those at the enrichment of notifications whose route includes more than the event."""
+
+REFUSAL_POINTS = frozenset(point for point in POINTS if "dead_lettered" in point.name)
+"""Those at a message about incidents that was refused."""
 
 BY_NAME = {point.name: point for point in POINTS}
 

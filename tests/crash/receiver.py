@@ -24,6 +24,14 @@ INCLUDE_HOOK = "hook-c"
 """The one that gets the events of some containers, with included content."""
 
 HOOKS = (*DESTINATIONS, INCLUDE_HOOK)
+"""The webhooks that get events."""
+
+INCIDENT_HOOK = "hook-d"
+"""The one that is told of incidents."""
+
+REFUSED_SHARE = 0.2
+"""The share of messages about incidents that are refused at every attempt, so that they become dead
+letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,8 @@ class Arrival:
     body: bytes
     accepted: bool
     """Whether the request was answered with status 200."""
+    refused: bool = False
+    """Whether it was answered with status 400, for good."""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -55,15 +65,25 @@ class Arrival:
 
 
 class Receiver:
-    """Receives the requests to all `HOOKS`."""
+    """Receives the requests to all `HOOKS`, and to `INCIDENT_HOOK`."""
 
-    def __init__(self, seed: str, failure_share: float, changes: ChangeSignal) -> None:
+    def __init__(
+        self, seed: str, failure_share: float, changes: ChangeSignal, *, refuses_first: bool
+    ) -> None:
+        """With ``refuses_first`` the first message about incidents is refused."""
         self.arrivals: list[Arrival] = []
         """All of them, in order."""
         self._seed = seed
         self._failure_share = failure_share
         self._changes = changes
         self._accepted: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._refuses_first = refuses_first
+        self._refusals: dict[str, bool] = {}
+        """Whether a message about incidents is refused, by its id."""
+        self.opened: set[str] = set()
+        """The containers of whose problem a message told that was answered for good."""
+        self.ended: set[str] = set()
+        """Those of whose problem's end one told."""
         self._attempts: Counter[tuple[str, str]] = Counter()
 
     def count_accepted(self, destination: str, kind: str) -> int:
@@ -78,6 +98,8 @@ class Receiver:
 
     async def _receive(self, request: web.Request) -> web.Response:
         destination = request.match_info["destination"]
+        if destination == INCIDENT_HOOK:
+            return await self._receive_incidents(request)
         lifetime, notifications = (
             int(request.headers["lifetime"]),
             await _read_notifications(request),
@@ -93,6 +115,33 @@ class Receiver:
             request.transport.abort()
         self._changes.notify()
         return web.Response(status=200 if accepted else 500)
+
+    async def _receive_incidents(self, request: web.Request) -> web.Response:
+        body, id_ = await request.read(), request.headers["webhook-id"]
+        document = msgspec.json.decode(body)
+        accepted = (
+            self._make_rng(INCIDENT_HOOK, document["events"][0], id_).random()
+            >= self._failure_share
+        )
+        refused = accepted and self._refuses(id_, document)
+        accepted = accepted and not refused
+        lifetime = int(request.headers["lifetime"])
+        self.arrivals.append(Arrival(INCIDENT_HOOK, id_, lifetime, body, accepted, refused))
+        if accepted or refused:
+            for incident in document["incidents"]:
+                (self.opened if incident["count"] else set()).add(incident["subject"])
+                (self.ended if incident["ended_at"] else set()).add(incident["subject"])
+        self._changes.notify()
+        return web.Response(status=200 if accepted else 400 if refused else 500)
+
+    def _refuses(self, id_: str, document: dict[str, Any]) -> bool:
+        """Whether a message is refused: the same at every attempt, so that a lost answer is too."""
+        if id_ not in self._refusals:
+            subjects = sorted(each["subject"] for each in document["incidents"])
+            rng = random.Random(f"{self._seed} refusal {document['reason']} {subjects}")
+            is_first = self._refuses_first and not self._refusals
+            self._refusals[id_] = is_first or rng.random() < REFUSED_SHARE
+        return self._refusals[id_]
 
     def _make_rng(self, destination: str, event: dict[str, Any], id_: str) -> random.Random:
         """Return the same generator for the same attempt of the same notification in any run.

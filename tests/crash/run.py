@@ -12,8 +12,18 @@ from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import ChangeSignal
 from tests.crash.child import Order
 from tests.crash.forkserver import ForkServer
+from tests.crash.incidents import find_crashed, find_ended
 from tests.crash.plan import EXIT_CODE, INCLUDE_LABEL, ContainerEvent, Lifetime, Plan
-from tests.crash.receiver import BATCH_SIZE, BATCHED, DESTINATIONS, HOOKS, INCLUDE_HOOK, Receiver
+from tests.crash.points import REFUSAL_POINTS
+from tests.crash.receiver import (
+    BATCH_SIZE,
+    BATCHED,
+    DESTINATIONS,
+    HOOKS,
+    INCIDENT_HOOK,
+    INCLUDE_HOOK,
+    Receiver,
+)
 from tests.crash.verdict import (
     CONCURRENCY,
     INCLUDED_FIELD,
@@ -47,7 +57,9 @@ async def run_plan(plan: Plan, fork_server: ForkServer, folder: Path) -> RunResu
     changes = ChangeSignal()
     engine = ScriptedEngine(folder / "engine.sock")
     engine.changes = changes
-    receiver = Receiver(str(plan), plan.failure_share, changes)
+    receiver = Receiver(
+        str(plan), plan.failure_share, changes, refuses_first=plan.point in REFUSAL_POINTS
+    )
     async with engine.serve(), receiver.serving() as url:
         config = write_config(folder, **_make_config(url, engine.socket))
         run = _Run(plan, fork_server, config, engine, receiver, changes)
@@ -63,6 +75,7 @@ def _make_config(url: str, socket: Path) -> dict[str, Any]:
     """Return a configuration that sends all container events and gaps to two webhooks.
 
     One of them gets batches; a third one gets the events of some containers, with included content.
+    A fourth one is told of crashes as incidents.
     """
     retry = {"initial": "50ms", "max": "100ms"}
     hooks = {
@@ -73,7 +86,13 @@ def _make_config(url: str, socket: Path) -> dict[str, Any]:
             "headers": {"Lifetime": "${LIFETIME}"},
             "retry": retry,
         }
-        for name in HOOKS
+        for name in (*HOOKS, INCIDENT_HOOK)
+    }
+    hooks[INCIDENT_HOOK] |= {
+        "notify": "incidents",
+        "group_wait": "20ms",
+        "group_interval": "1s",
+        "resolve_after": "1s",
     }
     hooks[BATCHED] |= {
         "batch": {"max": BATCH_SIZE, "wait": "5ms"},
@@ -92,6 +111,11 @@ def _make_config(url: str, socket: Path) -> dict[str, Any]:
                 "match": included,
                 "include": {"inspect": [INCLUDED_FIELD]},
                 "to": INCLUDE_HOOK,
+            },
+            {
+                "name": "crashes",
+                "match": {"type": "container", "action": "die", "cause": "crashed"},
+                "to": INCIDENT_HOOK,
             },
             {"name": "gaps", "match": {"type": "relay", "action": "gap"}, "to": [*DESTINATIONS]},
         ],
@@ -134,6 +158,8 @@ class _Run:
             await self._wait_until(ended, lambda: self._arrived(self._plan.arrived_share))
         await self._wait_until(ended, lambda: len(self._engine.streams) > streams)
         await self._wait_until(ended, lambda: self._arrived(1.0))
+        if lifetime is self._plan.lifetimes[-1]:
+            await self._wait_until(ended, self._has_ends)
         was_stopped = not ended.done()
         if was_stopped:
             self._fork_server.stop()
@@ -171,10 +197,15 @@ class _Run:
         return dead.finished_ns
 
     def _arrived(self, share: float) -> bool:
-        return all(
+        crashed = find_crashed(self.happened.values())
+        return len(self._receiver.opened) >= share * len(crashed) and all(
             self._receiver.count_accepted(hook, kind) >= share * count
             for (hook, kind), count in count_expected(self.happened.values()).items()
         )
+
+    def _has_ends(self) -> bool:
+        """Whether the end of every incident was told whose container was removed."""
+        return find_ended(self.happened.values()) <= self._receiver.ended
 
     async def _wait_until(self, ended: asyncio.Future[int], holds: Callable[[], bool]) -> None:
         """Wait until the condition holds or relay has ended; a wait that is too long is a fault."""

@@ -1,14 +1,17 @@
 """The crash matrix detects what it should detect."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from relay.core.event import Cause
+from tests.crash.incidents import find_crashed
 from tests.crash.plan import EXIT_CODE, INCLUDE_LABELS, ContainerEvent
-from tests.crash.receiver import DESTINATIONS, INCLUDE_HOOK, Arrival
-from tests.crash.verdict import INCLUDED_FIELD, MAX_REPEATED_PER_KILL, EventKey, check_run
+from tests.crash.receiver import DESTINATIONS, INCIDENT_HOOK, INCLUDE_HOOK, Arrival
+from tests.crash.verdict import INCLUDED_FIELD, MAX_REPEATED_PER_KILL, EventKey, Verdict
+from tests.crash.verdict import check_run as check_whole_run
 
 A, B = DESTINATIONS
 START, DIE, FORGOTTEN_DEATH, INCLUDED = (
@@ -23,6 +26,19 @@ HAPPENED_WITH_FORGOTTEN = {
     FORGOTTEN_DEATH: ContainerEvent("db", "die", Cause.CRASHED, forgotten=True),
 }
 HAPPENED_INCLUDED = {INCLUDED: ContainerEvent("app", "start", labels=INCLUDE_LABELS)}
+
+
+def check_run(
+    happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival], kills: int
+) -> Verdict:
+    """Check a run in which everybody was told of every crash as an incident."""
+    incidents = [
+        {"id": f"inc_{it}", "subject": it, "count": 1, "ended_at": None, "notified_before": False}
+        for it in find_crashed(happened.values())
+    ]
+    document = {"count": len(incidents), "more": 0, "incidents": incidents}
+    told = Arrival(INCIDENT_HOOK, "ntf_told", 0, json.dumps(document).encode(), accepted=True)
+    return check_whole_run(happened, [*arrivals, told], kills)
 
 
 def arrival(

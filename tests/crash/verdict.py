@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.delivery.worker import MAX_UNACKED
+from tests.crash.incidents import find_incident_faults, find_untold
 from tests.crash.plan import EXIT_CODE, INCLUDE_LABELS, ContainerEvent
-from tests.crash.receiver import DESTINATIONS, HOOKS, INCLUDE_HOOK, Arrival
+from tests.crash.receiver import DESTINATIONS, HOOKS, INCIDENT_HOOK, INCLUDE_HOOK, Arrival
 
 CONCURRENCY = 8
 """How many deliveries to one destination are under way at once."""
@@ -34,11 +35,15 @@ class Verdict:
     forgotten: int
     """How many of these the engine forgot."""
     arrived: int
-    """How many notifications arrived, including those that were refused."""
+    """How many notifications of events arrived, including those that were refused."""
     enriched: int
     """How many notifications arrived with included content."""
     gaps: int
     """How many gaps were declared."""
+    told: int
+    """How many messages about incidents were accepted."""
+    refused: int
+    """How many messages about incidents were refused."""
     repeated: int
     """How many were accepted that had been accepted before."""
     lost: int
@@ -58,10 +63,17 @@ def check_run(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival], kills: int
 ) -> Verdict:
     """Check one run. ``happened`` is in the order in which it happened."""
+    about_incidents = [it for it in arrivals if it.destination == INCIDENT_HOOK]
+    arrivals = [it for it in arrivals if it.destination != INCIDENT_HOOK]
     container_arrivals = [it for it in arrivals if it.event["type"] == "container"]
     gaps = [it for it in arrivals if it.event["type"] == "relay"]
     expected = count_expected(happened.values())
-    missing = list(_find_missing(happened, container_arrivals))
+    missing = [
+        *_find_missing(happened, container_arrivals),
+        *find_untold(happened.values(), about_incidents),
+    ]
+    everything = [*arrivals, *about_incidents]
+    repeated = {name: _count_repeated(everything, name) for name in (*HOOKS, INCIDENT_HOOK)}
     faults = (
         *missing,
         *_find_ambiguous_ids(arrivals),
@@ -70,11 +82,13 @@ def check_run(
         *_find_incomplete(container_arrivals),
         *_find_disorder(happened, container_arrivals),
         *_find_gap_faults(expected, gaps),
-        *_find_resent(arrivals),
+        *_find_resent(everything),
+        *_find_changed(about_incidents),
+        *find_incident_faults(happened.values(), about_incidents),
         *(
             f"{name} got {count} again after {kills} kills"
-            for name in HOOKS
-            if (count := _count_repeated(arrivals, name)) > kills * MAX_REPEATED_PER_KILL
+            for name, count in repeated.items()
+            if count > kills * MAX_REPEATED_PER_KILL
         ),
     )
     return Verdict(
@@ -85,7 +99,9 @@ def check_run(
         arrived=len(arrivals),
         enriched=len({it.id for it in container_arrivals if _is_enriched(it)}),
         gaps=len({it.id for it in gaps}),
-        repeated=sum(_count_repeated(arrivals, name) for name in HOOKS),
+        told=len({it.id for it in about_incidents if it.accepted}),
+        refused=len({it.id for it in about_incidents if it.refused}),
+        repeated=sum(repeated.values()),
         lost=len(missing),
         faults=faults,
     )

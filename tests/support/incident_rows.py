@@ -146,7 +146,7 @@ def _looped(resolution: str) -> list[str]:
     """Return what is told of a loop, however often the service dies in it."""
     return [
         "firing (opened) [n]: web crash-looping",
-        f"resolved (resolved) [n]: web crash-looping {resolution}",
+        f"resolved (resolved) [n]: web {resolution}",
     ]
 
 
@@ -186,8 +186,7 @@ def short_rows() -> list[Row]:
     Whatever decides what is told is seconds apart, so that it is the same on a slow machine.
     """
     keys = {"group_wait": "2s", "group_interval": "3s", "resolve_after": "6s"}
-    slow = keys | {"group_wait": "6s"}
-    """For loops, which are recognized at the third death, after 1.4 s."""
+    slow = keys | {"group_wait": "6s"}  # the third death, which makes a loop, comes after 1.4 s
     stack = {"group_wait": "2s", "group_interval": "10s", "resolve_after": "8s"}
     rows = [
         (Row("a1", _crash_once, ONCE), keys, {}),
