@@ -40,7 +40,7 @@ from relay.core.notification import resolve_severity
 from relay.core.text import truncate
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
-from relay.destinations.common.headline import describe_event, describe_exit_code
+from relay.destinations.common.event_text import describe_event, describe_exit_code
 from relay.store.records import DeadLetter, Selection
 
 LINE_MAX = 1000
@@ -305,8 +305,9 @@ def format_page(letter: DeadLetter) -> Iterator[str]:
         yield from _format_section("attributes", event.actor.attributes.items())
     card = Card(letter.notification)
     yield from _format_section("inspected", card.inspect_fields)
-    for title, text in card.output:
-        yield from _format_quote(title, text)
+    for output in card.output:
+        for name, text in output.texts:
+            yield from _format_quote(f"{output.title} of {name}" if name else output.title, text)
 
 
 def _delivery_facts(letter: DeadLetter) -> list[tuple[str, str | None]]:

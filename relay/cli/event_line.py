@@ -14,7 +14,7 @@ from relay.core.event import TYPE_RELAY, Event, Origin
 from relay.core.severity import Severity, default_severity
 from relay.core.text import truncate
 from relay.destinations.common.document import event_object
-from relay.destinations.common.headline import (
+from relay.destinations.common.event_text import (
     ID_MAX,
     describe_exit_code,
     describe_signal,

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from relay.core.event import Event, format_rfc3339
+from relay.core.event import TYPE_RELAY, Cause, Event, Origin, format_rfc3339
 from relay.core.include import Included
 from relay.core.severity import Severity
 
@@ -99,6 +99,50 @@ class Condition(StrEnum):
         return Condition.DOWN.value if self is Condition.RESTARTING else self.value
 
 
+ERROR_MAX = 200
+"""How many characters of an engine's error are kept."""
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happened to a subject last, as far as words need it."""
+
+    type: str
+    action: str
+    time_ns: int
+    """By the engine's clock."""
+    engine: str
+    host: str
+    cause: Cause | None = None
+    exit_code: int | None = None
+    error: str = ""
+    """Why it could not be started, or why relay lost it: at most `ERROR_MAX` characters."""
+    is_like_first: bool = True
+    """Whether the first problem of the incident was of the same kind."""
+    has_first_code: bool = True
+    """Whether it had the same exit code."""
+
+
+def describe_problem(first: Event, last: Event) -> Problem:
+    """Return the last problem of an incident. ``first`` is the event that opened it."""
+    attributes, error = last.actor.attributes, None
+    if last.type == TYPE_RELAY:
+        error = attributes.get("reason")
+    elif last.action == "start_failed" and last.origin is Origin.INFERRED:  # else it is a label
+        error = attributes.get("error")
+    return Problem(
+        type=last.type,
+        action=last.action,
+        time_ns=last.time_ns,
+        engine=last.engine,
+        host=last.host,
+        cause=last.cause,
+        exit_code=last.exit_code,
+        error=(error or "")[:ERROR_MAX],
+        is_like_first=(first.action, first.cause) == (last.action, last.cause),
+        has_first_code=first.exit_code == last.exit_code,
+    )
+
+
 class IncidentReport(msgspec.Struct, frozen=True):
     """One incident in a message, as it was when the message was made."""
 
@@ -122,12 +166,16 @@ class IncidentReport(msgspec.Struct, frozen=True):
     """All events so far."""
     deaths: int
     """How often it died without being asked to, or became unhealthy, so far."""
+    unhealthy: int
+    """How often of these it became unhealthy."""
     notified_before: bool
     """Whether an earlier message told of it, as far as the destination took it."""
     sequence: int
     """The how-manieth message about it this is, from 1."""
     opening_route: str
     """The route that opened it, whatever it is called now. Keys at services are made of it."""
+    problem: Problem
+    """What happened last."""
     opening_event: Event | None = None
     """The event that opened it, for services whose keys and labels are made of it; else None."""
     opening_severity: Severity | None = None
@@ -154,6 +202,12 @@ class Update(msgspec.Struct, frozen=True, omit_defaults=True):
     """The names of the objects of the plain events, at most 25."""
     overflow: bool = False
     """Whether problems are among the plain events because there are too many incidents."""
+    more_resolved: int = 0
+    """How many of the incidents that are not listed are over."""
+    made_ns: int = 0
+    """When the message was made, by relay's wall clock."""
+    late_ns: int | None = None
+    """When it is sent, if that is long after that: see `relay.core.notification.mark_late`."""
 
 
 def incident_object(

@@ -4,11 +4,16 @@ import hashlib
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.core.event import Event
 from relay.core.incident import Status, Update
 from relay.core.include import Include, Included
 from relay.core.severity import Severity, default_severity
+
+LATE_NS = 5 * 60 * 10**9
+"""A message about incidents that is sent so long after it was made says when that was. The first
+retries, and the pauses of services' own rate limits, are shorter."""
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -62,3 +67,11 @@ def make_notification_id(route: str, *event_ids: str) -> str:
 def resolve_severity(notification: Notification) -> Severity:
     """Return the severity that the route sets, else the default for the first event."""
     return notification.severity or default_severity(notification.events[0])
+
+
+def mark_late(notification: Notification, now_ns: int) -> Notification:
+    """Return a notification as it is sent now, by the wall clock: see `LATE_NS`."""
+    update = notification.update
+    if update is None or now_ns - update.made_ns <= LATE_NS:
+        return notification
+    return replace(notification, update=replace(update, late_ns=now_ns))

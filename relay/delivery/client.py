@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from relay.config import BatchConfig, DestinationConfig, Renderer, Route
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Outcome, Request, Response
-from relay.core.notification import Notification
+from relay.core.notification import Notification, mark_late
 from relay.delivery.batching import batch_id
 from relay.delivery.console import open_console_sender
 from relay.delivery.http.sender import Sender, open_http_sender
@@ -111,8 +111,12 @@ def make_renderer(
     routes: Sequence[Route],
     console: ConsoleOutput,
     counters: DestinationCounters,
+    wall_ns: Callable[[], int] = time_ns,
 ) -> Renderer:
-    """Return the renderer of a destination, which counts and logs templates that fail."""
+    """Return the renderer of a destination, which counts and logs templates that fail.
+
+    A message says so if it is sent long after it was made, by the clock ``wall_ns``.
+    """
     next_warning_s: dict[str, float] = {}
 
     def on_failure(where: str, why: str) -> None:
@@ -121,7 +125,8 @@ def make_renderer(
             next_warning_s[where] = monotonic() + TEMPLATE_WARNING_INTERVAL_S
             log.warning("template.failed", destination=name, template=where, error=why)
 
-    return destination.build_renderer(routes, on_failure, colour=console.colour)
+    render = destination.build_renderer(routes, on_failure, colour=console.colour)
+    return lambda notification: render(mark_late(notification, wall_ns()))
 
 
 # signing

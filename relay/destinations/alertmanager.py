@@ -30,7 +30,7 @@ from relay.config.errors import ConfigIssue
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.incident import Audience, IncidentReport
-from relay.core.text import truncate_forwarded, truncate_start
+from relay.core.text import defuse_links, escape_brackets, truncate_forwarded
 from relay.destinations.common.card import HEALTH, LOGS, Card, Opening, get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import parse_acknowledgement
@@ -154,8 +154,8 @@ def _annotations(card: Card) -> dict[str, str]:
         name: truncate_forwarded(value or "", VALUE_MAX) for name, value in _details(card).items()
     }
     output = {
-        _OUTPUT_NAMES[it]: truncate_forwarded(text, OUTPUT_MAX[it], truncate_start)
-        for it, text in card.output
+        _OUTPUT_NAMES[it.title]: defuse_links(it.fit(OUTPUT_MAX[it.title], escape_brackets))
+        for it in card.output
     }
     # One line per field: a path is not a valid name of an annotation.
     each = card.share_inspect(INSPECT_MAX) - 1

@@ -12,7 +12,8 @@ from relay.core.severity import Severity
 from relay.core.text import escape_json, truncate
 from relay.destinations.common.card import format_inspect_fields, get_included
 from relay.destinations.common.document import encode_document
-from relay.destinations.common.headline import describe_image, headline
+from relay.destinations.common.event_text import describe_image
+from relay.destinations.common.headline import headline
 
 HEADLINE_MAX = 160
 IMAGE_MAX = 70

@@ -24,7 +24,6 @@ from relay.core.text import (
     ZERO_WIDTH_SPACE,
     escape_unprintable,
     truncate,
-    truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
@@ -128,10 +127,10 @@ def _embed(card: Card) -> Part:
 def _description(card: Card) -> str:
     """Return the custom text, then the output in a fixed width; only the end of a long output."""
     blocks = []
-    for title, text in card.output:
-        shown = truncate_start(text, OUTPUT_MAX[title], _escape_in_code)
+    for output in card.output:
+        shown = output.fit(OUTPUT_MAX[output.title], _escape_in_code)
         # The backticks have lines of their own: Discord takes a word after them for a language.
-        blocks.append(f"**{title}**\n```\n{shown}\n```")
+        blocks.append(f"**{output.title}**\n```\n{shown}\n```")
     if card.body:
         limit = CUSTOM_TEXT_MAX - sum(utf16_length(block) + 1 for block in blocks)
         # Between angle brackets, which are not shown, a link ends where it ends.

@@ -19,7 +19,6 @@ from relay.core.text import (
     escape_unprintable,
     escape_with,
     truncate,
-    truncate_start,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.pieces import Escapes, Piece, PieceKind
@@ -103,9 +102,9 @@ def _sections(card: Card) -> list[Part]:
     ]
     first += [_fact(name, value) for name, value in facts]
     sections: list[Part] = [{"widgets": first}]
-    for title, text in card.output:
-        shown = truncate_start(text, OUTPUT_MAX[title], _escape)
-        sections.append({"header": title, "widgets": [_paragraph(shown)]})
+    for output in card.output:
+        shown = output.fit(OUTPUT_MAX[output.title], _escape)
+        sections.append({"header": output.title, "widgets": [_paragraph(shown)]})
     notes = " · ".join(truncate(note, NOTE_MAX, _escape) for note in card.notes)
     sections.append({"widgets": [_paragraph(f'<font color="{_NOTE_COLOUR}">{notes}</font>')]})
     return sections

@@ -28,7 +28,7 @@ from relay.config import types
 from relay.config.errors import ConfigIssue
 from relay.config.types import Rate, RateLimit, Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.text import escape_with, truncate, truncate_start, utf16_length
+from relay.core.text import escape_with, truncate, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
@@ -161,9 +161,9 @@ def _html_body(card: Card) -> str:
     for path, value in card.fit_inspect_fields(LIMITS.inspect, LIMITS.value, _escape):
         lines.append(f"{_code(path)}: {_code(value)}")
     blocks.append(f"<p>{'<br>'.join(lines)}</p>")
-    for title, text in card.output:
-        shown = truncate_start(text, LIMITS.output[title], _escape)
-        blocks.append(f"<p><strong>{title}</strong></p>{_code_block(shown)}")
+    for output in card.output:
+        shown = output.fit(LIMITS.output[output.title], _escape)
+        blocks.append(f"<p><strong>{output.title}</strong></p>{_code_block(shown)}")
     notes = " · ".join(_code(truncate(note, NOTE_MAX, _escape)) for note in card.notes)
     return "".join([*blocks, f"<p>{notes}</p>"])
 

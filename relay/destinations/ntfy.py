@@ -60,15 +60,15 @@ accepts. ntfy cuts off the end of a longer message, where the end of the log is
 (``fcmMessageLimit``, server/server_firebase.go)."""
 
 # Each severity is one step louder than the next lower one: from the default priority to the
-# highest, which is heard at night. A route can lower its severity. The tags give the same emoji as
-# other services.
+# highest, which is heard at night. A route can lower its severity. What is over is shown without a
+# sound. The tags give the same emoji as other services.
 # https://docs.ntfy.sh/publish/#message-priority, https://docs.ntfy.sh/emojis/
 _STYLES = {
     Severity.CRITICAL: (5, "red_circle"),
     Severity.WARNING: (4, "orange_circle"),
     Severity.INFO: (3, "large_blue_circle"),
 }
-_RESOLVED_STYLE = (3, "green_circle")
+_RESOLVED_STYLE = (2, "green_circle")
 
 
 class NtfyDestination(ServiceDestination):

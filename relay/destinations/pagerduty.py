@@ -25,7 +25,7 @@ from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
 from relay.core.event import Origin
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.incident import Audience, incident_object
-from relay.core.text import truncate_forwarded, truncate_start
+from relay.core.text import defuse_links, escape_brackets, truncate_forwarded
 from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import parse_object, without
@@ -154,8 +154,8 @@ def _details(card: Card) -> dict[str, object]:
         "held_back": notification.suppressed,
         "incident": _incident_details(card),
         **{
-            _detail_name(it): truncate_forwarded(text, OUTPUT_MAX[it], truncate_start)
-            for it, text in card.output
+            _detail_name(it.title): defuse_links(it.fit(OUTPUT_MAX[it.title], escape_brackets))
+            for it in card.output
         },
         "inspect": _inspect_values(card),
     }

@@ -143,7 +143,7 @@ class PushoverDestination(ServiceDestination):
             "user": self.user.get_secret_value(),
             "title": f"{card.emoji} {card.title(HEADLINE_MAX)}",
             "message": _message(card),
-            "timestamp": card.event.time_ns // 1_000_000_000,
+            "timestamp": card.time_ns // 1_000_000_000,
             **self._priority(card),
         }
         if self.device is not None:

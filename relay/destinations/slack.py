@@ -18,8 +18,8 @@ from typing import Literal
 
 from relay.config.types import Rate, RateLimit
 from relay.core.exchange import Request, Response, ResponseHint
-from relay.core.text import escape_with, truncate, truncate_start, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.core.text import escape_with, truncate, utf16_length
+from relay.destinations.common.card import HEALTH, LOGS, Card, Output
 from relay.destinations.common.pieces import Escapes, PieceKind
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.slack_compatible import hint_from_slack_error, parse_slack_json
@@ -115,7 +115,7 @@ def _attachment_blocks(card: Card) -> list[Block]:
     inspected = _inspect_fields(card)
     for at in range(0, len(inspected), FIELDS_MAX):
         blocks.append({"type": "section", "fields": inspected[at : at + FIELDS_MAX]})
-    blocks += [_output_block(title, text) for title, text in card.output]
+    blocks += [_output_block(output) for output in card.output]
     notes = [_plain_text(_value(note)) for note in card.notes]
     return [*blocks, {"type": "context", "elements": notes}]
 
@@ -137,7 +137,7 @@ def _time(card: Card) -> Block:
 
     https://docs.slack.dev/messaging/formatting-message-text#date-formatting
     """
-    seconds = card.event.time_ns // 1_000_000_000
+    seconds = card.time_ns // 1_000_000_000
     date = f"<!date^{seconds}^{{date_num}} {{time_secs}}|{card.time}>"
     return {"type": "mrkdwn", "text": f"Time\n{date}", "verbatim": True}
 
@@ -152,10 +152,10 @@ def _inspect_fields(card: Card) -> list[Block]:
     return blocks
 
 
-def _output_block(title: str, text: str) -> Block:
+def _output_block(output: Output) -> Block:
     """Return container output in a fixed width; only the end of a long text."""
-    heading = {"type": "text", "text": title, "style": {"bold": True}}
-    body = {"type": "text", "text": truncate_start(text, OUTPUT_MAX[title])}
+    heading = {"type": "text", "text": output.title, "style": {"bold": True}}
+    body = {"type": "text", "text": output.fit(OUTPUT_MAX[output.title])}
     return {
         "type": "rich_text",
         "elements": [

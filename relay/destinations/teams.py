@@ -19,8 +19,8 @@ from typing import Literal
 from relay.config.errors import ConfigIssue, IssueScope
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.severity import Severity
-from relay.core.text import truncate, truncate_start, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.core.text import truncate, utf16_length
+from relay.destinations.common.card import HEALTH, LOGS, Card, Output
 from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.responses import (
     ERROR_STATUSES,
@@ -134,19 +134,19 @@ def _body(card: Card) -> list[Part]:
     ]
     for name, value in facts:
         body.append(_block(_run(f"{name}: ", weight="Bolder"), _run(value), spacing="Small"))
-    body += [_output_container(title, text) for title, text in card.output]
+    body += [_output_container(output) for output in card.output]
     notes = " · ".join(truncate(note, NOTE_MAX) for note in card.notes)
     return [*body, _block(_run(notes, size="Small", isSubtle=True), separator=True)]
 
 
-def _output_container(title: str, text: str) -> Part:
+def _output_container(output: Output) -> Part:
     """Return container output in a fixed width; only the end of a long text."""
-    shown = truncate_start(text, OUTPUT_MAX[title])
+    shown = output.fit(OUTPUT_MAX[output.title])
     return {
         "type": "Container",
         "style": "emphasis",
         "items": [
-            _block(_run(title, weight="Bolder")),
+            _block(_run(output.title, weight="Bolder")),
             _block(_run(shown, fontType="Monospace", size="Small"), spacing="Small"),
         ],
     }

@@ -17,7 +17,7 @@ from pydantic import Field, SecretStr
 from relay.config.errors import ConfigIssue
 from relay.config.types import Rate, RateLimit, WebhookUrl, WholeNumber
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.text import truncate_or_blank, truncate_start, utf16_length
+from relay.core.text import truncate_or_blank, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.responses import (
@@ -172,11 +172,11 @@ def _compose(card: Card) -> _EntityText:
     for line in card.inspect_lines(each):
         text.write("\n")
         _write_code(text, line, each)
-    for title, printed in card.output:
+    for output in card.output:
         text.write("\n\n")
-        text.write(title, "bold")
+        text.write(output.title, "bold")
         text.write("\n")
-        text.write(truncate_start(printed, OUTPUT_MAX[title]), "pre")
+        text.write(output.fit(OUTPUT_MAX[output.title]), "pre")
     for at, note in enumerate(card.notes):
         text.write(" · " if at else "\n\n")
         _write_code(text, note, NOTE_MAX)

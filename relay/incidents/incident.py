@@ -73,6 +73,8 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     """Its events since it was told last."""
     deaths: int = 0
     """How often it died without being asked to, or became unhealthy."""
+    unhealthy: int = 0
+    """How often of these it became unhealthy."""
     crash_looping: bool = False
     was_reopened: bool = False
     """Whether a problem opened it again after its end was told, and that is not told yet."""
@@ -182,6 +184,7 @@ def open_incident(opening: Opening, finishes_ns: tuple[int, ...] = ()) -> Incide
         total=1,
         untold=1,
         deaths=len(life.failures_ns),
+        unhealthy=int(opening.evidence.fact is Fact.UNHEALTHY),
         crash_looping=lives.is_loop(life.failures_ns),
     )
 
@@ -214,6 +217,7 @@ def apply(incident: Incident, evidence: Evidence, resolve_after_ns: int) -> Inci
     return replace(
         incident,
         deaths=incident.deaths + 1,
+        unhealthy=incident.unhealthy + (evidence.fact is Fact.UNHEALTHY),
         crash_looping=incident.crash_looping or _loops(incident),
         died_after_unhealthy=incident.died_after_unhealthy
         or (evidence.fact is Fact.DIED and _was_told_unhealthy(incident)),

@@ -11,8 +11,14 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from relay.core.event import Event
-from relay.core.incident import IncidentReport, Status, Update, UpdateReason
+from relay.core.event import RELAY_ENGINE, Event
+from relay.core.incident import (
+    IncidentReport,
+    Status,
+    Update,
+    UpdateReason,
+    describe_problem,
+)
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.incidents.clock import Now
@@ -107,6 +113,8 @@ def build_message(
             actions=_add_up(plains),
             names=tuple(dict.fromkeys(name for each in plains for name in each.names))[:MAX_NAMES],
             overflow=any(each.overflow for each in plains),
+            more_resolved=sum(not each.is_open for each in incidents[MAX_INCIDENTS:]),
+            made_ns=now.at(RELAY_ENGINE),
         ),
     )
 
@@ -146,7 +154,8 @@ def report(
     incident: Incident, now: Now, *, with_included: bool = False, with_opening: bool = False
 ) -> IncidentReport:
     """Return an incident as a message tells it."""
-    told = incident.told
+    told, first = incident.told, incident.first.decode()
+    last = first if incident.later is None else incident.later.decode()
     return IncidentReport(
         id=incident.id,
         status=incident.status,
@@ -162,10 +171,12 @@ def report(
         count=incident.untold,
         total=incident.total,
         deaths=incident.deaths,
+        unhealthy=incident.unhealthy,
         notified_before=told is not None and incident.told_count > 0 and not incident.was_refused,
         sequence=incident.told_count + 1,
         opening_route=incident.opening_route,
-        opening_event=incident.first.decode() if with_opening else None,
+        problem=describe_problem(first, last),
+        opening_event=first if with_opening else None,
         opening_severity=incident.opening_severity if with_opening else None,
         unknown_since_ns=incident.life.unknown_since_ns,
         included=incident.included if with_included else None,

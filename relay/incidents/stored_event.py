@@ -19,6 +19,7 @@ KEPT_ATTRIBUTES = (
     "com.docker.swarm.service.id",
     "com.docker.swarm.service.name",
     "destination",
+    "error",
     "reason",
     "exitCode",
 )

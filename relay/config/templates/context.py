@@ -14,6 +14,7 @@ from relay.core.incident import (
     Status,
     Update,
     UpdateReason,
+    describe_problem,
     incident_object,
 )
 from relay.core.include import Included
@@ -259,7 +260,9 @@ def _sample_incident(event: Event) -> IncidentReport:
         count=1,
         total=1,
         deaths=1,
+        unhealthy=0,
         notified_before=False,
         sequence=1,
         opening_route="sample",
+        problem=describe_problem(event, event),
     )

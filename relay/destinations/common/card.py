@@ -12,20 +12,27 @@ import msgspec
 
 from relay.config.templates.context import build_context
 from relay.core.event import DEFAULT_ENGINE, Event, Origin, format_rfc3339, format_second
-from relay.core.incident import IncidentReport, Status
+from relay.core.incident import IncidentReport, Status, Update, UpdateReason
 from relay.core.include import Included
 from relay.core.notification import Notification, resolve_severity
 from relay.core.severity import Severity
-from relay.core.text import escape_unprintable, truncate, truncate_or_blank, utf16_length
-from relay.destinations.common.headline import (
+from relay.core.text import (
+    escape_unprintable,
+    truncate,
+    truncate_or_blank,
+    truncate_start,
+    utf16_length,
+)
+from relay.destinations.common.event_text import (
     describe_exit_code,
     describe_image,
     find_changes,
     find_container,
     find_error,
     find_reclaimed,
-    headline,
 )
+from relay.destinations.common.headline import headline, headline_pieces
+from relay.destinations.common.incident_line import describe_incident, name_piece
 from relay.destinations.common.pieces import (
     PLAIN,
     Escapes,
@@ -36,21 +43,36 @@ from relay.destinations.common.pieces import (
     join,
     to_line,
 )
+from relay.destinations.common.update_text import (
+    EMOJIS,
+    RESOLVED_EMOJI,
+    Line,
+    add_status,
+    count_incidents,
+    count_plain_events,
+    fit_lines,
+    is_about_one,
+    list_lines,
+)
 
 TEMPLATE_HEADLINE_MAX = 200
 """The UTF-16 units of the headline that templates may use."""
+NAME_MAX = 40
+"""The UTF-16 units of a container's name beside what was asked about it."""
 EVENT_ID_MAX = len("evt_") + 12
 """How much of an event's id is shown: enough to find it in the log."""
 LOGS = "Last log lines"
 HEALTH = "Last health check"
 """The titles of the two kinds of container output."""
 
-_STYLES = {  # emoji and colour
-    Severity.CRITICAL: ("🔴", "#d0021b"),
-    Severity.WARNING: ("🟠", "#f5a623"),
-    Severity.INFO: ("🔵", "#439fe0"),
+_COLOURS = {
+    Severity.CRITICAL: "#d0021b",
+    Severity.WARNING: "#f5a623",
+    Severity.INFO: "#439fe0",
 }
-_RESOLVED_STYLE = ("🟢", "#2eb886")
+_COLOUR_RESOLVED = "#2eb886"
+_FACTS_OF_PROBLEM = ("Exit code", "Cause", "Error")
+"""What says nothing about an incident that is over."""
 _ORIGINS = {
     Origin.LIVE: "",
     Origin.REPLAYED: "replayed from the engine's history",
@@ -94,11 +116,36 @@ def template_context(notification: Notification, *, for_people: bool) -> Mapping
     )
 
 
-def _describe_host(event: Event) -> str:
+def _describe_host(host: str, engine: str) -> str:
     """Return the host, and the engine if its name says more."""
-    if event.engine in ("", event.host, DEFAULT_ENGINE):
-        return event.host
-    return f"{event.host} (engine “{event.engine}”)"
+    return host if engine in ("", host, DEFAULT_ENGINE) else f"{host} (engine “{engine}”)"
+
+
+def _format_readable(time_ns: int) -> str:
+    return format_second(time_ns).replace("T", " ").replace("Z", " UTC")
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What containers printed, of one kind."""
+
+    title: str
+    """`LOGS` or `HEALTH`."""
+    texts: tuple[tuple[str, str], ...]
+    """The texts with line breaks, at least one, each with the name of its container. The name is
+    empty if it goes without saying."""
+
+    def fit(self, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
+        """Return the text escaped, in at most ``limit`` UTF-16 units; a long one keeps its end.
+
+        Of several, each has the same share, below the name of its container. ``limit`` is at least
+        20.
+        """
+        share, shown = limit // len(self.texts), []
+        for name, text in self.texts:
+            heading = f"{truncate(name, share // 2 - 2, escape)}:\n" if name else ""
+            rest = share - utf16_length(heading) - (len(self.texts) > 1)
+            shown.append(heading + truncate_start(text, rest, escape))
+        return "\n".join(shown)
 
 
 class Opening(NamedTuple):
@@ -117,6 +164,10 @@ class Card(msgspec.Struct, frozen=True):
     """The headline of the configuration."""
     custom_text: Pieces = ()
     """The text of the configuration, which replaces the facts; it may have line breaks."""
+    title_has_status: bool = False
+    """Whether the headline of the configuration says itself how the incidents are."""
+    text_has_incidents: bool = False
+    """Whether the text of the configuration lists the incidents itself."""
 
     @property
     def event(self) -> Event:
@@ -139,19 +190,31 @@ class Card(msgspec.Struct, frozen=True):
         return Opening(report.opening_route, report.opening_event, severity)
 
     @property
+    def time_ns(self) -> int:
+        """The time of the event, or since when what the message says of incidents is so."""
+        update = self.notification.update
+        if update is None or not update.incidents:
+            return self.event.time_ns
+        if self.is_resolved:
+            return max(each.ended_ns or update.made_ns for each in update.incidents)
+        if update.reason in (UpdateReason.REMINDER, UpdateReason.STAYS_DOWN):
+            return update.made_ns
+        return self.event.time_ns
+
+    @property
     def time(self) -> str:
-        """The time of the event, in UTC to the second: ``2026-11-23T07:29:49Z``."""
-        return format_second(self.event.time_ns)
+        """`time_ns` in UTC to the second: ``2026-11-23T07:29:49Z``."""
+        return format_second(self.time_ns)
 
     @property
     def readable_time(self) -> str:
-        """The time of the event for people: ``2026-11-23 07:29:49 UTC``."""
-        return self.time.replace("T", " ").replace("Z", " UTC")
+        """`time_ns` for people: ``2026-11-23 07:29:49 UTC``."""
+        return _format_readable(self.time_ns)
 
     @property
     def precise_time(self) -> str:
-        """The time of the event, in UTC to the millisecond: ``2026-11-23T07:29:49.176Z``."""
-        return f"{format_rfc3339(self.event.time_ns)[:23]}Z"
+        """`time_ns` in UTC to the millisecond: ``2026-11-23T07:29:49.176Z``."""
+        return f"{format_rfc3339(self.time_ns)[:23]}Z"
 
     @property
     def severity(self) -> Severity:
@@ -166,16 +229,12 @@ class Card(msgspec.Struct, frozen=True):
     @property
     def emoji(self) -> str:
         """An emoji that shows the severity, or that the trouble is over."""
-        return self._style[0]
+        return RESOLVED_EMOJI if self.is_resolved else EMOJIS[self.severity]
 
     @property
     def colour(self) -> str:
         """A colour that shows the same, as ``#rrggbb``."""
-        return self._style[1]
-
-    @property
-    def _style(self) -> tuple[str, str]:
-        return _RESOLVED_STYLE if self.is_resolved else _STYLES[self.severity]
+        return _COLOUR_RESOLVED if self.is_resolved else _COLOURS[self.severity]
 
     def title(self, limit: int, escapes: Escapes = PLAIN) -> str:
         """Return the headline on one line, in at most ``limit`` UTF-16 units: see `headline`."""
@@ -183,23 +242,75 @@ class Card(msgspec.Struct, frozen=True):
 
     def title_pieces(self, limit: int, escapes: Escapes = PLAIN) -> list[Piece]:
         """Return the `title` in pieces, for services that write each kind differently."""
-        if custom := to_line(self.custom_title):
+        custom, update = to_line(self.custom_title), self.notification.update
+        if not custom:
+            return headline_pieces(self.notification, limit, escapes)
+        if update is None or self.title_has_status:
             return fit(custom, limit, escapes)
-        return [Piece(PieceKind.FILLED, headline(self.notification, limit, escapes.filled))]
+        return add_status(self.notification, update, custom).fit(limit, escapes)
 
     @property
     def body(self) -> Pieces:
-        """The `custom_text`; empty if it would show nothing."""
-        return self.custom_text if join(self.custom_text).strip() else ()
+        """The `lines`, then the `custom_text`; empty if it would show nothing."""
+        text = self.custom_text if join(self.custom_text).strip() else ()
+        return (*(piece for line in self.lines for piece in line.pieces), *text)
 
     def body_pieces(self, limit: int, escapes: Escapes = PLAIN) -> list[Piece]:
-        """Return the `body` escaped, in at most ``limit`` UTF-16 units."""
-        return fit(self.body, limit, escapes)
+        """Return the `body` escaped, in at most ``limit`` UTF-16 units.
+
+        Lines are left out whole; beside a text they take at most half of the limit.
+        """
+        if not (lines := self.lines):
+            return fit(self.body, limit, escapes)
+        has_text = bool(join(self.custom_text).strip())
+        update = self.notification.update
+        assert update is not None, "it has lines"
+        total = count_incidents(update) + count_plain_events(update)
+        shown = fit_lines(lines, total, limit // 2 if has_text else limit, escapes)
+        if not has_text:
+            return shown
+        rest = limit - utf16_length(join(shown)) - 1
+        return [*shown, Piece(PieceKind.OWN, "\n"), *fit(self.custom_text, rest, escapes)]
+
+    @property
+    def lines(self) -> list[Line]:
+        """What is told of each incident, unless the headline or the text says it."""
+        update = self.notification.update
+        if update is None or self.text_has_incidents:
+            return []
+        if not is_about_one(update):
+            host = self._find_host(update)
+            note = [Line((Piece(PieceKind.OWN, "Host: "), name_piece(host)), 0)] if host else []
+            return [*list_lines(self.notification, update), *note]
+        has_own_words = bool(self.custom_title and self.custom_text) and not self.title_has_status
+        return list_lines(self.notification, update) if has_own_words else []
 
     @property
     def facts(self) -> list[tuple[str, str]]:
         """The most important facts as names and values; none if there is a `body`."""
-        return [] if self.body else self.all_facts
+        if self.body:
+            return []
+        update = self.notification.update
+        if update is None or not update.incidents:
+            return self.all_facts
+        return self._list_incident_facts(update, update.incidents[0])
+
+    def _list_incident_facts(self, update: Update, report: IncidentReport) -> list[tuple[str, str]]:
+        """Return the facts of a message about one incident."""
+        facts = self.all_facts
+        if self.is_resolved:
+            facts = [(name, value) for name, value in facts if name not in _FACTS_OF_PROBLEM]
+        if to_line(self.custom_title) and not self.title_has_status:
+            facts.insert(0, ("Incident", join(describe_incident(report, update.made_ns))))
+        if format_second(report.started_ns) != self.time:
+            facts.append(("Began", _format_readable(report.started_ns)))
+        return facts
+
+    @staticmethod
+    def _find_host(update: Update) -> str:
+        """Return the host of all incidents, with its engine; nothing if there are several."""
+        hosts = {(each.problem.host, each.problem.engine) for each in update.incidents}
+        return _describe_host(*hosts.pop()) if len(hosts) == 1 else ""
 
     @property
     def all_facts(self) -> list[tuple[str, str]]:
@@ -207,7 +318,7 @@ class Card(msgspec.Struct, frozen=True):
         event, labels = self.event, self.event.actor.attributes
         compose = [labels.get(f"com.docker.compose.{part}") for part in ("project", "service")]
         known = [
-            ("Host", _describe_host(event)),
+            ("Host", _describe_host(event.host, event.engine)),
             *((change.name, change.values) for change in find_changes(event)),
             ("Container", find_container(event)),
             ("Reclaimed", find_reclaimed(event)),
@@ -228,9 +339,28 @@ class Card(msgspec.Struct, frozen=True):
 
     @property
     def inspect_fields(self) -> list[tuple[str, str]]:
-        """The inspect fields of the route's ``include``, as paths and values."""
-        included = get_included(self.notification)
-        return [] if included is None else list(format_inspect_fields(included))
+        """The inspect fields of the route's ``include``, as paths and values.
+
+        If there are those of two containers, each path begins with the name of its container.
+        """
+        return [
+            (f"{name} {path}" if name else path, value)
+            for name, included in self._included
+            for path, value in format_inspect_fields(included)
+        ]
+
+    @property
+    def _included(self) -> list[tuple[str, Included]]:
+        """The data of the route's ``include``, with the name of its container if it is not alone.
+
+        A message about incidents may have that of its first two.
+        """
+        update, alone = self.notification.update, get_included(self.notification)
+        reports = () if update is None else update.incidents
+        several = [(each.subject, each.included) for each in reports if each.included is not None]
+        if update is None or (len(reports) == 1 and not update.more):
+            return [] if alone is None else [("", alone)]
+        return [(truncate_or_blank(name, NAME_MAX), included) for name, included in several]
 
     def share_inspect(self, total: int) -> int:
         """Return how much of ``total`` each of the `inspect_fields` may take."""
@@ -259,24 +389,35 @@ class Card(msgspec.Struct, frozen=True):
         return fields
 
     @property
-    def output(self) -> list[tuple[str, str]]:
-        """What the container printed, as titles and texts with line breaks; no text is blank."""
-        included = get_included(self.notification)
-        if included is None:
-            return []
-        texts = [(LOGS, "\n".join(included.logs or ())), (HEALTH, included.health or "")]
-        return [(title, text) for title, text in texts if text.strip()]
+    def output(self) -> list["Output"]:
+        """What the containers printed, by kind; none is blank."""
+        logs = [(name, "\n".join(it.logs or ())) for name, it in self._included]
+        health = [(name, it.health or "") for name, it in self._included]
+        kinds = [
+            Output(title, tuple((name, text) for name, text in texts if text.strip()))
+            for title, texts in ((LOGS, logs), (HEALTH, health))
+        ]
+        return [each for each in kinds if each.texts]
 
     @property
     def notes(self) -> list[str]:
-        """Short notes that lead back to the configuration and the event."""
-        included = get_included(self.notification)
-        suppressed = self.notification.suppressed
+        """Short notes that lead back to the configuration, the event and the incident."""
+        update, suppressed = self.notification.update, self.notification.suppressed
+        is_single = update is None or is_about_one(update)
+        missing = [included.missing for _, included in self._included if included.missing]
         notes = [
             f"route {self.notification.route}",
-            self.event.id[:EVENT_ID_MAX],
-            _ORIGINS[self.event.origin],
+            self._identify(),
+            _ORIGINS[self.event.origin] if is_single else "",
             f"{suppressed} held back" if suppressed else "",
-            f"not included: {included.missing}" if included and included.missing else "",
+            f"not included: {missing[0]}" if missing else "",
         ]
         return [note for note in notes if note]
+
+    def _identify(self) -> str:
+        """Return the id of the first incident, whole, as commands take it; else of the event."""
+        update = self.notification.update
+        if update is None or not update.incidents:
+            return self.event.id[:EVENT_ID_MAX]
+        more = count_incidents(update) - 1
+        return f"{update.incidents[0].id}{f' and {more:,} more' if more else ''}"

@@ -17,15 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from relay.core.text import ZERO_WIDTH_SPACE, truncate, truncate_start
-from relay.destinations.common.card import Card
+from relay.core.text import ZERO_WIDTH_SPACE, truncate
+from relay.destinations.common.card import Card, Output
 from relay.destinations.common.pieces import Piece, PieceKind, join
-
-_FitText = Callable[[str, int], str]
 
 _BAR = "│ "
 _IMAGE = re.compile(r"\w[\w.-]*(?:[:/][\w.-]+)*(?: \(sha256:[0-9a-f]{12}\))?", re.ASCII)
-"""An image as `relay.destinations.common.headline.describe_image` shows it."""
+"""An image as `relay.destinations.common.event_text.describe_image` shows it."""
 _ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=\.)(?=\w)")
 
 
@@ -58,8 +56,8 @@ def render_plain_text(card: Card, limits: TextLimits) -> str:
     each = card.share_inspect(limits.inspect) - 2
     lines += [_fit(line, each, limits) for line in card.inspect_lines(each)]
     parts = ["\n".join(lines)]
-    for title, text in card.output:
-        parts.append(f"{title}:\n{_fit(text, limits.output[title], limits, _truncate_with_bars)}")
+    for output in card.output:
+        parts.append(f"{output.title}:\n{_fit_output(output, limits)}")
     parts.append(_fit(" · ".join(card.notes), limits.notes, limits))
     return "\n\n".join(parts)
 
@@ -76,14 +74,19 @@ def break_links(pieces: Sequence[Piece]) -> str:
     return _ADDRESS.sub(break_link, text)
 
 
-def _truncate_with_bars(text: str, limit: int) -> str:
-    """Return the end of a text, a bar before each line."""
-    return "\n".join(f"{_BAR}{line}" for line in truncate_start(text, limit).split("\n"))
+def _fit_output(output: Output, limits: TextLimits) -> str:
+    """Return container output without links, a bar before each line."""
+
+    def make_text(allowed: int) -> str:
+        lines = output.fit(allowed).split("\n")
+        return _break_all("\n".join(f"{_BAR}{line}" for line in lines))
+
+    return _shorten(make_text, limits.output[output.title], limits)
 
 
-def _fit(text: str, limit: int, limits: TextLimits, truncate_text: _FitText = truncate) -> str:
+def _fit(text: str, limit: int, limits: TextLimits) -> str:
     """Return ``text`` without links. Its ``limits.size`` is at most ``limit``: see `_shorten`."""
-    return _shorten(lambda allowed: _break_all(truncate_text(text, allowed)), limit, limits)
+    return _shorten(lambda allowed: _break_all(truncate(text, allowed)), limit, limits)
 
 
 def _fit_body(card: Card, limits: TextLimits) -> str:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, SecretStr
 
 from relay.config.destination import OnTemplateError, Renderer, RouteTexts
 from relay.config.templates.budget import TemplateError
+from relay.config.templates.context import STATUS_NAMES
 from relay.config.templates.template import Template
 from relay.config.types import TemplateText
 from relay.config.validators import reject_paste_mistake
@@ -96,8 +97,14 @@ class CustomText:
         """Return the card of a notification. A text whose template fails is left out."""
         # Building the context is expensive, and most notifications use no template.
         context = cache(lambda: template_context(notification, for_people=True))
-        title = self._titles.render(notification.route, context)
-        return Card(notification, title, self._texts.render(notification.route, context))
+        route, tells_incidents = notification.route, notification.update is not None
+        return Card(
+            notification,
+            self._titles.render(route, context),
+            self._texts.render(route, context),
+            title_has_status=tells_incidents and self._titles.uses(route, *STATUS_NAMES),
+            text_has_incidents=tells_incidents and self._texts.uses(route, "incidents"),
+        )
 
 
 class _RouteTemplates:
@@ -122,7 +129,7 @@ class _RouteTemplates:
         self._on_template_error = on_template_error
 
     def render(self, route: str, context: Callable[[], Mapping[str, object]]) -> Pieces:
-        source = self._by_route.get(route, self._default)
+        source = self._find_source(route)
         if source is None:
             return ()
         try:
@@ -130,3 +137,14 @@ class _RouteTemplates:
         except TemplateError as error:
             self._on_template_error(self._key, str(error))
             return ()
+
+    def uses(self, route: str, *names: str) -> bool:
+        """Whether the template of a route takes any of these names from its context."""
+        source = self._find_source(route)
+        try:
+            return source is not None and self._compile(source).uses(*names)
+        except TemplateError:  # it is reported when it is rendered
+            return False
+
+    def _find_source(self, route: str) -> str | None:
+        return self._by_route.get(route, self._default)

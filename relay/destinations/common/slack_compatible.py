@@ -28,7 +28,6 @@ from relay.core.text import (
     escape_unprintable,
     truncate,
     truncate_or_blank,
-    truncate_start,
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
@@ -90,8 +89,9 @@ def _details(card: Card) -> str:
     parts = []
     if lines := _inspect_lines(card):
         parts += [f"**{INSPECT_TITLE}**", _code_block("\n".join(lines))]
-    for title, text in card.output:
-        parts += [f"**{title}**", _code_block(truncate_start(text, OUTPUT_MAX[title], _escape))]
+    for output in card.output:
+        shown = output.fit(OUTPUT_MAX[output.title], _escape)
+        parts += [f"**{output.title}**", _code_block(shown)]
     return "\n\n".join([*parts, " · ".join(_inline_code(note, NOTE_MAX) for note in card.notes)])
 
 

@@ -251,7 +251,7 @@ def test_nothing_printed_is_more_than_text(card: Card) -> None:
     """There is one code block for each title, without a run of backticks or a control character
     in it."""
     shown = output(message(card)["embeds"][0])
-    assert list(shown) == [title for title, _ in card.output]
+    assert list(shown) == [it.title for it in card.output]
     for text in shown.values():
         assert "``" not in text
         assert text.replace(GAP, "").replace("\n", "").isprintable()

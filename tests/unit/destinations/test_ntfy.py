@@ -50,7 +50,7 @@ def test_names_the_topic() -> None:
 def test_a_resolved_notification_is_green() -> None:
     """A resolved notification wakes nobody, whatever its severity was."""
     sent = message(Card(RESOLVED))
-    assert (sent["priority"], sent["tags"]) == (3, ["green_circle"])
+    assert (sent["priority"], sent["tags"]) == (2, ["green_circle"])
     assert sent["title"] == "Resolved: sick is unhealthy"
 
 

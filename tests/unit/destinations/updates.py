@@ -13,6 +13,7 @@ from relay.core.incident import (
     Status,
     Update,
     UpdateReason,
+    describe_problem,
 )
 from relay.core.include import Included
 from relay.core.notification import Notification
@@ -47,9 +48,11 @@ def report(event: Event = CRASH, **fields: Any) -> IncidentReport:
         count=1,
         total=1,
         deaths=1,
+        unhealthy=0,
         notified_before=False,
         sequence=1,
         opening_route="crashed",
+        problem=describe_problem(event, event),
         opening_event=event,
     )
     return replace(opened, **fields)

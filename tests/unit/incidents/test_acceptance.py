@@ -344,7 +344,7 @@ def test_a23_killed_before_the_message_is_stored() -> None:
     world.connect()
     world.run(4.0)
     assert world.messages() == [
-        replace(each, update=replace(each.update, incidents=ANY)) for each in lost
+        replace(each, update=replace(each.update, incidents=ANY, made_ns=ANY)) for each in lost
     ]
 
 

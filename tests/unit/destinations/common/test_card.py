@@ -6,7 +6,7 @@ from hypothesis import given
 from relay.core.event import Origin
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import HEALTH, LOGS, Card, Output
 from relay.destinations.common.pieces import join
 from tests.unit.destinations.samples import (
     CONTAINER_GONE,
@@ -117,8 +117,10 @@ def test_says_what_is_missing() -> None:
 @pytest.mark.parametrize("nothing", [(), ("",), ("", " ")])
 def test_shows_no_empty_block(nothing: tuple[str, ...]) -> None:
     """Blank output has no title."""
-    assert Card(crash_with_included(logs=nothing, health="a\nb")).output == [(HEALTH, "a\nb")]
-    assert Card(crash_with_included(logs=(*nothing, "x"), health=" ")).output[0][0] == LOGS
+    assert Card(crash_with_included(logs=nothing, health="a\nb")).output == [
+        Output(HEALTH, (("", "a\nb"),))
+    ]
+    assert Card(crash_with_included(logs=(*nothing, "x"), health=" ")).output[0].title == LOGS
 
 
 def test_many_inspect_fields_share_the_space() -> None:

@@ -9,15 +9,15 @@ from relay.core.incident import Status
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations.common.card import Card
-from relay.destinations.common.headline import (
+from relay.destinations.common.event_text import (
     PREDICATE_MAX,
     SUBJECT_MAX,
     describe_event,
     describe_exit_code,
     describe_image,
     find_reclaimed,
-    headline,
 )
+from relay.destinations.common.headline import headline
 from tests.support.events import make_event
 from tests.unit.destinations.samples import CRASH, container_event, events, notifications
 

@@ -1,0 +1,317 @@
+"""One incident in one sentence: what happened, how often, and how its subject is now.
+
+A sentence is made of pieces: names and errors are hostile, everything else is relay's own. Each
+name and each error is bounded and on one line, so nothing in it can look like another line.
+"""
+
+from typing import NamedTuple
+
+from relay.core.event import TYPE_RELAY, Cause, format_second
+from relay.core.incident import (
+    Condition,
+    IncidentReport,
+    Problem,
+    Resolution,
+    Status,
+    UpdateReason,
+)
+from relay.core.text import truncate, truncate_or_blank
+from relay.destinations.common.event_text import (
+    SUBJECT_MAX,
+    describe_exit_code,
+    shorten_error,
+)
+from relay.destinations.common.pieces import Piece, PieceKind, Pieces
+
+ERROR_MAX = 110
+"""The UTF-16 units of an error."""
+
+CONTAINERS = "containers"
+
+_SECOND_NS = 10**9
+_UNITS = (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 72 * 3_600))
+"""Units with their seconds, and the number of seconds from which on the next one is used."""
+
+
+class Kind(NamedTuple):
+    """The words for one kind of problem. Most of them follow the name of the subject."""
+
+    once: str
+    repeated: str
+    """It is followed by how often."""
+    several: str
+    """What several subjects did."""
+    back: str = "is up again"
+    """What it is when it is over."""
+    lasting: str = "down"
+    """What a subject is that has not started again."""
+    nouns: str = CONTAINERS
+    before_name: str = ""
+    is_state: bool = False
+    """Whether ``once`` says how the subject is, until that changes."""
+
+
+_UNHEALTHY = Kind(
+    once="is unhealthy",
+    repeated="became unhealthy",
+    several="became unhealthy",
+    back="is healthy again",
+    is_state=True,
+)
+_ENDED = Kind("ended", "ended", "ended")
+_OOM = "ran out of memory (OOM)"
+_OUT_OF_MEMORY = Kind(_OOM, _OOM, "ran out of memory", back="is well again")
+_KINDS = {
+    ("die", Cause.CRASHED): Kind("crashed", "crashed", "crashed"),
+    ("die", Cause.OOM): Kind(f"{_OOM} and ended", f"{_OOM} and ended", "ran out of memory"),
+    ("health_status", None): _UNHEALTHY,
+    ("oom", None): _OUT_OF_MEMORY,
+    ("start_failed", None): Kind(
+        "cannot be started", "could not be started", "cannot be started", is_state=True
+    ),
+    ("engine_lost", None): Kind(
+        once="is out of reach",
+        repeated="was out of reach",
+        several="are out of reach",
+        back="is back",
+        lasting="out of reach",
+        nouns="engines",
+        before_name="engine ",
+        is_state=True,
+    ),
+    ("destination_failing", None): Kind(
+        once="takes no messages",
+        repeated="took no messages",
+        several="take no messages",
+        back="takes messages again",
+        lasting="taking no messages",
+        nouns="destinations",
+        before_name="destination ",
+        is_state=True,
+    ),
+}
+_ENDS = {
+    Resolution.FINISHED: "finished with exit code 0",
+    Resolution.STOPPED: "was stopped",
+    Resolution.REMOVED: "was removed",
+    Resolution.UNWATCHED: "is no longer watched",
+    Resolution.CLOSED: "was closed by hand",
+}
+
+
+def find_kind(problem: Problem) -> Kind:
+    """Return the words for a problem."""
+    cause = problem.cause if problem.action == "die" else None
+    return _KINDS.get((problem.action, cause), _ENDED)
+
+
+def own(text: str) -> Piece:
+    """Return words of relay's own."""
+    return Piece(PieceKind.OWN, text)
+
+
+def name_piece(text: str) -> Piece:
+    """Return the name of something: on one line, bounded and never blank."""
+    return Piece(PieceKind.FILLED, truncate_or_blank(text, SUBJECT_MAX))
+
+
+def name_subject(report: IncidentReport) -> Pieces:
+    """Return the name of an incident's subject, with what it is if that is no container."""
+    before = find_kind(report.problem).before_name
+    return (*([own(before)] if before else []), name_piece(report.subject))
+
+
+def format_span(span_ns: int) -> str:
+    """Return a duration in one unit, as people say it: ``3 s``, ``62 min``, ``24 h``, ``8 d``."""
+    span_s = max(1, round(span_ns / _SECOND_NS))
+    for unit, size_s, below_s in _UNITS:
+        if span_s < below_s:
+            return f"{round(span_s / size_s)} {unit}"
+    return f"{round(span_s / 86_400)} d"
+
+
+def format_minute(time_ns: int, now_ns: int) -> str:
+    """Return a time in UTC to the minute, with the day only if it is not that of ``now_ns``."""
+    day, _, time = format_second(time_ns).partition("T")
+    is_today = format_second(now_ns).startswith(day)
+    return time[:5] if is_today else f"{day} {time[:5]}"
+
+
+def is_flapping(report: IncidentReport) -> bool:
+    """Whether what happens again and again is no death: it becomes unhealthy, or out of reach."""
+    return report.problem.type == TYPE_RELAY or report.unhealthy == report.deaths
+
+
+def find_lasting(report: IncidentReport) -> str:
+    """Return how the subject of an open incident is, in words for ``Still … for 24 h``."""
+    condition = report.condition
+    if condition is Condition.UNHEALTHY:
+        return "unhealthy"
+    if condition is Condition.UNKNOWN:
+        return "open"
+    if condition is not Condition.DOWN and report.crash_looping:
+        return "flapping" if is_flapping(report) else "crash-looping"
+    return "not stable" if condition is Condition.UP else find_kind(report.problem).lasting
+
+
+def describe_incident(report: IncidentReport, now_ns: int) -> Pieces:
+    """Return what a message says of an incident, on one line and without a full stop.
+
+    As in ``web-1 is crash-looping: crashed 5 times in 3 s with exit code 3``. ``now_ns`` is the
+    time of the message.
+    """
+    state = _find_state(report)
+    if report.status is Status.RESOLVED:
+        rest = _describe_end(report)
+    elif report.reason is UpdateReason.REMINDER:
+        rest = _describe_reminder(report, now_ns)
+    elif report.reason is UpdateReason.STAYS_DOWN:
+        since = format_minute(report.problem.time_ns, now_ns)
+        what = _describe_problem(report, with_span=False)
+        rest = f" stays down: {what}, not started since {since} UTC"
+    elif report.crash_looping:
+        word = "flapping" if is_flapping(report) else "crash-looping"
+        is_implied = report.condition is Condition.RESTARTING
+        ending = f"; it {state}" if state and not is_implied else ""
+        rest = f" is {word}: {_describe_problem(report)}{ending}"
+    else:
+        worse = " got worse: it" if report.reason is UpdateReason.WORSE else ""
+        ending = f" and {state}" if state else ""
+        rest = f"{worse} {_describe_problem(report, is_over=bool(state))}{ending}"
+    unknown = _describe_unknown(report, now_ns)
+    return merge_pieces(*name_subject(report), own(rest), *_name_error(report), own(unknown))
+
+
+def merge_pieces(*pieces: Piece) -> Pieces:
+    """Return the pieces without empty ones, and with relay's own words joined to one piece."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        is_own = piece.kind is PieceKind.OWN
+        if merged and is_own and merged[-1].kind is PieceKind.OWN:
+            merged[-1] = own(merged[-1].text + piece.text)
+        elif piece.text:
+            merged.append(piece)
+    return tuple(merged)
+
+
+def _describe_problem(
+    report: IncidentReport, *, with_span: bool = True, is_over: bool = False
+) -> str:
+    """Return what happened and how often, as in ``crashed 5 times in 3 s with exit code 3``.
+
+    ``is_over`` is whether a state, such as unhealthy, has changed since.
+    """
+    problem, kind = report.problem, find_kind(report.problem)
+    times = _count(report)
+    is_mixed = report.crash_looping and 0 < report.unhealthy < report.deaths
+    if is_mixed:
+        died = _format_times(report.deaths - report.unhealthy)
+        what = f"died {died} and became unhealthy {_format_times(report.unhealthy)}"
+    elif times > 1:
+        what = f"{kind.repeated if problem.is_like_first else 'died'} {_format_times(times)}"
+    elif is_over:
+        what = "was unhealthy" if kind is _UNHEALTHY else kind.repeated
+    else:
+        what = kind.once
+    is_repeated = is_mixed or times > 1
+    if with_span and is_repeated:
+        what += _format_within(report)
+    if problem.exit_code is None:
+        return what
+    last = ", last" if is_repeated and (is_mixed or not problem.has_first_code) else ""
+    return f"{what}{last} with exit code {describe_exit_code(problem.exit_code)}"
+
+
+def _name_error(report: IncidentReport) -> list[Piece]:
+    """Return why it could not be started, or why relay lost it, while that is not over."""
+    error = report.problem.error
+    if not error.strip() or report.status is Status.RESOLVED:
+        return []
+    return [own(" ("), Piece(PieceKind.FILLED, truncate(shorten_error(error), ERROR_MAX)), own(")")]
+
+
+def _count(report: IncidentReport) -> int:
+    """Return how often the last problem of an incident happened, as far as that is known."""
+    action = report.problem.action
+    if action == "health_status":
+        return report.unhealthy
+    if action == "oom":  # no death, so it is not counted by itself
+        return 1 if report.deaths else report.total
+    return 1 if action == "start_failed" else report.deaths - report.unhealthy
+
+
+def _format_times(times: int) -> str:
+    return {1: "once", 2: "twice"}.get(times, f"{times:,} times")
+
+
+def _format_within(report: IncidentReport) -> str:
+    """Return the time from the first problem to the last, as in `` in 3 s``."""
+    problem = report.problem
+    span_ns = problem.time_ns - report.started_ns
+    # the first ends with exit code 0 are before the incident, which the third one opens
+    return "" if span_ns <= 0 or problem.cause is Cause.FINISHED else f" in {format_span(span_ns)}"
+
+
+def _find_state(report: IncidentReport) -> str:
+    """Return how the subject is now, to follow "and"; nothing if what happened says so already."""
+    kind = find_kind(report.problem)
+    match report.condition:
+        case Condition.UP:
+            return "is up" if kind in (_UNHEALTHY, _OUT_OF_MEMORY) else kind.back
+        case Condition.UNHEALTHY:
+            return "" if kind is _UNHEALTHY and _count(report) == 1 else "is unhealthy"
+        case Condition.DOWN | Condition.RESTARTING if kind.is_state and kind is not _UNHEALTHY:
+            return ""
+        case Condition.DOWN:
+            return "is down"
+        case Condition.RESTARTING:
+            return "is restarting"
+        case Condition.UNKNOWN:
+            return ""
+
+
+def _describe_unknown(report: IncidentReport, now_ns: int) -> str:
+    """Say that events may be missing, so that nobody takes an old state for the present one."""
+    since_ns = report.unknown_since_ns
+    if since_ns is None or report.status is Status.RESOLVED:
+        return ""
+    return f"; how it is now is not known since {format_minute(since_ns, now_ns)} UTC"
+
+
+def _describe_end(report: IncidentReport) -> str:
+    """Return how an incident ended; also what it was, if nobody was told."""
+    span = format_span((report.ended_ns or report.started_ns) - report.started_ns)
+    if report.resolution is None or report.resolution is Resolution.RECOVERED:
+        end = f"{find_back(report)} after {span}"
+    else:
+        end = f"{_ENDS[report.resolution]}, {span} after it first failed"
+    if report.notified_before:
+        return f" {end}{_format_total(report)}"
+    return f" {_describe_problem(report, is_over=True)}; it {end}"
+
+
+def find_back(report: IncidentReport) -> str:
+    """Return what the subject of an incident is when it is well again, as in ``is up again``."""
+    is_sick_only = report.unhealthy == report.deaths > 0
+    return (_UNHEALTHY if is_sick_only else find_kind(report.problem)).back
+
+
+def _format_total(report: IncidentReport) -> str:
+    """Return how often it failed, as in `` (69 deaths)``; nothing if that was once."""
+    if report.problem.type == TYPE_RELAY:
+        return f" ({report.deaths:,} times)" if report.deaths > 1 else ""
+    deaths, sick = report.deaths - report.unhealthy, report.unhealthy
+    if not report.deaths and report.total > 1:
+        return f" ({report.total:,} times out of memory)"
+    parts = [f"{deaths:,} deaths"] if deaths > 1 else []
+    parts += [f"{sick:,} times unhealthy"] if sick > 1 else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _describe_reminder(report: IncidentReport, now_ns: int) -> str:
+    span = format_span(now_ns - report.started_ns)
+    since = format_minute(report.started_ns, now_ns)
+    still = f" is still {find_lasting(report)} after {span} (since {since} UTC)"
+    if find_kind(report.problem).is_state and _count(report) == 1:
+        return still
+    return f"{still}: {_describe_problem(report, with_span=False, is_over=True)}"

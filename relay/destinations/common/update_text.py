@@ -1,0 +1,312 @@
+"""What people are told by a message about incidents and plain events: its headline and its lines.
+
+`make_title` is the headline that relay gives such a message, `add_status` what relay adds to the
+headline of a route, and `list_lines` one line for each incident. The words for one incident are in
+`relay.destinations.common.incident_line`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from relay.core.incident import IncidentReport, Resolution, Status, Update, UpdateReason
+from relay.core.notification import Notification
+from relay.core.severity import Severity
+from relay.core.text import utf16_length
+from relay.destinations.common.event_text import describe_event
+from relay.destinations.common.incident_line import (
+    CONTAINERS,
+    describe_incident,
+    find_back,
+    find_kind,
+    find_lasting,
+    format_minute,
+    format_span,
+    is_flapping,
+    merge_pieces,
+    name_piece,
+    name_subject,
+    own,
+)
+from relay.destinations.common.pieces import Escapes, Piece, PieceKind, Pieces, fit, join
+
+MAX_LINES = 20
+"""How many lines a message has, at most: services add markup to each of their pieces."""
+
+MAX_NAMES = 8
+"""How many names a headline has, at most."""
+
+RESOLVED_EMOJI = "🟢"
+EMOJIS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
+
+_OVERFLOW = "Too many incidents: problems are told once, and not when they are over"
+
+# What plain events are called in a count. Other actions are called by the engine's own word.
+_ACTIONS = {
+    "attach": "attached to",
+    "commit": "committed",
+    "connect": "connected",
+    "create": "created",
+    "delete": "deleted",
+    "destroy": "removed",
+    "die": "ended",
+    "disconnect": "disconnected",
+    "exec_create": "commands prepared",
+    "exec_die": "commands ended",
+    "exec_start": "commands started",
+    "health_status": "health reports",
+    "kill": "sent a signal",
+    "oom": "out of memory",
+    "other": "other events",
+    "pause": "paused",
+    "pull": "pulled",
+    "push": "pushed",
+    "remove": "removed",
+    "rename": "renamed",
+    "restart": "restarted",
+    "start": "started",
+    "start_failed": "could not start",
+    "stop": "stopped",
+    "tag": "tagged",
+    "unpause": "unpaused",
+    "untag": "untagged",
+    "update": "updated",
+}
+
+
+class Title(NamedTuple):
+    """A headline: what is around it is never cut, and names are left out before words are."""
+
+    before: str
+    middle: Sequence[Pieces]
+    """The same with fewer and fewer names: the first that fits is shown."""
+    after: str = ""
+
+    def fit(self, limit: int, escapes: Escapes) -> list[Piece]:
+        """Return the headline escaped, in at most ``limit`` UTF-16 units, of which there are 60."""
+        before, after = (
+            fit((own(text),), limit, escapes) if text else [] for text in (self.before, self.after)
+        )
+        rest = max(1, limit - utf16_length(join(before)) - utf16_length(join(after)))
+        for pieces in self.middle[:-1]:
+            fitting = fit(pieces, 10 * limit, escapes)
+            if utf16_length(join(fitting)) <= rest:
+                return [*before, *fitting, *after]
+        return [*before, *fit(self.middle[-1], rest, escapes), *after]
+
+
+def count_incidents(update: Update) -> int:
+    """Return of how many incidents a message tells."""
+    return len(update.incidents) + update.more
+
+
+def count_plain_events(update: Update) -> int:
+    """Return of how many events that belong to no incident a message tells."""
+    return sum(update.actions.values())
+
+
+def is_about_one(update: Update) -> bool:
+    """Whether a message tells of one incident, or of one event, and of nothing else."""
+    return count_incidents(update) + count_plain_events(update) == 1 and not update.overflow
+
+
+def make_title(notification: Notification, update: Update) -> Title:
+    """Return the headline that relay gives a message."""
+    late = _describe_delay(update)
+    if not update.incidents:
+        return Title(late + _describe_overflow(update), _describe_plain_group(notification, update))
+    firing = [each for each in update.incidents if each.status is Status.FIRING]
+    resolved = count_incidents(update) - _count_firing(update)
+    others = [f"{resolved:,} resolved"] if resolved and firing else []
+    if plain := count_plain_events(update):
+        others.append(f"{plain:,} other event{'s' if plain > 1 else ''}")
+    after = f" ({', '.join(others)})" if others else ""
+    if not firing:
+        return Title(f"{late}Resolved: ", _describe_ends(update), after)
+    if update.reason is UpdateReason.REMINDER:
+        return Title(late, _describe_reminder(update, firing), after)
+    again = "Again: " if update.reason is UpdateReason.REOPENED else ""
+    return Title(late + again, _describe_problems(update, firing), after)
+
+
+def add_status(notification: Notification, update: Update, title: Pieces) -> Title:
+    """Return the headline of a route with what relay adds: the status, and how many more there are.
+
+    The route's headline is about the first event alone.
+    """
+    before = _describe_delay(update) + _describe_overflow(update)
+    if notification.status is Status.RESOLVED:
+        before += "Resolved: "
+    elif update.reason is UpdateReason.REMINDER:
+        states = {find_lasting(each) for each in update.incidents}
+        before += f"Still {states.pop() if len(states) == 1 else 'open'}: "
+    elif update.reason is UpdateReason.REOPENED:
+        before += "Again: "
+    more = (count_incidents(update) or count_plain_events(update)) - 1
+    return Title(before, (title,), f" (+{more:,} more)" if more > 0 else "")
+
+
+class Line(NamedTuple):
+    """A line of a message, not escaped yet."""
+
+    pieces: Pieces
+    weight: int = 1
+    """How many incidents or plain events it is about."""
+
+
+def list_lines(notification: Notification, update: Update) -> list[Line]:
+    """Return a line for each incident, the most severe first, and what else a message tells."""
+    lines = [Line((own(_OVERFLOW),), 0)] if update.overflow else []
+    hosts = {(each.problem.engine, each.problem.host) for each in update.incidents}
+    for report in update.incidents[:MAX_LINES]:
+        pieces = [own(f"{_find_emoji(report)} "), *describe_incident(report, update.made_ns)]
+        if len(hosts) > 1 and report.problem.host:
+            pieces += [own(" · on "), name_piece(report.problem.host)]
+        lines.append(Line(merge_pieces(*pieces)))
+    if not update.incidents:
+        for event in notification.events:
+            lines.append(Line((own("• "), Piece(PieceKind.FILLED, describe_event(event)))))
+    elif plain := count_plain_events(update):
+        lines.append(Line(merge_pieces(own("• also "), *_describe_actions(update)), plain))
+    return lines
+
+
+def fit_lines(lines: Sequence[Line], total: int, limit: int, escapes: Escapes) -> list[Piece]:
+    """Return as many lines as there is room for, and how many of ``total`` are not among them.
+
+    They are escaped, and take at most ``limit`` UTF-16 units. The first is there in any case.
+    """
+    shown: list[Piece] = []
+    size = count = 0
+    reserved = _size(_more_line(total, escapes))
+    for number, line in enumerate(lines[:MAX_LINES]):
+        is_last = count + line.weight == total
+        free = limit - size - (0 if is_last else reserved)
+        pieces = merge_pieces(own("\n"), *line.pieces) if number else line.pieces
+        fitting = fit(pieces, max(limit, free + 1), escapes)
+        if (length := _size(fitting)) > free:
+            if number:
+                break
+            fitting = fit(pieces, max(1, free), escapes)
+            length = _size(fitting)
+        shown += fitting
+        size += length
+        count += line.weight
+    missing = total - count
+    return [*shown, *_more_line(missing, escapes)] if missing > 0 else shown
+
+
+def _more_line(count: int, escapes: Escapes) -> list[Piece]:
+    text = f"\nand {count:,} more"
+    return fit((own(text),), 10 * len(text), escapes)
+
+
+def _size(pieces: Iterable[Piece]) -> int:
+    return utf16_length(join(pieces))
+
+
+def _count_firing(update: Update) -> int:
+    listed = sum(each.status is Status.FIRING for each in update.incidents)
+    return listed + update.more - update.more_resolved
+
+
+def _find_emoji(report: IncidentReport) -> str:
+    return RESOLVED_EMOJI if report.status is Status.RESOLVED else EMOJIS[report.severity]
+
+
+def _describe_delay(update: Update) -> str:
+    if update.late_ns is None:
+        return ""
+    return f"({format_minute(update.made_ns, update.late_ns)} UTC, delayed) "
+
+
+def _describe_overflow(update: Update) -> str:
+    return "Too many incidents: " if update.overflow else ""
+
+
+def _describe_problems(update: Update, firing: Sequence[IncidentReport]) -> list[Pieces]:
+    """Return what happened to the incidents that are open, with fewer and fewer names."""
+    count = _count_firing(update)
+    if count == 1:
+        return [describe_incident(firing[0], update.made_ns)]
+    kinds = {find_kind(each.problem) for each in firing}
+    nouns = {kind.nouns for kind in kinds}
+    if len(nouns) > 1:
+        return _with_names(update, f"{count:,} problems", firing, count)
+    what = kinds.pop().several if len(kinds) == 1 and not update.more else "failed"
+    if all(each.reason is UpdateReason.STAYS_DOWN for each in firing):
+        what = "stay down"
+    elif all(each.crash_looping for each in firing):
+        is_sick = all(map(is_flapping, firing))
+        what = "are flapping" if is_sick else "are crash-looping"
+    return _with_names(update, f"{count:,} {nouns.pop()} {what}", firing, count)
+
+
+def _describe_ends(update: Update) -> list[Pieces]:
+    """Return how the incidents ended, all of which are over, with fewer and fewer names."""
+    reports, count = update.incidents, count_incidents(update)
+    if count == 1:
+        return [describe_incident(reports[0], update.made_ns)]
+    nouns = {find_kind(each.problem).nouns for each in reports}
+    if update.more or nouns != {CONTAINERS} or not _have_recovered(reports):
+        return _with_names(update, f"{count:,} incidents are over", reports, count)
+    are_up = all(find_back(each) == "is up again" for each in reports)
+    what = "are up again" if are_up else "are well again"
+    return _with_names(update, f"{count:,} {CONTAINERS} {what}", reports, count)
+
+
+def _have_recovered(reports: Iterable[IncidentReport]) -> bool:
+    return all(each.resolution is Resolution.RECOVERED for each in reports)
+
+
+def _describe_reminder(update: Update, firing: Sequence[IncidentReport]) -> list[Pieces]:
+    states, count = {find_lasting(each) for each in firing}, _count_firing(update)
+    state = states.pop() if len(states) == 1 else "open"
+    longest = format_span(update.made_ns - min(each.started_ns for each in firing))
+    return _with_names(
+        update, f"Still {state} for {'up to ' if count > 1 else ''}{longest}", firing, count
+    )
+
+
+def _with_names(
+    update: Update, what: str, reports: Sequence[IncidentReport], count: int
+) -> list[Pieces]:
+    """Return the group, a text, and the names of the subjects, with fewer and fewer names."""
+    label = _describe_group(update)
+    choices = []
+    for number in range(min(MAX_NAMES, len(reports)), 0, -1):
+        names = [piece for each in reports[:number] for piece in (own(", "), *name_subject(each))][
+            1:
+        ]
+        more = f" and {count - number:,} more" if number < count else ""
+        choices.append(merge_pieces(*label, own(f"{what}: "), *names, own(more)))
+    return choices
+
+
+def _describe_group(update: Update) -> list[Piece]:
+    """Return the name of the group, to stand before what happened in it: its project."""
+    fields = update.group or {}
+    values = [value for name, value in fields.items() if name != "engine" and value.strip()]
+    label = fields.get("project") or " / ".join(values) or fields.get("engine")
+    return [name_piece(label), own(": ")] if label else []
+
+
+def _describe_plain_group(notification: Notification, update: Update) -> list[Pieces]:
+    """Return what happened in a group without incidents."""
+    count = count_plain_events(update)
+    if count <= 1:
+        return [(Piece(PieceKind.FILLED, describe_event(notification.events[0])),)]
+    label = _describe_group(update) or [own(f"{count:,} events: ")]
+    return [
+        merge_pieces(*label, *_describe_actions(update)),
+        merge_pieces(*_describe_group(update), own(f"{count:,} events")),
+    ]
+
+
+def _describe_actions(update: Update) -> list[Piece]:
+    """Return how many plain events of each action there are, as in ``3 started, 3 stopped``."""
+    pieces: list[Piece] = []
+    for action, count in update.actions.items():
+        pieces.append(own(f"{', ' if pieces else ''}{count:,} "))
+        word = _ACTIONS.get(action)
+        pieces.append(own(word) if word else name_piece(action))
+    return pieces
