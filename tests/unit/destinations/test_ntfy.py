@@ -32,7 +32,7 @@ CONTRACT = Contract(
     dangerous=("://",),
     interpreted=lambda sent: iter([sent["message"]]),
     severity=lambda sent: (sent["priority"], *sent["tags"]),
-    shown=((5, "red_circle"), (4, "orange_circle"), (3, "large_blue_circle"), (3, "green_circle")),
+    shown=((5, "red_circle"), (4, "orange_circle"), (3, "large_blue_circle"), (2, "green_circle")),
     canary={"url": "{at}", "topic": "{canary}-topic"},
 )
 
