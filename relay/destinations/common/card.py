@@ -279,7 +279,7 @@ class Card(msgspec.Struct, frozen=True):
         if update is None or self.text_has_incidents:
             return []
         if not is_about_one(update):
-            host = self._find_host(update)
+            host = self._find_host()
             note = [Line((Piece(PieceKind.OWN, "Host: "), name_piece(host)), 0)] if host else []
             return [*list_lines(self.notification, update), *note]
         has_own_words = bool(self.custom_title and self.custom_text) and not self.title_has_status
@@ -306,10 +306,11 @@ class Card(msgspec.Struct, frozen=True):
             facts.append(("Began", _format_readable(report.started_ns)))
         return facts
 
-    @staticmethod
-    def _find_host(update: Update) -> str:
-        """Return the host of all incidents, with its engine; nothing if there are several."""
-        hosts = {(each.problem.host, each.problem.engine) for each in update.incidents}
+    def _find_host(self) -> str:
+        """Return the host of all incidents, else of all events; nothing if there are several."""
+        reports = () if self.notification.update is None else self.notification.update.incidents
+        places = [each.problem for each in reports] or self.notification.events
+        hosts = {(each.host, each.engine) for each in places}
         return _describe_host(*hosts.pop()) if len(hosts) == 1 else ""
 
     @property

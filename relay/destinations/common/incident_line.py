@@ -61,6 +61,15 @@ _UNHEALTHY = Kind(
 _ENDED = Kind("ended", "ended", "ended")
 _OOM = "ran out of memory (OOM)"
 _OUT_OF_MEMORY = Kind(_OOM, _OOM, "ran out of memory", back="is well again")
+_SERVICE_FAILED = Kind(
+    once="cannot start its tasks",
+    repeated="could not start its tasks",
+    several="cannot start their tasks",
+    back="starts its tasks again",
+    nouns="services",
+    before_name="service ",
+    is_state=True,
+)
 _KINDS = {
     ("die", Cause.CRASHED): Kind("crashed", "crashed", "crashed"),
     ("die", Cause.OOM): Kind(f"{_OOM} and ended", f"{_OOM} and ended", "ran out of memory"),
@@ -95,12 +104,14 @@ _ENDS = {
     Resolution.STOPPED: "was stopped",
     Resolution.REMOVED: "was removed",
     Resolution.UNWATCHED: "is no longer watched",
-    Resolution.CLOSED: "was closed by hand",
+    Resolution.CLOSED: "had its incident closed by hand",
 }
 
 
 def find_kind(problem: Problem) -> Kind:
     """Return the words for a problem."""
+    if problem.type == "service":
+        return _SERVICE_FAILED
     cause = problem.cause if problem.action == "die" else None
     return _KINDS.get((problem.action, cause), _ENDED)
 

@@ -271,7 +271,8 @@ def _with_names(
     update: Update, what: str, reports: Sequence[IncidentReport], count: int
 ) -> list[Pieces]:
     """Return the group, a text, and the names of the subjects, with fewer and fewer names."""
-    label = _describe_group(update)
+    # a reminder is about all groups
+    label = [] if update.reason is UpdateReason.REMINDER else _describe_group(update)
     choices = []
     for number in range(min(MAX_NAMES, len(reports)), 0, -1):
         names = [piece for each in reports[:number] for piece in (own(", "), *name_subject(each))][
