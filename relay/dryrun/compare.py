@@ -67,7 +67,7 @@ def run_suite(suite: Suite) -> Iterator[CaseResult]:
 def _plan_events(routed: RoutedEvent) -> Iterator[PlannedNotification]:
     """Yield what each route sends of an event, as if every destination were told at once."""
     event = routed.event
-    for result in routed.routes:
+    for result in routed.matches:
         if result.verdict is Verdict.SENT:
             notification = result.build_notification(event)
             yield PlannedNotification(notification, result.destinations, event.time_ns)

@@ -10,6 +10,7 @@ so what does not print is escaped.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 
 from msgspec.structs import replace
@@ -35,12 +36,19 @@ NAME_MAX = 60
 """Longest name of an actor in words, in UTF-16 units."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RoutedEvent:
-    """One event, and the result of each route for it."""
+    """One event, and what the routes make of it."""
 
     event: Event
-    routes: Sequence[RouteResult]
+    matches: Sequence[RouteResult]
+    """The results of the routes that match it."""
+    router: Router
+
+    @cached_property
+    def routes(self) -> Sequence[RouteResult]:
+        """The result of each route. That of one that does not match takes long to find."""
+        return self.router.explain(self.event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ class Simulator:
         self.incidents = SimulatedIncidents(build_policies(config), Router(config.routes), name)
         router = Router(
             config.routes,
-            lambda event, _: self._routed.append(RoutedEvent(event, router.explain(event))),
+            lambda event, matches: self._routed.append(RoutedEvent(event, matches, router)),
         )
         self._pipeline = self._open_pipeline(router, own_container)
 
@@ -157,7 +165,7 @@ class Simulator:
         yield BatchResult([], self.incidents.finish(until_ns))
 
     def _take(self, routed: RoutedEvent) -> list[PlannedNotification]:
-        sent = [result for result in routed.routes if result.verdict is Verdict.SENT]
+        sent = [result for result in routed.matches if result.verdict is Verdict.SENT]
         return self.incidents.take(routed.event, sent)
 
 
