@@ -65,6 +65,7 @@ FINAL_WRITE_S = 0.1
 """
 
 T = TypeVar("T")
+RequestT = TypeVar("RequestT")
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
@@ -111,14 +112,24 @@ def _make_handler(
         return await operations.call(operation, request)
 
     async def handle(request: web.Request) -> web.Response:
-        decoded = None
-        if operation.request is not NoneType:
-            decoded = msgspec.json.decode(await request.read(), type=operation.request)
+        decoded = await _decode_request(operation, request)
         if operation.uses_store:
             return json_response(await queries.run(operation.name, partial(perform, decoded)))
         return json_response(await perform(decoded))
 
     return handle
+
+
+async def _decode_request(
+    operation: Operation[RequestT, Any], request: web.Request
+) -> RequestT | None:
+    """Return what is requested; that of a GET is in its path and its query."""
+    if operation.request is NoneType:
+        return None
+    if operation.method == "POST":
+        return msgspec.json.decode(await request.read(), type=operation.request)
+    fields = {**request.query, **request.match_info}
+    return msgspec.convert(fields, type=operation.request, strict=False)
 
 
 async def _dead_letters_page(

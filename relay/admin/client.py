@@ -6,6 +6,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import NoneType
 from typing import TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -73,6 +74,8 @@ class RemoteOperations(AdminOperations):
         """Send the operation to the daemon and return its answer."""
         method, path = operation.method, operation.path
         body = msgspec.json.encode(request) if method == "POST" else None
+        if method == "GET" and request is not None:
+            path = _put_in_url(path, request)
         timeout_s = operation.timeout_s or ANSWER_TIMEOUT_S
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
@@ -154,6 +157,20 @@ class RemoteOperations(AdminOperations):
 
     def _error(self, what: str) -> RequestFailed:
         return RequestFailed(f"the relay that listens at {self._path} {what}")
+
+
+def _put_in_url(path: str, request: object) -> str:
+    """Return the path with the fields of a request that it names, and with the others as query.
+
+    Fields that are None are left out.
+    """
+    fields = {
+        name: quote(value if isinstance(value, str) else msgspec.json.encode(value), safe="")
+        for name, value in msgspec.to_builtins(request).items()
+        if value is not None
+    }
+    query = "&".join(f"{name}={text}" for name, text in fields.items() if f"{{{name}}}" not in path)
+    return path.format(**fields) + (f"?{query}" if query else "")
 
 
 def _connection_error(path: Path, error: OSError) -> OperationError:

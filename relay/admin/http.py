@@ -43,6 +43,7 @@ from relay.admin.unix_socket import describe_bind_error
 from relay.config import AdminConfig
 from relay.core.errors import RelayError
 from relay.core.tasks import import_in_thread, spawn
+from relay.incidents.view import IncidentCounts
 from relay.store.records import Backlog
 
 log = structlog.get_logger()
@@ -71,6 +72,7 @@ async def serve_admin(
     tap: EventTap,
     snapshot: Callable[[], StatusSnapshot],
     liveness: Callable[[], LivenessReport],
+    count_incidents: Callable[[], IncidentCounts] = IncidentCounts,
 ) -> AsyncIterator[None]:
     """Serve as long as the context lasts. Raises `AdminListenerError`.
 
@@ -81,7 +83,7 @@ async def serve_admin(
     queries, backlog = StoreQueries(operations.pending), _BacklogProbe(operations.backlog)
     async with AsyncExitStack() as resources:
         detector = await resources.enter_async_context(run_stall_detector(liveness))
-        routes = _daemon_routes(config, snapshot, backlog, detector)
+        routes = _daemon_routes(config, snapshot, backlog, detector, count_incidents)
         application = build_application(routes, [_check_access(config)])
         add_api_routes(application, operations, queries, tap)
         try:
@@ -119,6 +121,7 @@ def _daemon_routes(
     snapshot: Callable[[], StatusSnapshot],
     backlog: "_BacklogProbe",
     detector: StallDetector,
+    count_incidents: Callable[[], IncidentCounts],
 ) -> list[web.RouteDef]:
     """Return the routes for health checks and Prometheus."""
 
@@ -143,9 +146,8 @@ def _daemon_routes(
 
         current = snapshot()
         pending = None if current.store.reason else await backlog.get()
-        return web.Response(
-            body=render_metrics(current, pending), headers={"Content-Type": CONTENT_TYPE}
-        )
+        body = render_metrics(current, pending, count_incidents())
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     return [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
 

@@ -16,6 +16,9 @@ from relay.admin.health import StatusSnapshot
 from relay.core.counters import LATENCY_BUCKETS_S, REFRESH_OUTCOMES, EngineCounters
 from relay.core.event import GapReason, ParseErrorKind
 from relay.core.exchange import Reason
+from relay.core.severity import Severity
+from relay.incidents.hold import HeldReason
+from relay.incidents.view import IncidentCounts
 from relay.store.faults import StoreFault
 from relay.store.records import Backlog
 
@@ -107,24 +110,36 @@ _ENGINE_COUNTERS_BY_REASON: tuple[
 )
 """The same with a second label: its name, and every value that it can have."""
 
+_NO_INCIDENTS = IncidentCounts()
+
 _LATENCY_BOUNDS = [*map(str, LATENCY_BUCKETS_S), "+Inf"]
 
 
-def render_metrics(snapshot: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> bytes:
+def render_metrics(
+    snapshot: StatusSnapshot,
+    backlog: Mapping[str, Backlog] | None,
+    incidents: IncidentCounts = _NO_INCIDENTS,
+) -> bytes:
     """Return all metrics. Each has, from the start, a series for every value of its labels.
 
     ``backlog`` is by destination; None if the store does not answer. Then the metrics of waiting
     deliveries are left out.
     """
     registry = CollectorRegistry()
-    registry.register(_Collector(snapshot, backlog))
+    registry.register(_Collector(snapshot, backlog, incidents))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    def __init__(self, snapshot: StatusSnapshot, backlog: Mapping[str, Backlog] | None) -> None:
+    def __init__(
+        self,
+        snapshot: StatusSnapshot,
+        backlog: Mapping[str, Backlog] | None,
+        incidents: IncidentCounts,
+    ) -> None:
         self._snapshot = snapshot
         self._backlog = backlog
+        self._incidents = incidents
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("build_info", "The version of relay.", "version", {__version__: 1})
@@ -133,6 +148,7 @@ class _Collector(Collector):
         yield _counter(
             "route_matches", "Events that the route matched.", "route", self._snapshot.route_matches
         )
+        yield from self._incident_counts()
         yield from self._attempts()
         yield from self._destination_status()
         yield from self._pending_deliveries()
@@ -185,6 +201,26 @@ class _Collector(Collector):
                 for value in values:
                     family.add_metric([engine, value], count_by(stream.counters).get(value, 0))
             yield family
+
+    def _incident_counts(self) -> Iterator[Metric]:
+        opened = GaugeMetricFamily(
+            "relay_incidents_open",
+            "Incidents that are open.",
+            labels=["destination", "severity"],
+        )
+        held = CounterMetricFamily(
+            "relay_events_held",
+            "Events of incidents that were not told, since the first start.",
+            labels=["destination", "reason"],
+        )
+        counts = self._incidents
+        for name in self._snapshot.destination_counters:
+            for severity in Severity:
+                opened.add_metric([name, severity], counts.open.get(name, {}).get(severity, 0))
+            for reason in HeldReason:
+                held.add_metric([name, reason], counts.held.get(name, {}).get(reason, 0))
+        yield opened
+        yield held
 
     def _attempts(self) -> Iterator[Metric]:
         by_name = self._snapshot.destination_counters

@@ -16,8 +16,22 @@ import msgspec
 from msgspec import Meta
 
 from relay import __version__
+from relay.admin.incidents import (
+    INCIDENTS_PAGE_SIZE,
+    IncidentAccess,
+    IncidentRequest,
+    IncidentsRequest,
+)
 from relay.core.errors import RelayError
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
+from relay.incidents.actions import SupersededMessages
+from relay.incidents.incidents import Incidents
+from relay.incidents.view import (
+    IncidentDetails,
+    IncidentPage,
+    find_details,
+    list_page,
+)
 from relay.store.outbox import Outbox
 from relay.store.records import Backlog, DeadLetter, DestinationNames, Selection, WaitingDelivery
 
@@ -99,6 +113,8 @@ class ReplayResult(msgspec.Struct, frozen=True):
     """How many dead letters are deliveries again."""
     left: Mapping[str, int] = {}
     """How many stay dead letters, by destination: those that are not configured."""
+    superseded: int = 0
+    """How many stay dead letters because they tell of incidents that have moved on."""
 
 
 class Operation(msgspec.Struct, Generic[RequestT, AnswerT], frozen=True, eq=False):
@@ -108,8 +124,10 @@ class Operation(msgspec.Struct, Generic[RequestT, AnswerT], frozen=True, eq=Fals
     method: Literal["GET", "POST"]
     """POST if the operation changes something or needs a body."""
     path: str
+    """Fields of the request may stand in it, as in ``/api/incidents/{id}``."""
     request: type[RequestT]
-    """What the body of the request holds; ``NoneType`` if it has none."""
+    """What the body of the request holds or, for a GET, its path and query; ``NoneType`` if it has
+    none of them."""
     answer: type[AnswerT]
     perform: Callable[["LocalOperations", RequestT], Awaitable[AnswerT]]
     """A method of the process that has the store open."""
@@ -164,13 +182,33 @@ class AdminOperations(ABC):
     async def replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Turn dead letters into deliveries again, with the same ids.
 
-        Those whose destination is not configured stay dead letters.
+        Those whose destination is not configured stay dead letters. So do those about incidents
+        that have moved on: what they say was told since, or is no longer true.
         """
         return await self.call(REPLAY_DEAD_LETTERS, selection)
 
     async def drop_dead_letters(self, selection: Selection) -> int:
         """Delete dead letters. Returns how many."""
         return await self.call(DROP_DEAD_LETTERS, selection)
+
+    async def list_incidents(self, limit: int, *, include_ended: bool = False) -> IncidentPage:
+        """Return the first incidents of a list: see `relay.incidents.view.list_page`."""
+        first = IncidentsRequest(include_ended, min(limit, INCIDENTS_PAGE_SIZE))
+        page = await self.call(LIST_INCIDENTS, first)
+        while page.next is not None and (missing := limit - len(page.incidents)) > 0:
+            request = IncidentsRequest(include_ended, min(missing, INCIDENTS_PAGE_SIZE), page.next)
+            following = await self.call(LIST_INCIDENTS, request)
+            found = [*page.incidents, *following.incidents]
+            page = msgspec.structs.replace(page, incidents=found, next=following.next)
+        return page
+
+    async def find_incidents(self, beginning: str) -> list[IncidentDetails]:
+        """Return the incidents, at each destination, whose ids begin like this."""
+        return await self.call(FIND_INCIDENTS, IncidentRequest(beginning))
+
+    async def close_incident(self, incident_id: str) -> bool:
+        """Resolve an incident at every destination; return whether it was open at one."""
+        return await self.call(CLOSE_INCIDENT, IncidentRequest(incident_id))
 
     async def enable(self, destination: str) -> bool:
         """Send to a destination again, even if it asked relay to wait or to stop.
@@ -197,6 +235,7 @@ class DaemonHooks(msgspec.Struct, frozen=True):
     daemon_status: Callable[[], DaemonStatus]
     reload: Callable[[], Awaitable[Sequence[str]]]
     """See `AdminOperations.reload`; raises `RelayError`."""
+    incidents: Incidents
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,14 +274,64 @@ class LocalOperations(AdminOperations):
             engines[name] = EngineStatus(checkpoint.position_ns if checkpoint else None)
         return DaemonStatus(engines)
 
+    @property
+    def _incidents(self) -> IncidentAccess:
+        live = None if self.daemon is None else self.daemon.incidents
+        return IncidentAccess(self.outbox, self.now, live)
+
+    async def on_list_incidents(self, request: IncidentsRequest) -> IncidentPage:
+        """Perform `LIST_INCIDENTS`."""
+        rows, now = await self._incidents.read()
+        return list_page(rows, now, request.limit, include_ended=request.all, after=request.after)
+
+    async def on_find_incidents(self, request: IncidentRequest) -> list[IncidentDetails]:
+        """Perform `FIND_INCIDENTS`."""
+        rows, now = await self._incidents.read()
+        return find_details(rows, now, request.id)
+
+    async def on_close_incident(self, request: IncidentRequest) -> bool:
+        """Perform `CLOSE_INCIDENT`."""
+        return await self._incidents.close(request.id)
+
     async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Perform `REPLAY_DEAD_LETTERS`."""
-        count = await self.outbox.replay_dead_letters(selection, self.destinations, self.now())
+        superseded, messages = await self._sort_messages(selection)
+        # Before the commit: a message may be delivered right after it.
+        await self._incidents.note_replayed(messages)
+        count = await self.outbox.replay_dead_letters(
+            selection, self.destinations, self.now(), superseded
+        )
         configured = self.destinations()
         remaining = await self.outbox.count_dead_letters(selection)
         # Only removed destinations: a replayed delivery may have become a dead letter again.
         left = {name: remaining[name] for name in remaining if name not in configured}
-        return ReplayResult(count, left)
+        return ReplayResult(count, left, len(superseded))
+
+    async def _sort_messages(
+        self, selection: Selection
+    ) -> tuple[set[int], dict[tuple[str, str], str]]:
+        """Look through the dead letters about incidents whose destination is configured.
+
+        Returns the numbers of those that must not be sent again, and the ids of the others by
+        destination and id of an incident.
+        """
+        rows, _ = await self._incidents.read()
+        superseded, numbers = SupersededMessages(rows.incidents), set[int]()
+        messages: dict[tuple[str, str], str] = {}
+        configured, below = self.destinations(), None
+        told = msgspec.structs.replace(selection, about_incidents=True)
+        while page := await self.outbox.dead_letters(told, PAGE_SIZE, below):
+            below = page[-1].number
+            for letter in page:
+                to, update = letter.destination, letter.notification.update
+                if to not in configured or update is None:
+                    continue
+                if superseded.includes(to, update):
+                    numbers.add(letter.number)
+                else:
+                    ids = (each.id for each in update.incidents)
+                    messages.update(((to, it), letter.notification.id) for it in ids)
+        return numbers, messages
 
     async def on_enable(self, request: EnableRequest) -> bool:
         """Perform `ENABLE`."""
@@ -282,6 +371,30 @@ DAEMON_STATUS = Operation(
     "daemon status", "GET", "/api/report", NoneType, DaemonStatus, LocalOperations.on_daemon_status
 )
 ENABLE = Operation("enable", "POST", "/api/enable", EnableRequest, bool, LocalOperations.on_enable)
+LIST_INCIDENTS = Operation(
+    "list incidents",
+    "GET",
+    "/api/incidents",
+    IncidentsRequest,
+    IncidentPage,
+    LocalOperations.on_list_incidents,
+)
+FIND_INCIDENTS = Operation(
+    "find incidents",
+    "GET",
+    "/api/incidents/{id}",
+    IncidentRequest,
+    list[IncidentDetails],
+    LocalOperations.on_find_incidents,
+)
+CLOSE_INCIDENT = Operation(
+    "close incident",
+    "POST",
+    "/api/incidents/close",
+    IncidentRequest,
+    bool,
+    LocalOperations.on_close_incident,
+)
 RELOAD = Operation(
     "reload",
     "POST",
@@ -365,6 +478,9 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     DESTINATION_STATUS,
     DAEMON_STATUS,
     ENABLE,
+    LIST_INCIDENTS,
+    FIND_INCIDENTS,
+    CLOSE_INCIDENT,
     RELOAD,
     PENDING,
     BACKLOG,

@@ -8,12 +8,13 @@ costs nothing. A subscription ends with its context.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
 from relay.core.event import Event
+from relay.incidents.effect import Effect
 from relay.routing.router import RouteResult, Verdict
 
 MAX_SUBSCRIBERS = 16
@@ -34,6 +35,8 @@ class RouteDecision(msgspec.Struct, frozen=True):
     verdict: Verdict
     to: Sequence[str] = ()
     """The destinations that this route sends the event to."""
+    incidents: Mapping[str, Effect] | msgspec.UnsetType = msgspec.UNSET
+    """What the event did at those of them that are told of incidents; not set if none is."""
 
 
 class TappedEvent(msgspec.Struct, frozen=True, tag="seen"):
@@ -49,13 +52,20 @@ class EventsSkipped(msgspec.Struct, frozen=True, tag="lost"):
     count: int
 
 
-def make_tapped_event(event: Event, results: Sequence[RouteResult]) -> TappedEvent:
-    """Return the event with the decisions of those routes that match it."""
-    decisions = [
-        RouteDecision(result.route.name, result.verdict, result.destinations)
-        for result in results
-        if result.is_match
-    ]
+def make_tapped_event(
+    event: Event, results: Sequence[RouteResult], effects: Mapping[str, Effect] | None = None
+) -> TappedEvent:
+    """Return the event with the decisions of those routes that match it.
+
+    ``effects`` says what the event did at destinations that are told of incidents.
+    """
+    decisions = []
+    for result in results:
+        if result.is_match:
+            to = result.destinations
+            own = {name: effects[name] for name in to if name in effects} if effects else {}
+            incidents = own or msgspec.UNSET
+            decisions.append(RouteDecision(result.route.name, result.verdict, to, incidents))
     return TappedEvent(event, decisions)
 
 
@@ -79,24 +89,51 @@ class TooManySubscribers(Exception):
 
 
 class EventTap:
-    """Passes events on to its subscribers."""
+    """Passes events on to its subscribers.
+
+    An event is published when it is routed, and the incidents take it in the same step of the event
+    loop. So it is passed on in the next step, together with what it did there.
+    """
 
     def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
+        self._published: list[tuple[Event, Sequence[RouteResult]]] = []
+        """The events since the last step of the event loop."""
+        self._effects: dict[str, Mapping[str, Effect]] = {}
+        """What they did at destinations that are told of incidents, by the event's id."""
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether there is a subscriber."""
+        return bool(self._subscribers)
 
     def publish(self, event: Event, results: Sequence[RouteResult]) -> None:
         """Pass an event and the routes' results to the subscribers that want it. Never waits."""
         if not self._subscribers:
             return
-        interested = [
-            subscriber
-            for subscriber in self._subscribers
-            if subscriber.tap_filter.accepts(event, results)
-        ]
-        if interested:
-            line = msgspec.json.encode(make_tapped_event(event, results)) + b"\n"
-            for subscriber in interested:
-                subscriber.put(line)
+        if not self._published:
+            asyncio.get_running_loop().call_soon(self._pass_on)
+        self._published.append((event, results))
+
+    def on_effects(self, event: Event, effects: Mapping[str, Effect]) -> None:
+        """Note what an event did at destinations that are told of incidents."""
+        if effects and self._published:
+            self._effects[event.id] = effects
+
+    def _pass_on(self) -> None:
+        published, self._published = self._published, []
+        all_effects, self._effects = self._effects, {}
+        for event, results in published:
+            interested = [
+                subscriber
+                for subscriber in self._subscribers
+                if subscriber.tap_filter.accepts(event, results)
+            ]
+            if interested:
+                tapped = make_tapped_event(event, results, all_effects.get(event.id))
+                line = msgspec.json.encode(tapped) + b"\n"
+                for subscriber in interested:
+                    subscriber.put(line)
 
     @contextmanager
     def subscribe(self, tap_filter: TapFilter) -> Iterator["Subscriber"]:

@@ -6,7 +6,7 @@ A dead letter is shown as a row of a table, as a page of text, or as JSON.
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +25,26 @@ from relay.cli.options import (
     selection_options,
 )
 from relay.cli.tables import (
+    LINE_MAX,
     describe_failure,
     describe_notification,
     format_count,
     format_duration,
+    format_facts,
     format_name,
+    format_section,
     format_table,
     format_time,
     to_json_line,
 )
 from relay.core.event import Event, Origin, format_rfc3339
-from relay.core.incident import Status
+from relay.core.incident import Status, Update
 from relay.core.notification import resolve_severity
 from relay.core.text import truncate
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
 from relay.destinations.common.event_text import describe_event, describe_exit_code
 from relay.store.records import DeadLetter, Selection
-
-LINE_MAX = 1000
-"""A line of a page is cut to this, in UTF-16 units."""
 
 _NO_LIMIT = sys.maxsize
 
@@ -93,7 +93,9 @@ def show(config_file: Path | None, id_: int | str, as_json: bool) -> None:
 def replay(config_file: Path | None, everything: bool, **options: Any) -> None:
     """Queue dead letters for delivery again, under the same ids.
 
-    Each goes behind what already waits for the same destination about the same container.
+    Each goes behind what already waits for the same destination about the same container. One about
+    an incident that has moved on stays a dead letter: what it says was told since, or is no longer
+    true.
     """
     filters = _require_selection(Filters(**options), everything)
     asyncio.run(_replay(locate_store(config_file), filters))
@@ -232,9 +234,21 @@ async def _replay(location: StoreLocation, filters: Filters) -> None:
             "configured any longer",
             err=True,
         )
+    if result.superseded:
+        click.echo(_describe_superseded(result.superseded), err=True)
+    if result.superseded and not result.count:
+        raise OperationError("replayed no dead letters")
     _report_count("replayed", result.count, filters)
     if result.count and not connection.is_daemon:
         click.echo("no relay is running: they are sent when one starts", err=True)
+
+
+def _describe_superseded(count: int) -> str:
+    verb, they = ("stays", "it tells") if count == 1 else ("stay", "they tell")
+    return (
+        f"{_count_letters(count)} {verb}: {they} of incidents that have moved on since, and would "
+        "be taken for news. relay dead show ID shows them, relay dead drop ID removes them"
+    )
 
 
 async def _drop(location: StoreLocation, filters: Filters) -> int:
@@ -297,26 +311,28 @@ def format_page(letter: DeadLetter) -> Iterator[str]:
     Text from others is indented, so that no line of it can be taken for one of relay's.
     """
     yield f"dead letter {letter.number}"
-    yield from _format_facts(_delivery_facts(letter))
+    yield from format_facts(_delivery_facts(letter))
     yield from _format_quote("the last answer", letter.answer.text if letter.answer else "")
+    yield from _format_incidents(letter.notification.update)
     for event in letter.notification.events:
         yield ""
-        yield from _format_facts(_event_facts(event))
-        yield from _format_section("attributes", event.actor.attributes.items())
+        yield from format_facts(_event_facts(event))
+        yield from format_section("attributes", event.actor.attributes.items())
     card = Card(letter.notification)
-    yield from _format_section("inspected", card.inspect_fields)
+    yield from format_section("inspected", card.inspect_fields)
     for output in card.output:
         for name, text in output.texts:
             yield from _format_quote(f"{output.title} of {name}" if name else output.title, text)
 
 
 def _delivery_facts(letter: DeadLetter) -> list[tuple[str, str | None]]:
-    notification, answer = letter.notification, letter.answer
+    notification, answer, update = letter.notification, letter.answer, letter.notification.update
     age = format_duration(letter.died_ns - letter.created_ns)
     return [
         ("destination", letter.destination),
         ("route", notification.route),
         ("notification", notification.id),
+        ("reason", None if update is None else update.reason.value.replace("_", " ")),
         ("severity", resolve_severity(notification)),
         ("status", notification.status if notification.status is Status.RESOLVED else None),
         ("events", str(notification.count) if notification.count > 1 else None),
@@ -327,6 +343,21 @@ def _delivery_facts(letter: DeadLetter) -> list[tuple[str, str | None]]:
         ("answered", str(answer.status) if answer and answer.status else "nothing"),
         ("error", answer.error if answer else None),
     ]
+
+
+def _format_incidents(update: Update | None) -> Iterator[str]:
+    """Yield what a notification says of incidents."""
+    if update is None or not update.incidents:
+        return
+    yield from format_section(
+        "incidents",
+        [
+            (told.id, f"{told.subject}: {told.status}, {told.condition}, events: {told.total}")
+            for told in update.incidents
+        ],
+    )
+    if update.more:
+        yield f"    and {update.more} more"
 
 
 def _event_facts(event: Event) -> list[tuple[str, str | None]]:
@@ -347,21 +378,6 @@ def _event_facts(event: Event) -> list[tuple[str, str | None]]:
         ("health", event.health),
         ("origin", None if event.origin is Origin.LIVE else event.origin),
     ]
-
-
-def _format_facts(facts: Iterable[tuple[str, str | None]], indent: int = 2) -> Iterator[str]:
-    known = [
-        (truncate(label, LINE_MAX), truncate(value, LINE_MAX)) for label, value in facts if value
-    ]
-    width = min(max((len(label) for label, _ in known), default=0), 40)
-    for label, value in known:
-        yield f"{' ' * indent}{label:{width}}  {value}"
-
-
-def _format_section(title: str, facts: Iterable[tuple[str, str]]) -> Iterator[str]:
-    if lines := list(_format_facts(facts, indent=4)):
-        yield f"  {title}"
-        yield from lines
 
 
 def _format_quote(title: str, text: str) -> Iterator[str]:

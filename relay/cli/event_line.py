@@ -3,13 +3,13 @@
 Names and details come from others: unprintable characters are escaped, long texts are cut.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import click
 
 from relay.admin.tap import EventsSkipped, RouteDecision, TappedEvent
-from relay.cli.tables import format_name, format_time, to_json_line
+from relay.cli.tables import format_name, format_ordinal, format_time, to_json_line
 from relay.core.event import TYPE_RELAY, Event, Origin
 from relay.core.severity import Severity, default_severity
 from relay.core.text import truncate
@@ -22,6 +22,7 @@ from relay.destinations.common.event_text import (
     find_container,
     find_reclaimed,
 )
+from relay.incidents.effect import EffectKind
 from relay.routing.router import Verdict
 
 EVENT_MAX = 90
@@ -106,11 +107,31 @@ def _describe_decision(decision: RouteDecision) -> str:
     route = format_name(decision.route)
     match decision.verdict:
         case Verdict.SENT:
-            return f"{route}: {', '.join(map(format_name, decision.to))}"
+            return (
+                f"{route}: {', '.join(_describe_destination(to, decision) for to in decision.to)}"
+            )
         case Verdict.DROPPED:
             return f"{route} drops it"
         case _:
             return f"{route}: already sent"
+
+
+def _describe_destination(name: str, decision: RouteDecision) -> str:
+    """Return the destination, with what the event did if it is told of incidents."""
+    effects = decision.incidents
+    if not isinstance(effects, Mapping) or name not in effects:
+        return format_name(name)
+    effect = effects[name]
+    match effect.kind:
+        case EffectKind.OPENED:
+            what = "opens an incident"
+        case EffectKind.REOPENED:
+            what = "reopens an incident"
+        case EffectKind.COUNTED:
+            what = f"counted, {format_ordinal(effect.total)}"
+        case EffectKind.GROUPED:
+            what = "told with its group"
+    return f"{format_name(name)} ({what})"
 
 
 def _style(text: str, style: LineStyle, *, fg: str | None = None, dim: bool | None = None) -> str:

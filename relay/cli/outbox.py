@@ -170,6 +170,8 @@ def _format_row(delivery: WaitingDelivery, view: _View) -> tuple[str, ...]:
 def _next_attempt(delivery: WaitingDelivery, view: _View) -> str:
     status = view.statuses.get(delivery.destination)
     if delivery.due_ns is None:
+        if delivery.notification.update is not None:
+            return "after an earlier one about the same group"
         type_ = truncate(delivery.notification.events[0].type, TYPE_MAX)
         return f"after an earlier one about the same {type_}"
     if delivery.destination not in view.configured:

@@ -10,6 +10,7 @@ import click
 
 from relay.admin.operations import OperationError
 from relay.cli.connect import Connection, StoreLocation, connect, locate_store
+from relay.cli.incident_table import HEADINGS, describe_counts, format_row, to_document
 from relay.cli.options import config_option, json_option
 from relay.cli.tables import (
     describe_destination,
@@ -22,7 +23,11 @@ from relay.cli.tables import (
 )
 from relay.core.event import format_rfc3339
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
+from relay.incidents.view import IncidentPage
 from relay.store.records import Backlog, Selection
+
+INCIDENTS_SHOWN = 5
+"""How many incidents are shown."""
 
 _ENGINE_HEADINGS = ("ENGINE", "STREAM", "PROCESSED UP TO", "BEHIND", "GAPS", "RECONNECTS")
 _DESTINATION_HEADINGS = ("DESTINATION", "WAITING", "OLDEST", "DEAD LETTERS", "CONDITION")
@@ -33,11 +38,11 @@ _DESTINATION_HEADINGS = ("DESTINATION", "WAITING", "OLDEST", "DEAD LETTERS", "CO
 @config_option
 @click.pass_context
 def status(context: click.Context, /, config_file: Path | None, as_json: bool) -> None:
-    """Show the state of each engine's stream, and what waits for each destination.
+    """Show each engine's stream, what waits for each destination, and what incidents are open.
 
-    Exit code 1 if something is wrong: no relay is running, a stream is not open, the store or a
-    destination fails, or a new destination has accepted nothing yet. If no relay is running, it
-    shows what the store knows.
+    Exit code 1 if something is wrong with relay: none is running, a stream is not open, the store
+    or a destination fails, or a new destination has accepted nothing yet. An open incident is none
+    of that. If no relay is running, it shows what the store knows.
     """
     view = asyncio.run(_fetch_view(locate_store(config_file)))
     problems = list(_find_problems(view))
@@ -65,6 +70,8 @@ class _View:
     """What waits, by destination; None if the store does not answer."""
     dead_letters: Mapping[str, int]
     """How many dead letters there are, by destination; empty if the store does not answer."""
+    incidents: IncidentPage
+    """The most severe of those that are open."""
 
     @property
     def destinations(self) -> list[str]:
@@ -80,9 +87,12 @@ async def _fetch_view(location: StoreLocation) -> _View:
         statuses = await connection.operations.destination_status()
         daemon = await connection.operations.daemon_status()
         backlog, dead_letters = await _fetch_counts(connection, daemon)
+        incidents = await connection.operations.list_incidents(INCIDENTS_SHOWN)
         now_ns = await connection.operations.now_ns()
     configured = statuses if connection.is_daemon else location.outline.destinations
-    return _View(location.path, now_ns, daemon, statuses, configured, backlog, dead_letters)
+    return _View(
+        location.path, now_ns, daemon, statuses, configured, backlog, dead_letters, incidents
+    )
 
 
 async def _fetch_counts(
@@ -134,6 +144,22 @@ def _table_lines(view: _View) -> Iterator[str]:
     yield from format_table(
         [_DESTINATION_HEADINGS, *(_destination_row(to, view) for to in view.destinations)]
     )
+    yield ""
+    yield from _incident_lines(view)
+
+
+def _incident_lines(view: _View) -> Iterator[str]:
+    """Yield how many incidents are open, and the most severe of them."""
+    page = view.incidents
+    if not page.incidents:
+        yield "no incident is open"
+        return
+    yield f"open incidents: {describe_counts(page.counts.open)}"
+    is_daemon = view.daemon.version is not None
+    rows = (format_row(each, view.now_ns, is_daemon=is_daemon) for each in page.incidents)
+    yield from format_table([HEADINGS, *rows])
+    if (more := page.count - len(page.incidents)) > 0:
+        yield f"… and {more} more: relay incidents shows them"
 
 
 def _engine_row(engine: str, found: EngineStatus, now_ns: int) -> tuple[str, ...]:
@@ -179,6 +205,10 @@ def _to_document(view: _View, problems: Collection[str]) -> object:
         "reload_failed": daemon.reload_failed,
         "engines": {name: _engine_document(found) for name, found in daemon.engines.items()},
         "destinations": {to: _destination_document(to, view) for to in view.destinations},
+        "incidents": {
+            "open": view.incidents.counts.open,
+            "first": [to_document(incident) for incident in view.incidents.incidents],
+        },
     }
 
 

@@ -19,6 +19,8 @@ NAME_MAX = 30
 """Longest name of a destination or a route in a column; in UTF-16 units, as the following."""
 SUMMARY_MAX = 90
 FAILURE_MAX = 60
+LINE_MAX = 1000
+"""A line of a page is cut to this."""
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -29,6 +31,23 @@ def format_table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for row in lines:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
+
+
+def format_facts(facts: Iterable[tuple[str, str | None]], indent: int = 2) -> Iterator[str]:
+    """Yield a line for each label with its value, aligned; those without a value are left out."""
+    known = [
+        (truncate(label, LINE_MAX), truncate(value, LINE_MAX)) for label, value in facts if value
+    ]
+    width = min(max((len(label) for label, _ in known), default=0), 40)
+    for label, value in known:
+        yield f"{' ' * indent}{label:{width}}  {value}"
+
+
+def format_section(title: str, facts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of facts under a title; nothing if there are none."""
+    if lines := list(format_facts(facts, indent=4)):
+        yield f"  {title}"
+        yield from lines
 
 
 def format_time(time_ns: int) -> str:
@@ -62,6 +81,12 @@ def format_due(time_ns: int, now_ns: int) -> str:
 def format_count(count: int, noun: str, plural: str) -> str:
     """Return ``1 event``, ``2 events``, ``no events``; ``noun`` is the singular."""
     return f"{count or 'no'} {noun if count == 1 else plural}"
+
+
+def format_ordinal(number: int) -> str:
+    """Return ``1st``, ``2nd``, ``3rd``, ``4th``, ``11th``."""
+    suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else suffix}"
 
 
 def format_name(text: str) -> str:

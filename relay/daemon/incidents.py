@@ -15,6 +15,7 @@ from relay.core.event import RELAY_ENGINE
 from relay.core.exchange import Reason
 from relay.core.tasks import LoopMonitor
 from relay.incidents.incidents import EngineClocks, Incidents
+from relay.incidents.journal import Journal
 from relay.incidents.policy import build_policies
 from relay.incidents.rows import decode_rows
 from relay.incidents.state import Rows
@@ -43,6 +44,7 @@ async def load_incidents(config: Config, outbox: Outbox, clocks: EngineClocks) -
         Router(config.routes),
         clocks,
         {*fates.waiting, *fates.dead},
+        Journal(),
     )
     for (destination, message_id), reason in fates.dead.items():
         incidents.dead_lettered(destination, message_id, refused=is_refusal(reason))

@@ -115,7 +115,14 @@ async def _build(
         # only a relay with `admin` needs it: aiohttp's server takes some 2 MB and 50 ms
         from relay.admin.http import serve_admin  # noqa: PLC0415
 
-        return serve_admin(get_config, operations, tap, supervisor.snapshot, supervisor.liveness)
+        return serve_admin(
+            get_config,
+            operations,
+            tap,
+            supervisor.snapshot,
+            supervisor.liveness,
+            supervisor.incidents.count,
+        )
 
     listener = ListenerSwitch(serve)
     supervisor = await _build_supervisor(
@@ -155,6 +162,7 @@ async def _build_supervisor(
     outbox = await _open_store(config, store, losses_pending, resources)
     router, clock = Router((), tap.publish), SteadyClock()
     incidents = await load_incidents(config, outbox, EngineClocks(clock.now_ns, time_ns))
+    incidents.watch(tap)
     self_events = SelfEvents(router, outbox, incidents, clock.now_ns, losses_pending)
     ingest_context = IngestContext(
         router,
@@ -181,6 +189,7 @@ def _build_operations(
         supervisor.enable,
         supervisor.daemon_status,
         reload_controller.reload,
+        supervisor.incidents,
     )
     return LocalOperations(
         supervisor.outbox,

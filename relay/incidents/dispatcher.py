@@ -9,17 +9,18 @@ The state in memory is ahead of the store until the changes are committed. So th
 them in the order in which it got them. If a commit is given up, it loads a new dispatcher.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import Event
-from relay.core.incident import Audience, Resolution, Update
+from relay.core.incident import Audience, Update
 from relay.core.include import Included
 from relay.incidents import destination as destinations
 from relay.incidents import group as groups
 from relay.incidents import incident as incidents
+from relay.incidents.actions import SupersededMessages, close_incidents, mark_replayed
 from relay.incidents.clock import Engines, Now
 from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.effect import EffectObserver, find_effects
@@ -238,11 +239,17 @@ class Dispatcher:
 
     def close(self, incident_id: str, now: Now) -> Changes:
         """Resolve the incident with this id at every destination."""
-        for incident in list(self._state.list_incidents()):
-            if incident.id == incident_id and incident.is_open:
-                ended_ns = now.at(incident.life.engine)
-                closed = incidents.resolve(incident, Resolution.CLOSED, ended_ns)
-                self._tracker.put(closed, now)
+        for closed in close_incidents(self._state.list_incidents(), incident_id, now):
+            self._tracker.put(closed, now)
+        return self._state.take_changes()
+
+    def replayed(self, messages: Mapping[tuple[str, str], str]) -> Changes:
+        """Note that dead letters about incidents are deliveries again.
+
+        ``messages`` are their ids, by destination and id of an incident.
+        """
+        for incident in mark_replayed(self._state.list_incidents(), messages):
+            self._state.put_incident(incident)
         return self._state.take_changes()
 
     def reload(self, policies: Policies, router: Router, now: Now) -> tuple[int, Changes]:
@@ -254,16 +261,8 @@ class Dispatcher:
 
     def is_superseded(self, destination: str, update: Update | None) -> bool:
         """Whether an incident of a message has moved on, so that it must not be sent again."""
-        if update is None:
-            return False
-        known = {each.id: each for each in self._state.list_incidents(destination)}
-        for told in update.incidents:
-            incident = known.get(told.id)
-            if incident is None or incident.told_count > told.sequence:
-                return True
-            if incident.status is not told.status:
-                return True
-        return False
+        known = SupersededMessages(self.list_incidents(destination))
+        return update is not None and known.includes(destination, update)
 
     def list_incidents(self, destination: str | None = None) -> list[Incident]:
         """Return all incidents, open and remembered, or those of a destination."""

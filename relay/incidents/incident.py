@@ -363,6 +363,11 @@ def mark_dead(incident: Incident, *, refused: bool) -> Incident:
     return replace(incident, waiting=None, told=None)
 
 
+def mark_replayed(incident: Incident, message_id: str) -> Incident:
+    """Return the incident after a message that was refused waits to be delivered once more."""
+    return replace(incident, waiting=message_id, was_refused=False)
+
+
 def shift(incident: Incident, by_ns: int) -> Incident:
     """Return the incident by a clock that was set: all times are moved."""
     return replace(

@@ -5,7 +5,7 @@ they submit a commit. So the store gets all changes in the order in which they w
 of them in the transaction of the events that caused them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -15,14 +15,17 @@ from relay.core.include import Include, Included
 from relay.core.notification import Notification, Repeat
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher, RoutedEvent
+from relay.incidents.effect import EffectObserver
 from relay.incidents.incident import Incident
 from relay.incidents.intake import ImmediateNotification, IncludeRequest
+from relay.incidents.journal import Journal
 from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.rows import RowChanges, RowKey, encode_changes
 from relay.incidents.state import NO_CHANGES, Changes, IncidentKey, Rows
 from relay.incidents.tally import Balance
+from relay.incidents.view import IncidentCounts, count_incidents
 from relay.routing.router import Router
 
 ReadClock = Callable[[], int]
@@ -82,10 +85,12 @@ class Incidents:
         router: Router,
         clocks: EngineClocks,
         outstanding: Collection[tuple[str, str]] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         """Continue from stored rows; the other parameters as in `Dispatcher`."""
         self._clocks = clocks
-        self._dispatcher = Dispatcher(rows, policies, router, clocks.now(), outstanding)
+        self._journal = journal
+        self._dispatcher = Dispatcher(rows, policies, router, clocks.now(), outstanding, journal)
         self.unwatched_at_start = self._dispatcher.unwatched_at_start
         """How many open incidents the configuration no longer watches."""
         self._changes: dict[RowKey, bytes | None] = {}
@@ -97,6 +102,10 @@ class Incidents:
     def on_change(self, call: Callable[[], None]) -> None:
         """Call ``call`` whenever there are changes to store, or something may be due earlier."""
         self._on_change = call
+
+    def watch(self, observer: EffectObserver) -> None:
+        """Show an observer what is done with each event, as long as it watches."""
+        self._dispatcher.effect_observer = observer
 
     # events and evidence
 
@@ -208,6 +217,18 @@ class Incidents:
         self._note(self._dispatcher.close(incident_id, self._clocks.now()))
         return is_open
 
+    def replayed(self, messages: Mapping[tuple[str, str], str]) -> None:
+        """Note that dead letters about incidents are deliveries again: see `Dispatcher`."""
+        self._note(self._dispatcher.replayed(messages))
+
+    def count(self) -> IncidentCounts:
+        """Return how many incidents are open, and how many events were held back."""
+        return count_incidents(self.export())
+
+    def export(self) -> Rows:
+        """Return all rows."""
+        return self._dispatcher.export()
+
     def list_incidents(self, destination: str | None = None) -> list[Incident]:
         """Return all incidents, open and remembered, or those of a destination."""
         return self._dispatcher.list_incidents(destination)
@@ -253,6 +274,8 @@ class Incidents:
 
     def _note(self, changes: Changes) -> None:
         if changes is not NO_CHANGES:
+            if self._journal is not None:
+                self._journal.flush()
             self._changes.update(encode_changes(changes))
             self._on_change()
 

@@ -5,7 +5,7 @@ relay or reads the store.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -14,7 +14,7 @@ from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
 from relay.incidents.clock import Now
 from relay.incidents.group import Group
-from relay.incidents.incident import SEVERITIES, Incident, resolve
+from relay.incidents.incident import SEVERITIES, Incident
 from relay.incidents.life import find_condition
 from relay.incidents.state import Rows
 
@@ -157,15 +157,6 @@ def count_incidents(rows: Rows) -> IncidentCounts:
     for tally in rows.tallies:
         held.setdefault(tally.destination, Counter()).update(tally.held)
     return IncidentCounts(opened, {to: counts for to, counts in held.items() if counts})
-
-
-def close_incidents(rows: Iterable[Incident], incident_id: str, now: Now) -> list[Incident]:
-    """Return the open incidents with this id as they are when somebody closes them."""
-    return [
-        resolve(each, Resolution.CLOSED, max(now.at(each.life.engine), each.last_event_ns))
-        for each in rows
-        if each.id == incident_id and each.is_open
-    ]
 
 
 def _find_order(incident: Incident) -> _Order:

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Collection
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,15 @@ PRUNE_SIZE = 100
 """How many are pruned at once for each reason, so that others do not wait long for the store."""
 
 _MAX_NUMBER = 2**63 - 1
+
+
+class ReplayedBatch(NamedTuple):
+    """Dead letters that were replayed in one transaction."""
+
+    size: int
+    destinations: set[str]
+    last: int
+    """The highest number that was looked at."""
 
 
 def find(
@@ -52,14 +61,18 @@ def replay(
     selection: Selection,
     destinations: Collection[str],
     span: range,
+    excluded: Collection[int],
     options: EnqueueOptions,
     connection: sqlite3.Connection,
-) -> list[tuple[int, str]]:
+) -> ReplayedBatch | None:
     """Turn up to `BATCH_SIZE` dead letters into deliveries: the lowest numbers in ``span``.
 
-    Returns their numbers and destinations.
+    Those whose numbers are ``excluded`` are left as they are. None if none is in ``span``.
     """
-    numbers = _select(selection, destinations, span, "ASC", BATCH_SIZE, PAGE_BYTES, connection)
+    selected = _select(selection, destinations, span, "ASC", BATCH_SIZE, PAGE_BYTES, connection)
+    if not selected:
+        return None
+    numbers = [number for number in selected if number not in excluded]
     found = [_read(number, connection) for number in numbers]
     prepared = [
         replace(enqueue.prepare(it.notification, [it.destination], options), long_seq=long_seq)
@@ -67,7 +80,7 @@ def replay(
     ]
     enqueue.add(prepared, connection)
     _delete(numbers, connection)
-    return [(it.number, it.destination) for it, _ in found]
+    return ReplayedBatch(len(found), {it.destination for it, _ in found}, selected[-1])
 
 
 def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> list[int]:
@@ -132,6 +145,7 @@ def _parameters(
         "destination": selection.destination,
         "route": selection.route,
         "since_ns": selection.since_ns,
+        "about_incidents": selection.about_incidents,
         "ids": _to_json_array(selection.ids),
         "destinations": _to_json_array(destinations),
         "above": span.start - 1,

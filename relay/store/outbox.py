@@ -293,22 +293,26 @@ class Outbox:
         return await self._read(partial(dead_letters.count, selection))
 
     async def replay_dead_letters(
-        self, selection: Selection, destinations: DestinationNames, now_ns: int
+        self,
+        selection: Selection,
+        destinations: DestinationNames,
+        now_ns: int,
+        excluded: Collection[int] = (),
     ) -> int:
         """Turn dead letters into deliveries again, under the same ids, as if they were new.
 
-        Leaves out those whose destination is not among ``destinations``, because nobody would send
-        them; ``destinations`` is called before each commit. Returns how many were replayed. About
-        one subject they keep the order in which they were given up, and are sent after deliveries
-        that already wait.
+        Leaves out those whose number is ``excluded``, and those whose destination is not among
+        ``destinations``, because nobody would send them; ``destinations`` is called before each
+        commit. Returns how many were replayed. About one subject they keep the order in which they
+        were given up, and are sent after deliveries that already wait.
         """
         options = EnqueueOptions(now_ns, self._unordered, hold_for_included=False)
         span, count = await self._dead_letter_numbers(), 0
-        while found := await self._write(
-            partial(dead_letters.replay, selection, destinations(), span, options)
+        while batch := await self._write(
+            partial(dead_letters.replay, selection, destinations(), span, excluded, options)
         ):
-            span, count = range(found[-1][0] + 1, span.stop), count + len(found)
-            self._handover.request_fetch({destination for _, destination in found})
+            span, count = range(batch.last + 1, span.stop), count + batch.size
+            self._handover.request_fetch(batch.destinations)
         return count
 
     async def drop_dead_letters(self, selection: Selection) -> int:

@@ -193,6 +193,8 @@ class Selection(msgspec.Struct, frozen=True):
     route: str | None = None
     since_ns: int | None = None
     """Those that were given up at this time or later."""
+    about_incidents: bool = False
+    """Only those that tell about incidents; a few others may be among them."""
 
 
 class Backlog(msgspec.Struct, frozen=True):

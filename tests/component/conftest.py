@@ -8,6 +8,7 @@ from relay.admin.client import connect_to_daemon
 from relay.admin.control_socket import serve_control_socket, socket_path
 from relay.admin.operations import AdminOperations, DaemonHooks, LocalOperations
 from relay.admin.tap import EventTap
+from relay.incidents.incidents import without_incidents
 from relay.ingest.docker import reconciler
 from relay.store import acks
 from relay.store.outbox import Outbox, open_outbox
@@ -94,7 +95,9 @@ def local_operations(outbox: Outbox, enabled: list[str]) -> LocalOperations:
     async def reload() -> Sequence[str]:
         return ["routes"]
 
-    hooks = DaemonHooks(lambda: DESTINATION_STATUS, enable, lambda: DAEMON_STATUS, reload)
+    hooks = DaemonHooks(
+        lambda: DESTINATION_STATUS, enable, lambda: DAEMON_STATUS, reload, without_incidents()
+    )
     return LocalOperations(outbox, lambda: DESTINATION_STATUS, lambda: NOW_NS, hooks)
 
 

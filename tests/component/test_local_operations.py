@@ -128,7 +128,7 @@ async def test_a_replayed_delivery_that_dies_again(
     replay = outbox.replay_dead_letters
 
     async def replay_in_vain(
-        selection: Selection, destinations: DestinationNames, now_ns: int
+        selection: Selection, destinations: DestinationNames, now_ns: int, _: object
     ) -> int:
         count = await replay(selection, destinations, now_ns)
         await make_dead_letters(outbox, make_notification(2, container="db"))

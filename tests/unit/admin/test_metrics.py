@@ -21,8 +21,11 @@ from relay.core.counters import (
     EngineSnapshot,
 )
 from relay.core.exchange import Reason, Response, ResponseHint, outcome_kind
+from relay.core.severity import Severity
 from relay.core.status import DestinationStatus
 from relay.delivery.retry import Attempt, classify
+from relay.incidents.hold import HeldReason
+from relay.incidents.view import IncidentCounts
 from relay.store.faults import StoreFault, StoreStatus
 from relay.store.records import Backlog
 
@@ -68,6 +71,8 @@ def test_every_series_exists_from_the_start() -> None:
             "relay_config_loaded_timestamp_seconds",
             "relay_config_reloads_total failure",
             "relay_config_reloads_total success",
+            *(f"relay_incidents_open hook {it}" for it in ("info", "warning", "critical")),
+            *(f"relay_events_held_total hook {it}" for it in HeldReason),
             "relay_events_received_total here",
             "relay_events_taken_in_total here",
             "relay_events_repeated_total here",
@@ -252,3 +257,21 @@ def test_all_are_documented() -> None:
     }
     rows = re.findall(r"^\| `(relay_\w+)` \| ([^|]*) \|", DOCUMENTATION.read_text(), re.MULTILINE)
     assert dict(rows) == snapshot
+
+
+def test_incidents() -> None:
+    """What is open, by severity, and what was held back, of the configured destinations."""
+    counts = IncidentCounts(
+        {"hook": {Severity.WARNING: 2}, "gone": {Severity.INFO: 1}}, {"hook": {"brief": 7}}
+    )
+    families = text_string_to_metric_families(render_metrics(make_snapshot(), {}, counts).decode())
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.value and sample.name.startswith(("relay_incidents", "relay_events_held"))
+    }
+    assert found == {
+        ("relay_incidents_open", "hook", "warning"): 2,
+        ("relay_events_held_total", "hook", "brief"): 7,
+    }

@@ -1,6 +1,9 @@
 """The table of admin operations."""
 
+import re
 from types import NoneType
+
+import msgspec
 
 from relay.admin import operations
 from relay.admin.operations import OPERATIONS, AdminOperations, LocalOperations, Operation
@@ -18,9 +21,17 @@ def test_names_and_routes_are_unique() -> None:
     assert len({(each.method, each.path) for each in OPERATIONS}) == len(OPERATIONS)
 
 
-def test_get_requests_have_no_body() -> None:
-    """An operation that needs a body is a POST."""
-    assert all(each.request is NoneType for each in OPERATIONS if each.method == "GET")
+def test_the_fields_of_a_get_fit_into_its_url() -> None:
+    """It has no body: all are texts, numbers or booleans, and those in its path are required."""
+    for operation in OPERATIONS:
+        if operation.method == "POST" or operation.request is NoneType:
+            continue
+        fields = {field.name: field for field in msgspec.structs.fields(operation.request)}
+        for name in re.findall(r"\{(\w+)\}", operation.path):
+            assert fields[name].required
+        for field in fields.values():
+            kind = msgspec.json.schema(field.type)
+            assert {kind.get("type", "any-of")} <= {"string", "integer", "boolean", "any-of"}
 
 
 def test_each_operation_has_a_method_and_a_handler() -> None:

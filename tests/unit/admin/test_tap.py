@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from relay.admin import tap as tap_module
 from relay.admin.tap import (
@@ -20,6 +21,7 @@ from relay.admin.tap import (
 )
 from relay.core.event import Event
 from relay.destinations.catalog import parse_config
+from relay.incidents.effect import Effect, EffectKind
 from relay.routing.router import Router, RouteResult, Verdict
 from tests.unit.destinations.samples import container_event, with_fields
 
@@ -36,11 +38,12 @@ START = container_event("start", 9, "c0", {"name": "web"})
 ALL = TapFilter(include_unrouted=True)
 
 
-def route_events(tap: EventTap, *events: Event) -> None:
-    """Route the events, with the tap as the observer."""
+async def route_events(tap: EventTap, *events: Event) -> None:
+    """Route the events, with the tap as the observer, and let it pass them on."""
     router = Router(parse_config(ROUTES, file="t", environ={}, folder=Path()).routes, tap.publish)
     for event in events:
         router.route(event)
+    await asyncio.sleep(0)
 
 
 async def read_chunk(subscriber: Subscriber) -> list[TappedEvent | EventsSkipped]:
@@ -56,7 +59,7 @@ async def collect(tap_filter: TapFilter, *events: Event) -> list[tuple[str, list
     """Return what a subscriber sees: the action, and each route with its verdict."""
     tap = EventTap()
     with tap.subscribe(tap_filter) as subscriber:
-        route_events(tap, *events)
+        await route_events(tap, *events)
         subscriber.close()
         tapped = await read_chunk(subscriber)
     return [
@@ -70,7 +73,7 @@ async def test_an_event_with_its_decisions() -> None:
     """The decisions are those of the router, also for a route that sends to nobody else."""
     tap = EventTap()
     with tap.subscribe(TapFilter()) as subscriber:
-        route_events(tap, DEATH)
+        await route_events(tap, DEATH)
         (tapped,) = await read_chunk(subscriber)
     assert tapped == TappedEvent(
         DEATH,
@@ -79,6 +82,28 @@ async def test_an_event_with_its_decisions() -> None:
             RouteDecision("late", Verdict.ALREADY_SENT, []),
         ],
     )
+
+
+async def test_what_an_event_did() -> None:
+    """At the destinations that are told of incidents; it comes in the same step of the loop."""
+    tap = EventTap()
+    opened = Effect(EffectKind.OPENED, "inc_1", 1)
+    counted = Effect(EffectKind.COUNTED, "inc_1", 2)
+    routes = parse_config(ROUTES, file="t", environ={}, folder=Path()).routes
+    router, later = Router(routes, tap.publish), with_fields(DEATH, id="evt_2")
+    assert not tap.is_watching
+    tap.on_effects(DEATH, {"ops": opened})  # nobody watches
+    with tap.subscribe(TapFilter()) as subscriber:
+        assert tap.is_watching
+        for event in (DEATH, later):
+            router.route(event)
+        tap.on_effects(DEATH, {"ops": opened})
+        tap.on_effects(later, {"ops": counted, "other": counted})
+        one, two = await read_chunk(subscriber)
+    assert isinstance(one, TappedEvent)
+    assert isinstance(two, TappedEvent)
+    assert [each.incidents for each in one.routes] == [{"ops": opened}, UNSET]
+    assert [each.incidents for each in two.routes] == [{"ops": counted}, UNSET]
 
 
 async def test_unrouted_events() -> None:
@@ -96,7 +121,7 @@ async def test_filter_by_engine() -> None:
     assert await collect(TapFilter(include_unrouted=True, engine="edge"), START) == []
 
 
-def test_no_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a subscriber that wants it, an event is not even encoded."""
 
     def tapped(_: Event, __: Sequence[RouteResult]) -> TappedEvent:
@@ -104,9 +129,9 @@ def test_no_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tap_module, "make_tapped_event", tapped)
     tap = EventTap()
-    route_events(tap, DEATH)
+    await route_events(tap, DEATH)
     with tap.subscribe(TapFilter()):
-        route_events(tap, START)  # which it does not want
+        await route_events(tap, START)  # which it does not want
 
 
 async def test_a_slow_subscriber_loses_the_oldest_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,11 +139,11 @@ async def test_a_slow_subscriber_loses_the_oldest_lines(monkeypatch: pytest.Monk
     monkeypatch.setattr(tap_module, "QUEUE_LINES", 3)
     tap = EventTap()
     with tap.subscribe(ALL) as subscriber:
-        route_events(tap, *(with_fields(START, time_ns=number) for number in range(10)))
+        await route_events(tap, *(with_fields(START, time_ns=number) for number in range(10)))
         skipped, *rest = await read_chunk(subscriber)
         assert skipped == EventsSkipped(7)
         assert [line.event.time_ns for line in rest if isinstance(line, TappedEvent)] == [7, 8, 9]
-        route_events(tap, DEATH)
+        await route_events(tap, DEATH)
         (tapped,) = await read_chunk(subscriber)
         assert isinstance(tapped, TappedEvent)
 
@@ -127,16 +152,16 @@ async def test_the_queue_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) ->
     """A line that never fits is skipped as well."""
     tap = EventTap()
     with tap.subscribe(ALL) as subscriber:
-        route_events(tap, DEATH)
+        await route_events(tap, DEATH)
         await read_chunk(subscriber)
-        route_events(tap, START)
+        await route_events(tap, START)
         size = subscriber._size
         monkeypatch.setattr(tap_module, "QUEUE_BYTES", 2 * size)
-        route_events(tap, START, START)
+        await route_events(tap, START, START)
         assert subscriber._size == 2 * size
         assert (await read_chunk(subscriber))[0] == EventsSkipped(1)
         assert subscriber._size == 0
-        route_events(tap, START, with_fields(START, detail="x" * 3 * size))
+        await route_events(tap, START, with_fields(START, detail="x" * 3 * size))
         assert subscriber._size == size  # it displaces none that fits
         assert (await read_chunk(subscriber))[0] == EventsSkipped(1)
 
@@ -146,7 +171,7 @@ async def test_chunks_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tap_module, "CHUNK_BYTES", 1)
     tap = EventTap()
     with tap.subscribe(ALL) as subscriber:
-        route_events(tap, START, DEATH)
+        await route_events(tap, START, DEATH)
         assert [len(await read_chunk(subscriber)) for _ in range(2)] == [1, 1]
         assert subscriber._size == 0
 
@@ -157,7 +182,7 @@ async def test_a_slow_subscriber_does_not_affect_others(monkeypatch: pytest.Monk
     tap = EventTap()
     with tap.subscribe(ALL) as slow, tap.subscribe(ALL) as quick:
         for _ in range(3):
-            route_events(tap, START)
+            await route_events(tap, START)
             assert len(await read_chunk(quick)) == 1
         assert (await read_chunk(slow))[0] == EventsSkipped(2)
 
@@ -168,7 +193,7 @@ async def test_close() -> None:
     with tap.subscribe(ALL) as subscriber:
         waiting = asyncio.ensure_future(subscriber.read())
         await asyncio.sleep(0)
-        route_events(tap, START)
+        await route_events(tap, START)
         subscriber.close()
         assert b'"start"' in await waiting
         assert await subscriber.read() == b""

@@ -21,10 +21,14 @@ from relay.core.exchange import Answer, Outcome
 from relay.core.include import Include, Included
 from relay.core.notification import Notification
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
+from relay.incidents.incidents import EngineClocks, Incidents, without_incidents
+from relay.incidents.rows import decode_rows
+from relay.incidents.state import Rows
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import HOLD_NS, Ack
 from tests.component.wait import TIMEOUT_S
 from tests.support.idle import idle
+from tests.unit.incidents.world import Setup
 from tests.unit.store.samples import make_commit, make_notification
 
 T = TypeVar("T")
@@ -111,6 +115,13 @@ def hostile_notification(number: int) -> Notification:
     )
 
 
+def load_incidents(rows: Rows, now_ns: int) -> Incidents:
+    """The incidents of a relay whose configuration is that of `World`."""
+    setup = Setup()
+    clocks = EngineClocks(lambda: now_ns, lambda: now_ns)
+    return Incidents(rows, setup.policies, setup.router, clocks)
+
+
 @contextmanager
 def running_relay(
     store: Path,
@@ -138,11 +149,16 @@ def running_relay(
         async with open_outbox(store) as outbox:
             if work is not None:
                 await work(outbox)
-            hooks = DaemonHooks(lambda: known, enable, lambda: daemon_status, reload_async)
+            rows = decode_rows(await outbox.incident_rows())
+            incidents = load_incidents(rows, now_ns) if rows.incidents else without_incidents()
+            hooks = DaemonHooks(
+                lambda: known, enable, lambda: daemon_status, reload_async, incidents
+            )
             operations = LocalOperations(outbox, lambda: destinations, lambda: now_ns, hooks)
             async with serve_control_socket(socket_path(store), operations, EventTap(), idle):
                 ready.set()
                 await stop.wait()
+            await outbox.save_incident_rows(incidents.take_changes())
 
     thread = threading.Thread(target=loop.run_until_complete, args=[serve()])
     thread.start()

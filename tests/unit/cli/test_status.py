@@ -60,6 +60,8 @@ DESTINATION  WAITING  OLDEST      DEAD LETTERS  CONDITION
 audit        0                    0             working
 gone         1        1 min 30 s  0             {UNKNOWN}
 ops          2        1 h 2 min   0             working
+
+no incident is open
 """
     )
     assert result.exit_code == 0
@@ -175,12 +177,13 @@ def test_without_a_relay(installation: Installation) -> None:
     result = run("status")
     assert result.exit_code == 1
     assert result.stderr == "no relay is running: no events are received, and nothing is sent\n"
-    head, _, headings, engine, _, _, *destinations = result.stdout.splitlines()
+    head, _, headings, engine, _, _, *destinations, _, last = result.stdout.splitlines()
     assert head == f"relay is not running, store {installation.store}"
     assert headings.startswith("ENGINE")
     assert engine.startswith("local   no relay is running  2026-11-23 06:48:34Z, ")
     assert [line.split("  ")[0] for line in destinations] == ["audit", "gone", "ops"]
     assert destinations[2].endswith("no relay is running")
+    assert last == "no incident is open"
 
 
 def test_before_the_first_start(installation: Installation) -> None:
@@ -251,6 +254,7 @@ def test_json(installation: Installation) -> None:
                 },
             },
         },
+        "incidents": {"open": {}, "first": []},
     }
 
 

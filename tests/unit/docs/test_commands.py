@@ -46,7 +46,7 @@ def test_a_command_has_these_options(page: str, arguments: str) -> None:
     words = shlex.split(arguments.replace("…", "x"))
     command = cli.relay.get_command(click.Context(cli.relay), words[0])
     rest = words[1:]
-    if isinstance(command, click.Group) and rest:
+    if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
         command = command.get_command(click.Context(command), name)
     assert command is not None, page

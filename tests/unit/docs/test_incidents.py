@@ -72,5 +72,5 @@ routes: [{{name: died, match: {{action: die}}, to: [terminal, ops, oncall, audit
     )
     describe = build_policies(config).describe
     lines = "".join(f"  {name}: {describe(name)}\n" for name in config.destinations)
-    (shown,) = blocks(PAGE, "console")
+    (shown,) = (text for text in blocks(PAGE, "console") if "$ relay check" in text)
     assert shown.endswith(f"notifications\n{lines}")

@@ -5,14 +5,9 @@ import pytest
 
 from relay.core.incident import Audience, Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
+from relay.incidents.actions import close_incidents
 from relay.incidents.state import Rows
-from relay.incidents.view import (
-    IncidentView,
-    close_incidents,
-    count_incidents,
-    find_details,
-    list_page,
-)
+from relay.incidents.view import IncidentView, count_incidents, find_details, list_page
 from tests.unit.incidents.events import die, event, ns, start
 from tests.unit.incidents.world import Setup, World
 

@@ -1,0 +1,76 @@
+"""Incidents for commands: those of the running relay, else those in its store."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from relay.incidents.actions import close_incidents, mark_replayed
+from relay.incidents.clock import Now
+from relay.incidents.incident import Incident
+from relay.incidents.incidents import Incidents
+from relay.incidents.rows import decode_rows, encode_changes
+from relay.incidents.state import Changes, Rows
+from relay.store.outbox import Outbox
+
+INCIDENTS_PAGE_SIZE = 500
+"""At most this many incidents in one answer of the API."""
+
+
+class IncidentsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See `relay.incidents.view.list_page`."""
+
+    all: bool = False
+    """Whether to list those that are over and remembered, too."""
+    limit: Annotated[int, Meta(ge=1, le=INCIDENTS_PAGE_SIZE)] = msgspec.field(
+        name="most", default=INCIDENTS_PAGE_SIZE
+    )
+    after: str | None = None
+    """Go on after the page whose ``next`` this is; None for the first page."""
+
+
+class IncidentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names an incident. To close it takes the whole id; to see it, its beginning is enough."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class IncidentAccess(msgspec.Struct, frozen=True):
+    """Reads and changes incidents, whether relay runs or not."""
+
+    outbox: Outbox
+    now_ns: Callable[[], int]
+    """The clock by which deliveries are due."""
+    live: Incidents | None
+    """None if no relay runs: then the rows in the store are all there is."""
+
+    async def read(self) -> tuple[Rows, Now]:
+        """Return all rows, and the present moment by all clocks."""
+        if self.live is not None:
+            return self.live.export(), self.live.now()
+        return decode_rows(await self.outbox.incident_rows()), Now(self.now_ns())
+
+    async def close(self, incident_id: str) -> bool:
+        """Resolve the incident with this id at every destination; return whether one was open.
+
+        If no relay runs, its end is told after the next start.
+        """
+        if self.live is not None:
+            return self.live.close(incident_id)
+        rows, now = await self.read()
+        closed = close_incidents(rows.incidents, incident_id, now)
+        await self._save(closed)
+        return bool(closed)
+
+    async def note_replayed(self, messages: Mapping[tuple[str, str], str]) -> None:
+        """See `relay.incidents.dispatcher.Dispatcher.replayed`."""
+        if self.live is not None:
+            self.live.replayed(messages)
+        elif messages:
+            rows, _ = await self.read()
+            await self._save(mark_replayed(rows.incidents, messages))
+
+    async def _save(self, changed: list[Incident]) -> None:
+        if changed:
+            await self.outbox.save_incident_rows(encode_changes(Changes(Rows(incidents=changed))))

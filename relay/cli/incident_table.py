@@ -1,0 +1,208 @@
+"""Incidents as rows of a table, as pages and as JSON.
+
+Names come from others: unprintable characters are escaped, long texts are cut.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from relay.cli.tables import (
+    format_due,
+    format_duration,
+    format_facts,
+    format_name,
+    format_optional_rfc3339,
+    format_ordinal,
+    format_section,
+    format_time,
+)
+from relay.core.event import format_rfc3339
+from relay.core.incident import Condition, Status
+from relay.core.severity import Severity
+from relay.core.text import truncate
+from relay.destinations.common.document import event_object
+from relay.destinations.common.event_text import describe_event
+from relay.incidents.view import IncidentDetails, IncidentView
+
+HEADINGS = ("INCIDENT", "SEVERITY", "SINCE", "WHAT", "STATE", "EVENTS", "DESTINATION", "TOLD")
+
+SUBJECT_MAX = 40
+"""Longest name of a container in a column, in UTF-16 units."""
+
+SHORT_ID = len("inc_") + 12
+"""How much of an id is in a column. `relay incidents show` and `close` take as much."""
+
+_CONDITIONS = {
+    Condition.UP: "up again",
+    Condition.RESTARTING: "restarting",
+    Condition.DOWN: "down",
+    Condition.UNHEALTHY: "unhealthy",
+    Condition.UNKNOWN: "unknown: events may be missing",
+}
+
+
+def format_row(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> tuple[str, ...]:
+    """Return the cells under `HEADINGS`; ``is_daemon`` says whether relay runs."""
+    return (
+        incident.id[:SHORT_ID],
+        incident.severity,
+        format_time(incident.started_ns),
+        truncate(incident.subject, SUBJECT_MAX),
+        describe_state(incident),
+        str(incident.total),
+        format_name(incident.destination),
+        describe_told(incident, now_ns, is_daemon=is_daemon),
+    )
+
+
+def describe_state(incident: IncidentView) -> str:
+    """Return how the subject is, or how the incident ended."""
+    if incident.status is Status.RESOLVED:
+        lasted_ns = (incident.ended_ns or incident.started_ns) - incident.started_ns
+        return f"{incident.resolution} after {format_duration(lasted_ns)}"
+    state = _CONDITIONS[incident.condition]
+    return f"crash-looping, {state}" if incident.crash_looping else state
+
+
+def describe_told(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str:
+    """Return when the destination was told last, what it will be told next, and why not yet."""
+    told = "not yet"
+    if incident.refused:
+        told = "refused: told again with its next update"
+    elif incident.message is not None:
+        told = "queued, not delivered yet"
+    elif incident.update is None and incident.held is not None:
+        told = f"held: {incident.held}"
+    elif incident.told_ns is not None:
+        told = format_time(incident.told_ns)
+    if incident.update is None:
+        return told
+    return f"{told}; {incident.update.value.replace('_', ' ')} {_next(incident, now_ns, is_daemon)}"
+
+
+def _next(incident: IncidentView, now_ns: int, is_daemon: bool) -> str:
+    if not is_daemon:
+        return "when relay runs"
+    if incident.blocked or incident.message is not None:
+        return "after the message that waits"
+    if incident.due_ns is None:
+        return "later"
+    return format_due(incident.due_ns, now_ns)
+
+
+def describe_counts(opened: Mapping[str, Mapping[Severity, int]]) -> str:
+    """Return how many incidents are open, as in ``ops 2 critical, 1 warning; pager 2 critical``."""
+    return "; ".join(
+        f"{format_name(to)} "
+        + ", ".join(f"{counts[it]} {it}" for it in reversed(Severity) if counts.get(it))
+        for to, counts in sorted(opened.items())
+    )
+
+
+def to_document(incident: IncidentView) -> dict[str, object]:
+    """Return an incident for JSON. What a payload has, too, has the same name there."""
+    return {
+        "id": incident.id,
+        "destination": incident.destination,
+        "status": incident.status,
+        "state": incident.condition.state,
+        "restarting": incident.condition is Condition.RESTARTING,
+        "crash_looping": incident.crash_looping,
+        "route": incident.route,
+        "severity": incident.severity,
+        "subject": incident.subject,
+        "group": incident.group,
+        **_times("started", incident.started_ns),
+        **_times("last_event", incident.last_event_ns),
+        **_times("ended", incident.ended_ns),
+        "resolution": incident.resolution,
+        "total": incident.total,
+        "untold": incident.untold,
+        "deaths": incident.deaths,
+        "told": incident.told_count,
+        **_times("told", incident.told_ns),
+        "update": incident.update,
+        **_times("due", incident.due_ns),
+        "message": incident.message,
+        "blocked": incident.blocked,
+        "refused": incident.refused,
+        "held": incident.held,
+        **_times("unknown_since", incident.unknown_since_ns),
+    }
+
+
+def details_to_document(details: IncidentDetails) -> dict[str, object]:
+    """Return everything about an incident for JSON; events are as ``format: json`` has them."""
+    return {
+        **to_document(details.incident),
+        **_times("well_since", details.well_since_ns),
+        "failures": [format_rfc3339(time_ns) for time_ns in details.failures_ns],
+        "first": event_object(details.first),
+        "last": None if details.last is None else event_object(details.last),
+    }
+
+
+def _times(name: str, time_ns: int | None) -> dict[str, object]:
+    return {f"{name}_at": format_optional_rfc3339(time_ns), f"{name}_ns": time_ns}
+
+
+def format_page(details: IncidentDetails, now_ns: int, *, is_daemon: bool) -> Iterator[str]:
+    """Yield everything about an incident at one destination as lines of text."""
+    incident = details.incident
+    yield f"incident {incident.id}"
+    group = ", ".join(f"{name} {value}" for name, value in incident.group.items())
+    lasted_ns = (incident.ended_ns or now_ns) - incident.started_ns
+    yield from format_facts(
+        [
+            ("destination", incident.destination),
+            ("subject", incident.subject),
+            ("state", describe_state(incident)),
+            ("severity", incident.severity),
+            ("route", incident.route),
+            ("group", group or "everything at this destination"),
+            ("since", f"{format_time(incident.started_ns)}, for {format_duration(lasted_ns)}"),
+            ("events", f"{incident.total}, of which {incident.untold} were not told"),
+            ("failures", str(incident.deaths)),
+            ("told", describe_told(incident, now_ns, is_daemon=is_daemon)),
+            ("message", incident.message),
+            ("held", incident.held),
+        ]
+    )
+    entries = sorted(_timeline(details), key=lambda entry: entry[0])
+    yield from format_section(
+        "timeline", [(format_time(time_ns), what) for time_ns, what in entries]
+    )
+
+
+def _timeline(details: IncidentDetails) -> Iterator[tuple[int, str]]:
+    """Yield what happened, with the time of each, as far as the rows know it."""
+    incident, first, last = details.incident, details.first, details.last
+    yield incident.started_ns, f"opened: {describe_event(first)}"
+    described = {first.time_ns, incident.started_ns}
+    if last is not None:
+        yield last.time_ns, f"last problem: {describe_event(last)}"
+        described.add(last.time_ns)
+    for time_ns in details.failures_ns:
+        if time_ns not in described:
+            yield time_ns, "died or became unhealthy"
+            described.add(time_ns)
+    if incident.last_event_ns not in described:
+        yield incident.last_event_ns, f"last event, the {format_ordinal(incident.total)}"
+    if details.well_since_ns is not None and incident.ended_ns is None:
+        yield details.well_since_ns, "well since then"
+    if incident.unknown_since_ns is not None:
+        yield incident.unknown_since_ns, "events may be missing from here on"
+    if incident.ended_ns is not None:
+        yield incident.ended_ns, f"over: {incident.resolution}"
+    if incident.told_ns is not None:
+        yield incident.told_ns, _describe_last_message(incident)
+    if incident.due_ns is not None and incident.update is not None:
+        yield incident.due_ns, f"to be told: {incident.update.value.replace('_', ' ')}"
+
+
+def _describe_last_message(incident: IncidentView) -> str:
+    message = f"told, by the {format_ordinal(incident.told_count)} message about it"
+    if incident.refused:
+        return f"{message}: the destination refused it, it is a dead letter"
+    if incident.message is not None:
+        return f"{message}: not delivered yet ({incident.message})"
+    return message

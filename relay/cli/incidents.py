@@ -1,0 +1,156 @@
+"""``relay incidents``: shows what is open and what was told of it, and closes incidents."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import click
+
+from relay.admin.operations import OperationError
+from relay.cli.connect import Connection, StoreLocation, connect, locate_store
+from relay.cli.group import Group
+from relay.cli.incident_table import (
+    HEADINGS,
+    details_to_document,
+    format_page,
+    format_row,
+    to_document,
+)
+from relay.cli.options import config_option, json_option
+from relay.cli.tables import format_name, format_table, to_json_line
+from relay.core.text import truncate
+from relay.incidents.view import IncidentDetails
+
+_ID = re.compile(r"inc_[0-9a-f]{4,32}")
+
+SUBJECT_MAX = 90
+"""Longest name of a container in a sentence, in UTF-16 units."""
+
+
+@click.group(cls=Group, invoke_without_command=True)
+@click.option(
+    "--all", "everything", is_flag=True, help="Also those that are over; they stay for an hour."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Show at most so many incidents.",
+)
+@json_option
+@config_option
+@click.pass_context
+def incidents(
+    context: click.Context,
+    /,
+    config_file: Path | None,
+    everything: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Show what is open: since when, how often, who was told and when, and why not.
+
+    The most severe come first, and of these the latest. An incident has a row for each destination.
+    """
+    if context.invoked_subcommand is None:
+        asyncio.run(_list(locate_store(config_file), limit, everything, as_json))
+    elif any(
+        context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        for name in context.params
+    ):
+        name = context.invoked_subcommand
+        raise click.UsageError(f"these options stand behind the command: relay incidents {name} …")
+
+
+def convert_incident_id(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Check that the value is an incident's id, or its beginning."""
+    if not _ID.fullmatch(value):
+        raise click.BadParameter(
+            f"{value!r} is not the id of an incident: write inc_ and at least 4 of its hex digits"
+        )
+    return value
+
+
+@incidents.command()
+@click.argument("id_", metavar="ID", callback=convert_incident_id)
+@json_option
+@config_option
+def show(config_file: Path | None, id_: str, as_json: bool) -> None:
+    """Show all of one incident, at each destination, with a timeline."""
+    asyncio.run(_show(locate_store(config_file), id_, as_json))
+
+
+@incidents.command()
+@click.argument("id_", metavar="ID", callback=convert_incident_id)
+@config_option
+def close(config_file: Path | None, id_: str) -> None:
+    """Resolve an incident at every destination, although it is not known to be well.
+
+    Who was told of it is told its end. A further problem within an hour opens it again.
+    """
+    asyncio.run(_close(locate_store(config_file), id_))
+
+
+async def _list(location: StoreLocation, limit: int, everything: bool, as_json: bool) -> None:
+    async with connect(location) as connection:
+        page = await connection.operations.list_incidents(limit, include_ended=everything)
+        now_ns = await connection.operations.now_ns()
+    # The store is closed now: a slow reader of the output must not keep a relay from starting.
+    if as_json:
+        for incident in page.incidents:
+            click.echo(to_json_line(to_document(incident)))
+    elif page.incidents:
+        is_daemon = connection.is_daemon
+        rows = (format_row(each, now_ns, is_daemon=is_daemon) for each in page.incidents)
+        for line in format_table([HEADINGS, *rows]):
+            click.echo(line)
+    if not page.incidents:
+        click.echo("no incident is open" if not everything else "no incidents", err=True)
+    if (more := page.count - len(page.incidents)) > 0:
+        click.echo(f"… and {more} more: --limit {page.count} shows them", err=True)
+
+
+async def _show(location: StoreLocation, id_: str, as_json: bool) -> None:
+    async with connect(location) as connection:
+        found = await _find(connection, id_)
+        now_ns = await connection.operations.now_ns()
+    if as_json:
+        output = "\n".join(to_json_line(details_to_document(each)) for each in found)
+    else:
+        is_daemon = connection.is_daemon
+        pages = ("\n".join(format_page(each, now_ns, is_daemon=is_daemon)) for each in found)
+        output = "\n\n".join(pages)
+    click.echo(output)
+
+
+async def _close(location: StoreLocation, id_: str) -> None:
+    async with connect(location) as connection:
+        found = await _find(connection, id_)
+        incident = found[0].incident
+        was_open = await connection.operations.close_incident(incident.id)
+    if not was_open:
+        raise OperationError(f"incident {incident.id} is over already: {incident.resolution}")
+    destinations = ", ".join(
+        format_name(each.incident.destination) for each in found if each.incident.ended_ns is None
+    )
+    subject = truncate(incident.subject, SUBJECT_MAX)
+    click.echo(f"closed {incident.id} ({subject}) at {destinations}")
+    if not connection.is_daemon:
+        click.echo("no relay is running: its end is told when one starts", err=True)
+
+
+async def _find(connection: Connection, id_: str) -> list[IncidentDetails]:
+    """Return one incident at each destination.
+
+    Raises `OperationError` if there is none, `click.UsageError` if several begin like this.
+    """
+    found = await connection.operations.find_incidents(id_)
+    if not found:
+        raise OperationError(
+            f"there is no incident {id_}: relay incidents --all shows those there are"
+        )
+    ids = sorted({each.incident.id for each in found})
+    if len(ids) > 1:
+        raise click.UsageError(f"several incidents begin with {id_}: {', '.join(ids)}")
+    return found
