@@ -35,22 +35,30 @@ def is_refusal(reason: Reason) -> bool:
 
 
 async def load_incidents(config: Config, outbox: Outbox, clocks: EngineClocks) -> Incidents:
-    """Continue with the incidents that are in the store."""
+    """Continue with the incidents that are in the store.
+
+    A message of which the store knows nothing was delivered. If the store was damaged it may be
+    lost instead: then it counts as waiting until `settle_lost` is called.
+    """
     rows = decode_rows(await outbox.incident_rows())
     fates = await outbox.message_fates(_list_outstanding(rows))
+    outstanding = None if await outbox.losses() else {*fates.waiting, *fates.dead}
     incidents = Incidents(
-        rows,
-        build_policies(config),
-        Router(config.routes),
-        clocks,
-        {*fates.waiting, *fates.dead},
-        Journal(),
+        rows, build_policies(config), Router(config.routes), clocks, outstanding, Journal()
     )
     for (destination, message_id), reason in fates.dead.items():
         incidents.dead_lettered(destination, message_id, refused=is_refusal(reason))
     if incidents.unwatched_at_start:
         log.info("incidents.unwatched", count=incidents.unwatched_at_start)
     return incidents
+
+
+async def settle_lost(incidents: Incidents, outbox: Outbox) -> None:
+    """Let messages be told again that a damaged store has lost: they neither wait nor are dead."""
+    outstanding = set(incidents.list_outstanding())
+    fates = await outbox.message_fates(outstanding)
+    for destination, message_id in outstanding - fates.waiting - fates.dead.keys():
+        incidents.dead_lettered(destination, message_id, refused=False)
 
 
 def _list_outstanding(rows: Rows) -> set[tuple[str, str]]:

@@ -26,7 +26,7 @@ from relay.core.clock import SteadyClock
 from relay.core.errors import StoreInUse
 from relay.core.event import HEARTBEAT
 from relay.core.tasks import DRAIN_S, Shutdown, drain, spawn
-from relay.daemon.incidents import load_incidents
+from relay.daemon.incidents import load_incidents, settle_lost
 from relay.daemon.reload import ConfigSource, FileReader, ReloadController
 from relay.daemon.self_events import SelfEvents
 from relay.daemon.supervisor import Supervisor
@@ -281,6 +281,7 @@ async def _report_losses(supervisor: Supervisor) -> None:
     losses = await supervisor.outbox.losses()
     if losses:
         supervisor.on_store_replaced()
+        await settle_lost(supervisor.incidents, supervisor.outbox)
     await supervisor.self_events.emit_losses(losses)
 
 

@@ -107,7 +107,7 @@ class Dispatcher:
         for name in policies.destinations:
             self._schedule_repetitions(name, now)
         if outstanding is not None:
-            for destination, message_id in set(self._list_outstanding()) - set(outstanding):
+            for destination, message_id in set(self.list_outstanding()) - set(outstanding):
                 self._settle(destination, message_id, now)
 
     @property
@@ -305,6 +305,15 @@ class Dispatcher:
         tally = self._state.get_tally(destination, route)
         return Balance(tally.taken, tally.told, waiting, tally.held)
 
+    def list_outstanding(self) -> list[tuple[str, str]]:
+        """Return the messages that count as not settled, by destination and id."""
+        reminders = [
+            (state.name, state.reminder)
+            for state in self._state.destinations.values()
+            if state.reminder is not None
+        ]
+        return [*self._state.waiting, *reminders]
+
     def export(self) -> Rows:
         """Return all rows."""
         return self._state.export()
@@ -332,15 +341,6 @@ class Dispatcher:
                 self._state.put_group(free)
                 self._tracker.refresh_group(free, now)
                 self._tracker.forget_group(*key, now)
-
-    def _list_outstanding(self) -> list[tuple[str, str]]:
-        """Return the messages that count as not settled, by destination and id."""
-        reminders = [
-            (state.name, state.reminder)
-            for state in self._state.destinations.values()
-            if state.reminder is not None
-        ]
-        return [*self._state.waiting, *reminders]
 
     def _refresh(self, destination: str, now: Now) -> list[str]:
         """Return the destination if its open incidents are to be repeated."""

@@ -201,6 +201,10 @@ class Incidents:
         now = self._clocks.now()
         self._note(self._dispatcher.dead_lettered(destination, message_id, now, refused=refused))
 
+    def list_outstanding(self) -> list[tuple[str, str]]:
+        """Return the messages that are not settled, by destination and id."""
+        return self._dispatcher.list_outstanding()
+
     # operators
 
     def reload(self, policies: Policies, router: Router) -> int:

@@ -1,6 +1,7 @@
 """The loop of the incidents over a store, in virtual time."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,13 @@ from relay.config import Config
 from relay.core.event import RELAY_ENGINE, Event
 from relay.core.exchange import Dead, Delivered, Outcome, Reason
 from relay.core.tasks import spawn
-from relay.daemon.incidents import IncidentLoop, load_incidents
+from relay.daemon.incidents import IncidentLoop, load_incidents, settle_lost
 from relay.destinations.catalog import parse_config
 from relay.incidents.incidents import EngineClocks, Incidents
 from relay.routing.router import Router
 from relay.store.outbox import Outbox
 from relay.store.records import Ack, CommitResult, Delivery, IngestCommit, Quota
+from relay.store.recovery import add_loss
 from tests.support.virtual_time import open_step_outbox, run_in_virtual_time
 from tests.unit.incidents.events import crash_loop, die, ns, start
 
@@ -222,6 +224,46 @@ def test_an_answer_that_a_kill_hid(run: Run) -> None:
         async with world.running():
             await asyncio.sleep(90)
         assert [each for _, each, _ in world.told()] == ["opened", "resolved"]
+
+    run(scenario)
+
+
+def _lose_deliveries(connection: sqlite3.Connection) -> None:
+    """The store is damaged, and its new one has no deliveries."""
+    connection.execute("DELETE FROM deliveries")
+    add_loss(Path("relay.db.broken"), 0, "malformed", connection)
+
+
+def test_a_message_that_a_damaged_store_has_lost(run: Run) -> None:
+    """It is told again, so that its group is not silent for ever; what still waits is not."""
+
+    async def scenario(world: World) -> None:
+        async with world.running():
+            await world.play(die(0.1))
+            await asyncio.sleep(3.5)
+            await settle_lost(world.incidents, world.outbox)
+            await asyncio.sleep(90)
+            assert [each for _, each, _ in world.told()] == ["opened"]
+            await world.outbox._writer.run(_lose_deliveries)
+            await settle_lost(world.incidents, world.outbox)
+            await asyncio.sleep(90)
+            assert [each for _, each, _ in world.told()] == ["opened", "opened"]
+
+    run(scenario)
+
+
+def test_a_message_that_was_lost_while_relay_was_down(run: Run) -> None:
+    """It does not count as delivered."""
+
+    async def scenario(world: World) -> None:
+        async with world.running():
+            await world.play(die(0.1))
+            await asyncio.sleep(3.5)
+        await world.outbox._writer.run(_lose_deliveries)
+        async with world.running():
+            await settle_lost(world.incidents, world.outbox)
+            await asyncio.sleep(90)
+        assert [each for _, each, _ in world.told()] == ["opened", "opened"]
 
     run(scenario)
 
