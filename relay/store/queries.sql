@@ -262,7 +262,7 @@ WHERE (:destination IS NULL OR destination = :destination)
     AND (:ids IS NULL OR seq IN (SELECT value FROM json_each(:ids))
         OR id IN (SELECT value FROM json_each(:ids)))
     AND (:destinations IS NULL OR destination IN (SELECT value FROM json_each(:destinations)))
-    AND (NOT :about_incidents OR long_seq IS NOT NULL OR instr(notification, '"update":') > 0)
+    AND (NOT :about_incidents OR long_seq IS NOT NULL OR instr(notification, '"update":{') > 0)
     AND seq > :above AND seq < :below
 
 -- name: dead_letter

@@ -235,7 +235,7 @@ async def test_a_full_store_evicts_nothing_for_a_batch_without_rows() -> None:
         assert (await outbox.commit(commit_rows({ROWS[0][:2]: b"{}"}), 10)).evicted > 0
 
 
-_sizes = st.lists(st.integers(0, 3 * MAX_CHANGE_BYTES), min_size=1, max_size=20)
+_sizes = st.lists(st.integers(0, 9 * MAX_CHANGE_BYTES), min_size=1, max_size=6)
 
 
 @given(st.lists(st.tuples(_sizes, st.integers(0, 9)), max_size=6), st.integers(0, 200))

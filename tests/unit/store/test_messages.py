@@ -116,3 +116,15 @@ async def test_drop_new_never_evicts_messages_about_relay_itself() -> None:
         )
         result = await outbox.commit(make_commit(own), 10)
         assert (result.evicted, result.evicted_messages) == (0, ())
+
+
+async def test_dead_letters_about_incidents_are_selected() -> None:
+    """And none of events, whatever their names are."""
+    async with open_outbox(None) as outbox:
+        update, odd = make_update(1), make_notification(2, '"update":{')
+        await outbox.commit(make_commit(update, odd, make_notification(3)), 10)
+        dead = [Ack(each, Dead(Reason.REFUSED)) for each in await fetch_due(outbox, 10)]
+        await outbox.ack(dead, 20, flush=True)
+        assert len(await outbox.dead_letters(Selection(), 9)) == 3
+        (found,) = await outbox.dead_letters(Selection(about_incidents=True), 9)
+        assert found.notification == update
