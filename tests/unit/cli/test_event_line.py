@@ -7,6 +7,7 @@ import pytest
 from relay.admin.tap import EventsSkipped, RouteDecision, TappedEvent
 from relay.cli.event_line import LineStyle, format_json, format_line, format_skipped
 from relay.core.event import Actor, Cause, Event, Origin, make_self_event
+from relay.incidents.effect import Effect, EffectKind
 from relay.routing.router import Verdict
 from tests.support.events import make_event
 from tests.unit.cli.cli_store import HOSTILE, THEN_NS
@@ -48,6 +49,29 @@ def test_an_event_that_is_sent() -> None:
 def test_decisions(routes: tuple[RouteDecision, ...], words: str) -> None:
     """The decisions are in the order of the routes."""
     assert format_line(TappedEvent(CRASH, routes), PLAIN_STYLE).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("effect", "words"),
+    [
+        (Effect(EffectKind.OPENED, "inc_1", 1), "ops (opens an incident), audit"),
+        (Effect(EffectKind.REOPENED, "inc_1", 5), "ops (reopens an incident), audit"),
+        (Effect(EffectKind.COUNTED, "inc_1", 7), "ops (counted, 7th), audit"),
+        (Effect(EffectKind.COUNTED, "inc_1", 111), "ops (counted, 111th), audit"),
+        (Effect(EffectKind.COUNTED, "inc_1", 122), "ops (counted, 122nd), audit"),
+        (Effect(EffectKind.GROUPED), "ops (told with its group), audit"),
+    ],
+)
+def test_what_it_did(effect: Effect, words: str) -> None:
+    """At a destination that is told of incidents; the others are sent it."""
+    decision = RouteDecision("crashed", Verdict.SENT, ("ops", "audit"), {"ops": effect})
+    tapped = TappedEvent(CRASH, (decision,))
+    assert format_line(tapped, PLAIN_STYLE).endswith(f"→ crashed: {words}")
+    (shown,) = json.loads(format_json(tapped))["routes"]
+    assert shown["incidents"]["ops"]["kind"] == effect.kind
+    assert shown["incidents"]["ops"].get("incident") == effect.incident
+    (plain,) = json.loads(format_json(TappedEvent(CRASH, (SENT,))))["routes"]
+    assert "incidents" not in plain
 
 
 @pytest.mark.parametrize(
