@@ -236,7 +236,7 @@ async def _replay(location: StoreLocation, filters: Filters) -> None:
         )
     if result.superseded:
         click.echo(_describe_superseded(result.superseded), err=True)
-    if result.superseded and not result.count:
+    if result.superseded and not result.count and filters.ids:
         raise OperationError("replayed no dead letters")
     _report_count("replayed", result.count, filters)
     if result.count and not connection.is_daemon:

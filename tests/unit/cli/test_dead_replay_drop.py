@@ -1,13 +1,18 @@
 """``relay dead replay`` and ``relay dead drop``."""
 
 import importlib
+from contextlib import nullcontext
 
 import click
 import pytest
 
+from relay.incidents.rows import encode_changes
+from relay.incidents.state import Changes
 from relay.store.outbox import Outbox
 from tests.unit.cli.cli_store import THEN_NS, Installation, failure, in_store, run, running_relay
 from tests.unit.cli.dead_letter_samples import add_dead_letter, add_three, numbers, waiting
+from tests.unit.incidents.events import die, start
+from tests.unit.incidents.world import World
 from tests.unit.store.samples import make_notification
 
 
@@ -147,3 +152,64 @@ def test_drop_only_what_was_confirmed(
     monkeypatch.setattr(click, "confirm", say_yes)
     assert run("dead", "drop", "--all").output == "dropped 3 dead letters\n"
     assert numbers(installation.store) == [4]
+
+
+def bury_message(installation: Installation, *, moves_on: bool) -> World:
+    """A message about an incident was refused; the incident may be told of again since."""
+    world = World()
+    world.broken.add("ops")
+    world.play([die(0)], 10)
+    (message,) = world.waiting
+    world.give_up(message, refused=True)
+    world.broken.clear()
+    if moves_on:
+        world.play([start(20)], 200)
+
+    async def fill(outbox: Outbox) -> None:
+        rows = encode_changes(Changes(world.dispatcher.export()))
+        await outbox.save_incident_rows(rows)
+        await add_dead_letter(outbox, message.to_notification())
+
+    in_store(installation.store, fill)
+    return world
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+@pytest.mark.parametrize("arguments", [["--all"], ["1"], ["--route", "died"]])
+def test_replay_what_has_moved_on(
+    installation: Installation, arguments: list[str], is_running: bool
+) -> None:
+    """It stays, and the command says why; it fails if it was asked for by its id."""
+    world = bury_message(installation, moves_on=True)
+    relay = running_relay(installation.store, now_ns=world.now.steady_ns)
+    with relay if is_running else nullcontext():
+        result = run("dead", "replay", *arguments)
+    assert (
+        "1 dead letter stays: it tells of incidents that have moved on since, and would be taken "
+        "for news. relay dead show ID shows them, relay dead drop ID removes them\n"
+    ) in result.stderr
+    if arguments == ["1"]:
+        assert failure(result) == "replayed no dead letters"
+    else:
+        assert result.exit_code == 0
+        assert result.stdout == "replayed no dead letters\n"
+    assert numbers(installation.store) == [1]
+
+
+def test_replay_what_has_not(installation: Installation) -> None:
+    """It is a delivery again."""
+    bury_message(installation, moves_on=False)
+    result = run("dead", "replay", "--all")
+    assert result.stdout == "replayed 1 dead letter\n"
+    assert "moved on" not in result.stderr
+    assert numbers(installation.store) == []
+
+
+def test_show_a_message_about_incidents(installation: Installation) -> None:
+    """It lists the incidents, as they were."""
+    world = bury_message(installation, moves_on=True)
+    (incident,) = world.dispatcher.list_incidents()
+    lines = run("dead", "show", "1").stdout.splitlines()
+    assert "  reason        opened" in lines
+    where = lines.index("  incidents")
+    assert lines[where + 1] == f"    {incident.id}  web-1: firing, down, events: 1"

@@ -20,7 +20,7 @@ from tests.unit.cli.cli_store import (
     running_relay,
     settle,
 )
-from tests.unit.store.samples import make_commit, make_notification
+from tests.unit.store.samples import make_commit, make_notification, make_update
 
 NOW_NS = THEN_NS + 3_750 * SECOND_NS
 BUSY = Answer(503, "busy", None)
@@ -222,3 +222,15 @@ def test_hostile_texts_are_escaped(installation: Installation) -> None:
         assert all(line.isprintable() for line in lines)
         assert not any(line.startswith("ID  1") for line in lines)
     assert json.loads(list_output(installation, "--json").splitlines()[0])["destination"] == HOSTILE
+
+
+def test_messages_about_incidents(installation: Installation) -> None:
+    """Only one of a group is due; a later one waits for it."""
+
+    async def add_two(outbox: Outbox) -> None:
+        await outbox.commit(make_commit(make_update(1), make_update(2)), NOW_NS)
+
+    in_store(installation.store, add_two)
+    *_, first, second = list_output(installation).splitlines()
+    assert first.endswith("not tried yet  now")
+    assert second.endswith("not tried yet  after an earlier one about the same group")
