@@ -28,6 +28,8 @@ class IncidentsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     after: str | None = None
     """Go on after the page whose ``next`` this is; None for the first page."""
+    subject: str | None = None
+    """The key of the subject that they are about; None for any."""
 
 
 class IncidentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

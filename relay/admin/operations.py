@@ -191,12 +191,15 @@ class AdminOperations(ABC):
         """Delete dead letters. Returns how many."""
         return await self.call(DROP_DEAD_LETTERS, selection)
 
-    async def list_incidents(self, limit: int, *, include_ended: bool = False) -> IncidentPage:
+    async def list_incidents(
+        self, limit: int, *, include_ended: bool = False, subject: str | None = None
+    ) -> IncidentPage:
         """Return the first incidents of a list: see `relay.incidents.view.list_page`."""
-        first = IncidentsRequest(include_ended, min(limit, INCIDENTS_PAGE_SIZE))
-        page = await self.call(LIST_INCIDENTS, first)
+        size = min(limit, INCIDENTS_PAGE_SIZE)
+        page = await self.call(LIST_INCIDENTS, IncidentsRequest(include_ended, size, None, subject))
         while page.next is not None and (missing := limit - len(page.incidents)) > 0:
-            request = IncidentsRequest(include_ended, min(missing, INCIDENTS_PAGE_SIZE), page.next)
+            size = min(missing, INCIDENTS_PAGE_SIZE)
+            request = IncidentsRequest(include_ended, size, page.next, subject)
             following = await self.call(LIST_INCIDENTS, request)
             found = [*page.incidents, *following.incidents]
             page = msgspec.structs.replace(page, incidents=found, next=following.next)
@@ -282,7 +285,14 @@ class LocalOperations(AdminOperations):
     async def on_list_incidents(self, request: IncidentsRequest) -> IncidentPage:
         """Perform `LIST_INCIDENTS`."""
         rows, now = await self._incidents.read()
-        return list_page(rows, now, request.limit, include_ended=request.all, after=request.after)
+        return list_page(
+            rows,
+            now,
+            request.limit,
+            include_ended=request.all,
+            after=request.after,
+            subject=request.subject,
+        )
 
     async def on_find_incidents(self, request: IncidentRequest) -> list[IncidentDetails]:
         """Perform `FIND_INCIDENTS`."""

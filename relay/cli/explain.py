@@ -1,6 +1,9 @@
 """``relay explain``: which routes match an event, and why the others do not."""
 
+import asyncio
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -9,13 +12,18 @@ import click
 import msgspec
 
 from relay.admin import logs
+from relay.admin.client import NoDaemon, connect_to_daemon
+from relay.admin.control_socket import socket_path
+from relay.admin.operations import OperationError
+from relay.cli.connect import locate_store
+from relay.cli.forecast import describe_incident, describe_prospect
 from relay.cli.options import check_known, complete_engine, config_option, read_config
-from relay.cli.tables import format_duration
 from relay.core.event import Cause, Event
-from relay.core.text import truncate
-from relay.dryrun.incidents import Prospect, foresee
-from relay.dryrun.simulator import NAME_MAX, describe_mismatch, format_event
+from relay.dryrun.incidents import foresee
+from relay.dryrun.simulator import describe_mismatch, format_event
 from relay.incidents.policy import Policies, build_policies
+from relay.incidents.subject import subject_key
+from relay.incidents.view import IncidentView
 from relay.ingest.docker.containers.registry import ContainerRegistry
 from relay.ingest.docker.containers.tracker import ContainerTracker
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
@@ -25,6 +33,9 @@ from relay.routing.router import Router, RouteResult, Verdict
 _EVENT_OPTIONS = ("id_", "name", "image", "labels", "attributes")
 """Options that need --action."""
 
+_MAX_INCIDENTS = 10_000
+"""More than a container can have: one at each destination."""
+
 _MARKS = {
     Verdict.SENT: "✓",
     Verdict.ALREADY_SENT: "✓",
@@ -32,6 +43,16 @@ _MARKS = {
     Verdict.NO_MATCH: "✗",
     Verdict.NOT_REACHED: "·",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What the running relay knows of the event's subject."""
+
+    incidents: Mapping[str, IncidentView]
+    """By destination."""
+    now_ns: int
+    """The time of relay's clock."""
 
 
 @click.command()
@@ -72,14 +93,21 @@ _MARKS = {
     type=click.Choice([cause.value for cause in Cause]),
     help="Why the container died, if that does not follow from the event alone.",
 )
+@click.option("--now", is_flag=True, help="Ask the running relay which incident there is.")
 @click.pass_context
 def explain(
-    context: click.Context, /, config_file: Path | None, action: str | None, **options: Any
+    context: click.Context,
+    /,
+    config_file: Path | None,
+    action: str | None,
+    now: bool,
+    **options: Any,
 ) -> None:
     """Show for each route whether it matches an event and, if not, which condition fails first.
 
     For a route that matches, shows which destinations are told at once, and when the others are
-    told of the incident that the event opens.
+    told of the incident that the event opens. With --now the running relay is asked: if the
+    container has an incident, shows since when, what was told of it, and what is told next.
 
     Describe the event with options, or pass one JSON object on standard input: as `docker events
     --format '{{json .}}'` prints it, or as relay sends it. Exit code 1 if no route matches.
@@ -101,12 +129,14 @@ def explain(
         reason = "a command in relay's own container, for which relay tries no route"
         click.echo(f"{format_event(event)}: {reason}")
         context.exit(1)
+    present = asyncio.run(_ask_relay(config_file, event)) if now else None
     results = list(Router(config.routes).explain(event))
     click.echo(format_event(event))
     width, policies = max((len(it.route.name) for it in results), default=0), build_policies(config)
     for result in results:
         mark, name = _MARKS[result.verdict], result.route.name
-        click.echo(f"{mark} {name:{width}}  {_explain_result(result, event, policies)}")
+        text = _explain_result(result, event, policies, present)
+        click.echo(f"{mark} {name:{width}}  {text}")
     unmatched = (Verdict.NO_MATCH, Verdict.NOT_REACHED)
     context.exit(1 if all(result.verdict in unmatched for result in results) else 0)
 
@@ -148,10 +178,12 @@ def _parse_relay_event(record: bytes) -> Event | None:
         return None
 
 
-def _explain_result(result: RouteResult, event: Event, policies: Policies) -> str:
+def _explain_result(
+    result: RouteResult, event: Event, policies: Policies, present: Present | None
+) -> str:
     match result.verdict:
         case Verdict.SENT:
-            return f"matches {_describe_destinations(result, event, policies)}"
+            return f"matches {_describe_destinations(result, event, policies, present)}"
         case Verdict.ALREADY_SENT:
             return "matches, but routes above send it to all its destinations"
         case Verdict.DROPPED:
@@ -163,35 +195,36 @@ def _explain_result(result: RouteResult, event: Event, policies: Policies) -> st
             return describe_mismatch(result.failed_condition, event)
 
 
-def _describe_destinations(result: RouteResult, event: Event, policies: Policies) -> str:
-    """Return who is told what, and when, as if the event were the first of its subject.
+def _describe_destinations(
+    result: RouteResult, event: Event, policies: Policies, present: Present | None
+) -> str:
+    """Return who is told what, and when.
 
     As in ``→ audit at once; → ops: opens an incident (web), told in 3 s with others of here/shop``.
     """
-    destinations: dict[str, list[str]] = {}
+    route, destinations = result.route.name, dict[str, list[str]]()
     for name in result.destinations:
-        described = " at once"
-        if policies.takes_incidents(result.route.name, name):
-            described = _describe_prospect(foresee(policies, event, result, name))
-        destinations.setdefault(described, []).append(name)
+        text = " at once"
+        if policies.takes_incidents(route, name):
+            view = None if present is None else present.incidents.get(name)
+            if view is not None and present is not None:
+                text = f": {describe_incident(view, policies, present.now_ns)}"
+            else:
+                text = describe_prospect(foresee(policies, event, result, name))
+        destinations.setdefault(text, []).append(name)
     return "; ".join(f"→ {', '.join(names)}{text}" for text, names in destinations.items())
 
 
-def _describe_prospect(prospect: Prospect) -> str:
-    """Return what becomes of an event at a destination of incidents."""
-    if prospect.notification.update is None:
-        return " at once"
-    opens = ""
-    if prospect.incident is not None:
-        subject = truncate(prospect.incident, NAME_MAX)
-        opens = f"opens an incident{f' ({subject})' if subject else ''}, "
-    if prospect.group is None:
-        return f": {opens}told at once"
-    wait = f"in {_format_wait(prospect.wait_ns)}" if prospect.wait_ns else "at once"
-    group = truncate("/".join(filter(None, prospect.group)), NAME_MAX)
-    company = f" with others of {group}" if group else " with all others"
-    return f": {opens}told {wait}{company}"
-
-
-def _format_wait(wait_ns: int) -> str:
-    return f"{wait_ns // 1_000_000} ms" if wait_ns < 1e9 else format_duration(wait_ns)
+async def _ask_relay(config_file: Path | None, event: Event) -> Present:
+    """Ask the running relay; raises `OperationError` if none runs."""
+    socket = socket_path(locate_store(config_file).path)
+    try:
+        async with connect_to_daemon(socket) as relay:
+            key = subject_key(event)
+            page = await relay.list_incidents(_MAX_INCIDENTS, include_ended=True, subject=key)
+            known = {view.destination: view for view in page.incidents}
+            return Present(known, await relay.now_ns())
+    except NoDaemon as error:
+        raise OperationError(
+            f"no relay is running ({error}): start one, or leave out --now"
+        ) from error

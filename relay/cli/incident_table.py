@@ -65,18 +65,27 @@ def describe_state(incident: IncidentView) -> str:
 
 def describe_told(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str:
     """Return when the destination was told last, what it will be told next, and why not yet."""
-    told = "not yet"
+    update = describe_update(incident, now_ns, is_daemon=is_daemon)
+    last = describe_last_told(incident)
+    return last if update is None else f"{last}; {update}"
+
+
+def describe_last_told(incident: IncidentView) -> str:
+    """Return when the destination was told last, or why it was not."""
     if incident.refused:
-        told = "refused: told again with its next update"
-    elif incident.message is not None:
-        told = "queued, not delivered yet"
-    elif incident.update is None and incident.held is not None:
-        told = f"held: {incident.held}"
-    elif incident.told_ns is not None:
-        told = format_time(incident.told_ns)
+        return "refused: told again with its next update"
+    if incident.message is not None:
+        return "queued, not delivered yet"
+    if incident.update is None and incident.held is not None:
+        return f"held: {incident.held}"
+    return "not yet" if incident.told_ns is None else format_time(incident.told_ns)
+
+
+def describe_update(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str | None:
+    """Return what the destination will be told, and when; None if there is nothing to tell."""
     if incident.update is None:
-        return told
-    return f"{told}; {incident.update.value.replace('_', ' ')} {_next(incident, now_ns, is_daemon)}"
+        return None
+    return f"{incident.update.value.replace('_', ' ')} {_next(incident, now_ns, is_daemon)}"
 
 
 def _next(incident: IncidentView, now_ns: int, is_daemon: bool) -> str:

@@ -134,7 +134,7 @@ def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json
     events = [it for history in histories.values() for it in history.events]
     shown = [it for it in events if tap_filter.accepts(it.event, it.routes)]
     for routed in sorted(shown, key=lambda it: it.event.time_ns):
-        display(make_tapped_event(routed.event, routed.routes))
+        display(make_tapped_event(routed.event, routed.routes, routed.effects))
     if histories and not shown:
         click.echo(_describe_nothing(len(events)), err=True)
     for engine, error in errors.items():

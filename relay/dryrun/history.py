@@ -74,7 +74,8 @@ async def fetch_history(
 ) -> History:
     """Ask an engine for its history, and process and route it with the daemon's code.
 
-    Events before the window are read too, because they explain the ones within it. Containers are
+    Events before the window are read too, because they explain the ones within it: their incidents
+    begin with the oldest event that is read. Containers are
     inspected if the daemon would do so, which shows their current state. Raises one of
     `relay.ingest.docker.engine.errors.ENGINE_ERRORS`.
     """
@@ -93,6 +94,7 @@ async def fetch_history(
             host=info.name,
             own_container=find_self_container(),
         )
+        simulator.incidents.is_watching = True
         items = list(Recording(simulator, records, is_from_engine=True))
         if records and not items:
             raise EngineUnavailable("answers, but not with events")

@@ -17,6 +17,7 @@ from relay.core.include import Included
 from relay.core.notification import Notification
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher
+from relay.incidents.effect import Effect
 from relay.incidents.group import make_group_key
 from relay.incidents.incident import Incident
 from relay.incidents.message import Message
@@ -61,14 +62,23 @@ class SimulatedIncidents:
         self._order = {name: number for number, name in enumerate(policies.destinations)}
         self._now_ns = 0
         self._known: Dispatcher | None = None
+        self.is_watching = False
+        """Whether `effects` are computed."""
+        self.effects: Mapping[str, Effect] = {}
+        """What the last event did, by destination."""
 
     @property
     def dispatcher(self) -> Dispatcher:
         """What the daemon would know now. It begins with the first event."""
         if self._known is None:
             self._known = Dispatcher(Rows(), self._policies, self._router, Now(self._now_ns))
+            self._known.effect_observer = self
             self._connect(self._engine)
         return self._known
+
+    def on_effects(self, event: Event, effects: Mapping[str, Effect]) -> None:
+        """Note what an event did. It is the last one."""
+        self.effects = effects
 
     def take(self, event: Event, results: Sequence[RouteResult]) -> list[PlannedNotification]:
         """Take an event with the routes that send it somewhere.

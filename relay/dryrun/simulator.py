@@ -9,7 +9,7 @@ so what does not print is escaped.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 
@@ -19,6 +19,7 @@ from relay.config import Config
 from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Cause, Event
 from relay.core.text import escape_unprintable, truncate
 from relay.dryrun.incidents import PlannedNotification, SimulatedIncidents
+from relay.incidents.effect import Effect
 from relay.incidents.policy import build_policies
 from relay.ingest.docker.batch import ParsedRecord
 from relay.ingest.docker.buffer import Connection, StreamOpened, parse_record
@@ -44,6 +45,8 @@ class RoutedEvent:
     matches: Sequence[RouteResult]
     """The results of the routes that match it."""
     router: Router
+    effects: Mapping[str, Effect] = field(default_factory=dict)
+    """What it did at destinations of incidents, if the simulator watches that."""
 
     @cached_property
     def routes(self) -> Sequence[RouteResult]:
@@ -159,10 +162,19 @@ class Simulator:
             batch, ahead = ahead[:BATCH_SIZE], ahead[BATCH_SIZE:]
             self._routed = []
             self._pipeline.process(batch, 1, snapshots or {}, ahead)
-            planned = [each for it in self._routed for each in self._take(it)]
-            yield BatchResult(self._routed, planned)
+            result = BatchResult([], [])
+            for each in self._routed:
+                result.planned.extend(self._take(each))
+                result.routed.append(self._add_effects(each))
+            yield result
             ahead += islice(rest, BATCH_SIZE)
         yield BatchResult([], self.incidents.finish(until_ns))
+
+    def _add_effects(self, routed: RoutedEvent) -> RoutedEvent:
+        effects = self.incidents.effects
+        if not effects:
+            return routed
+        return RoutedEvent(routed.event, routed.matches, routed.router, effects)
 
     def _take(self, routed: RoutedEvent) -> list[PlannedNotification]:
         sent = [result for result in routed.matches if result.verdict is Verdict.SENT]

@@ -33,6 +33,8 @@ class IncidentView(msgspec.Struct, frozen=True):
     destination: str
     subject: str
     """The name that people know the subject by."""
+    key: str
+    """The subject's key, as `relay.incidents.subject` makes it."""
     route: str
     severity: Severity
     status: Status
@@ -71,6 +73,8 @@ class IncidentView(msgspec.Struct, frozen=True):
     """Why its last update was not told; None if it was told."""
     unknown_since_ns: int | None = None
     """Since when events of it may be missing; None if none are."""
+    longest_spell_ns: int = 0
+    """The longest time that its subject was well before it failed again."""
 
 
 class IncidentDetails(msgspec.Struct, frozen=True):
@@ -108,14 +112,25 @@ class IncidentPage(msgspec.Struct, frozen=True):
 
 
 def list_page(
-    rows: Rows, now: Now, limit: int, *, include_ended: bool = False, after: str | None = None
+    rows: Rows,
+    now: Now,
+    limit: int,
+    *,
+    include_ended: bool = False,
+    after: str | None = None,
+    subject: str | None = None,
 ) -> IncidentPage:
     """Return incidents: open ones first, then by severity, then the latest.
 
-    ``include_ended`` includes those that are over and remembered. Raises `msgspec.MsgspecError` if
-    ``after`` is not from a page.
+    ``include_ended`` includes those that are over and remembered, and ``subject`` is the key of the
+    subject that they are about; None for any. Raises `msgspec.MsgspecError` if ``after`` is not
+    from a page.
     """
-    known = {_find_order(each): each for each in rows.incidents if include_ended or each.is_open}
+    known = {
+        _find_order(each): each
+        for each in rows.incidents
+        if (include_ended or each.is_open) and subject in (None, each.subject)
+    }
     following = known
     if after is not None:
         last = msgspec.json.decode(after, type=_Order)
@@ -185,6 +200,7 @@ def _make_view(
         id=incident.id,
         destination=destination,
         subject=incident.name,
+        key=incident.subject,
         route=incident.route,
         severity=incident.severity,
         status=incident.status,
@@ -207,4 +223,5 @@ def _make_view(
         refused=incident.was_refused,
         held=incident.held,
         unknown_since_ns=incident.life.unknown_since_ns,
+        longest_spell_ns=incident.life.longest_spell_ns,
     )

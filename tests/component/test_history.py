@@ -62,6 +62,21 @@ def summarize(found: History) -> list[tuple[str | None, str, list[str]]]:
     ]
 
 
+async def test_what_events_did(engine: ScriptedEngine) -> None:
+    """As far as the engine remembers: which opened an incident, which were counted."""
+    config = configured(
+        CONFIG.replace("ops: {type: console}", 'ops: {type: slack, url: "http://slack/x"}')
+    )
+    for ago_s in (50, 49, 48):
+        engine.record("crashes", ago_s=ago_s)
+    engine.record("works", action="exec_start: sh", ago_s=30)
+    found = await fetch(engine, config=config)
+    assert [
+        {to: (effect.kind.value, effect.total) for to, effect in it.effects.items()}
+        for it in found.events
+    ] == [{"ops": ("opened", 1)}, {"ops": ("counted", 2)}, {"ops": ("counted", 3)}, {}]
+
+
 async def test_causes_and_routes(engine: ScriptedEngine) -> None:
     """Events have the daemon's causes and routes, and the engine's own name as host."""
     engine.record("crashes", ago_s=50)

@@ -299,6 +299,7 @@ VIEW = IncidentView(
     id="inc_" + "0" * 32,
     destination="ops",
     subject="web",
+    key="here/container/web",
     route="died",
     severity=Severity.CRITICAL,
     status=Status.FIRING,

@@ -1,0 +1,67 @@
+"""What a destination of incidents is told of an event: as the first of its container, or by now.
+
+Names come from others: unprintable characters are escaped, long texts are cut.
+"""
+
+from relay.cli.incident_table import (
+    SUBJECT_MAX,
+    describe_last_told,
+    describe_state,
+    describe_update,
+)
+from relay.cli.tables import format_duration, format_time
+from relay.core.incident import Status
+from relay.core.text import truncate
+from relay.dryrun.incidents import Prospect
+from relay.incidents.incident import REMEMBERED_NS
+from relay.incidents.life import find_hold
+from relay.incidents.policy import Policies, RoutePolicy
+from relay.incidents.view import IncidentView
+
+GROUP_MAX = 60
+"""Longest name of a group, in UTF-16 units."""
+
+
+def describe_prospect(prospect: Prospect) -> str:
+    """Return what follows the name of a destination, if nothing happened before the event."""
+    if prospect.notification.update is None:
+        return " at once"
+    opens = ""
+    if prospect.incident is not None:
+        subject = truncate(prospect.incident, SUBJECT_MAX)
+        opens = f"opens an incident{f' ({subject})' if subject else ''}, "
+    if prospect.group is None:
+        return f": {opens}told at once"
+    wait = f"in {_format_wait(prospect.wait_ns)}" if prospect.wait_ns else "at once"
+    group = truncate("/".join(filter(None, prospect.group)), GROUP_MAX)
+    return f": {opens}told {wait} with {f'others of {group}' if group else 'all others'}"
+
+
+def _format_wait(wait_ns: int) -> str:
+    return f"{wait_ns // 1_000_000} ms" if wait_ns < 1e9 else format_duration(wait_ns)
+
+
+def describe_incident(incident: IncidentView, policies: Policies, now_ns: int) -> str:
+    """Return how an incident is, what was told of it, and what is told next.
+
+    ``policies`` are those in force, and ``now_ns`` is the time of relay's clock.
+    """
+    state, told = describe_state(incident), describe_last_told(incident)
+    upcoming = describe_update(incident, now_ns, is_daemon=True)
+    if incident.status is Status.RESOLVED:
+        until = format_time((incident.ended_ns or now_ns) + REMEMBERED_NS)
+        again = f"a problem opens it again until {until}"
+        return f"over: {state}; told: {told}; next: {f'{upcoming}, or ' if upcoming else ''}{again}"
+    since = format_time(incident.started_ns)
+    upcoming = upcoming or _describe_wait(incident, policies)
+    return f"open: {state}, since {since}; told: {told}; next: {upcoming}"
+
+
+def _describe_wait(incident: IncidentView, policies: Policies) -> str:
+    """Return what is told next of an open incident if nothing happens to it."""
+    route = policies.routes.get((incident.route, incident.destination), RoutePolicy())
+    hold_ns = find_hold(incident.longest_spell_ns, route.resolve_after_ns)
+    found = [f"when well for {format_duration(hold_ns)}"] if route.send_resolved else []
+    if policies.destinations[incident.destination].repeat_interval_ns:
+        found.append("the reminder")
+    return ", or ".join(found) or "nothing"
