@@ -190,7 +190,7 @@ def short_rows() -> list[Row]:
     stack = {"group_wait": "2s", "group_interval": "10s", "resolve_after": "8s"}
     rows = [
         (Row("a1", _crash_once, ONCE), keys, {}),
-        (LOOP, slow, {"duration_s": 0.0, "restarts": 10}),
+        (LOOP, slow | {"resolve_after": "2s"}, {"duration_s": 0.0, "restarts": 10}),
         (STOPPED_LOOP, slow, {"duration_s": 0.0, "restarts": 7}),
         (Row("a10", _crash_stack, STACK), stack, {"api_s": 0.5, "worker_s": 6.0}),
         (KILLED_FOR_MEMORY, keys, {}),
