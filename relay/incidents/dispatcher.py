@@ -15,12 +15,12 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import Event
-from relay.core.incident import Audience, Update
+from relay.core.incident import Audience
 from relay.core.include import Included
 from relay.incidents import destination as destinations
 from relay.incidents import group as groups
 from relay.incidents import incident as incidents
-from relay.incidents.actions import SupersededMessages, close_incidents, mark_replayed
+from relay.incidents.actions import close_incidents, mark_replayed
 from relay.incidents.clock import Engines, Now
 from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.effect import EffectObserver, find_effects
@@ -36,6 +36,7 @@ from relay.incidents.subject import destination_key, engine_key, subject_key
 from relay.incidents.tally import Balance
 from relay.incidents.teller import Teller
 from relay.incidents.tracker import IncidentTracker, Task
+from relay.incidents.view import IncidentCounts, count_incidents
 from relay.routing.router import Router, RouteResult
 
 RoutedEvent = tuple[Event, Sequence[RouteResult]]
@@ -259,10 +260,9 @@ class Dispatcher:
             self._schedule_repetitions(name, now)
         return unwatched, self._state.take_changes()
 
-    def is_superseded(self, destination: str, update: Update | None) -> bool:
-        """Whether an incident of a message has moved on, so that it must not be sent again."""
-        known = SupersededMessages(self.list_incidents(destination))
-        return update is not None and known.includes(destination, update)
+    def count(self) -> IncidentCounts:
+        """Return how many incidents are open, and how many events were held back."""
+        return count_incidents(self._state.list_incidents(), self._state.tallies.values())
 
     def list_incidents(self, destination: str | None = None) -> list[Incident]:
         """Return all incidents, open and remembered, or those of a destination."""

@@ -25,7 +25,7 @@ from relay.incidents.policy import Policies
 from relay.incidents.rows import RowChanges, RowKey, encode_changes
 from relay.incidents.state import NO_CHANGES, Changes, IncidentKey, Rows
 from relay.incidents.tally import Balance
-from relay.incidents.view import IncidentCounts, count_incidents
+from relay.incidents.view import IncidentCounts
 from relay.routing.router import Router
 
 ReadClock = Callable[[], int]
@@ -227,7 +227,7 @@ class Incidents:
 
     def count(self) -> IncidentCounts:
         """Return how many incidents are open, and how many events were held back."""
-        return count_incidents(self.export())
+        return self._dispatcher.count()
 
     def export(self) -> Rows:
         """Return all rows."""
@@ -244,10 +244,6 @@ class Incidents:
     def _repeat(self, key: IncidentKey) -> Notification | None:
         message = self._dispatcher.repeat(key, self._clocks.now())
         return None if message is None else message.to_notification()
-
-    def is_superseded(self, destination: str, notification: Notification) -> bool:
-        """Whether an incident of a notification has moved on, so that it must not be sent again."""
-        return self._dispatcher.is_superseded(destination, notification.update)
 
     def balance(self, destination: str, route: str) -> Balance:
         """Return where the events are that a route took for a destination."""

@@ -5,7 +5,8 @@ relay or reads the store.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from heapq import nsmallest
 
 import msgspec
 
@@ -17,9 +18,12 @@ from relay.incidents.group import Group
 from relay.incidents.incident import SEVERITIES, Incident
 from relay.incidents.life import find_condition
 from relay.incidents.state import Rows
+from relay.incidents.tally import Tally
 
 MAX_DETAILS = 100
 """Of how many incidents `find_details` returns everything: each has up to two events of 8 KiB."""
+
+_RANKS = {severity: -rank for rank, severity in enumerate(SEVERITIES)}
 
 _Order = tuple[bool, int, int, str, str]
 """What incidents are ordered by: see `_find_order`."""
@@ -126,30 +130,31 @@ def list_page(
     subject that they are about; None for any. Raises `msgspec.MsgspecError` if ``after`` is not
     from a page.
     """
-    known = {
-        _find_order(each): each
+    known = [
+        each
         for each in rows.incidents
         if (include_ended or each.is_open) and subject in (None, each.subject)
-    }
-    following = known
+    ]
+    following: Iterable[Incident] = known
     if after is not None:
         last = msgspec.json.decode(after, type=_Order)
-        following = {order: each for order, each in known.items() if order > last}
-    orders = sorted(following)[:limit]
-    groups = _index_groups(rows)
-    goes_on = len(orders) < len(following)
+        following = (each for each in known if _find_order(each) > last)
+    found = nsmallest(limit + 1, following, _find_order)  # one more shows that the list goes on
+    page, goes_on = found[:limit], len(found) > limit
+    groups = _index_groups(rows, page)
     return IncidentPage(
-        [_make_view(following[order], groups, now) for order in orders],
+        [_make_view(each, groups, now) for each in page],
         len(known),
-        count_incidents(rows),
-        msgspec.json.encode(orders[-1]).decode() if goes_on and orders else None,
+        count_incidents(rows.incidents, rows.tallies),
+        msgspec.json.encode(_find_order(page[-1])).decode() if goes_on else None,
     )
 
 
 def find_details(rows: Rows, now: Now, beginning: str) -> list[IncidentDetails]:
     """Return the incidents whose ids begin like this, at most `MAX_DETAILS`."""
-    found = sorted((it for it in rows.incidents if it.id.startswith(beginning)), key=_find_order)
-    groups = _index_groups(rows)
+    matching = (each for each in rows.incidents if each.id.startswith(beginning))
+    found = nsmallest(MAX_DETAILS, matching, _find_order)
+    groups = _index_groups(rows, found)
     return [
         IncidentDetails(
             _make_view(each, groups, now),
@@ -158,18 +163,18 @@ def find_details(rows: Rows, now: Now, beginning: str) -> list[IncidentDetails]:
             each.life.failures_ns,
             each.life.well_since_ns,
         )
-        for each in found[:MAX_DETAILS]
+        for each in found
     ]
 
 
-def count_incidents(rows: Rows) -> IncidentCounts:
+def count_incidents(rows: Iterable[Incident], tallies: Iterable[Tally]) -> IncidentCounts:
     """Return how many incidents are open, and how many events were held back."""
-    opened: dict[str, Counter[Severity]] = {}
-    for incident in rows.incidents:
-        if incident.is_open:
-            opened.setdefault(incident.destination, Counter())[incident.severity] += 1
+    counts = Counter((each.destination, each.severity) for each in rows if each.is_open)
+    opened: dict[str, dict[Severity, int]] = {}
+    for (destination, severity), count in counts.items():
+        opened.setdefault(destination, {})[severity] = count
     held: dict[str, Counter[str]] = {}
-    for tally in rows.tallies:
+    for tally in tallies:
         held.setdefault(tally.destination, Counter()).update(tally.held)
     return IncidentCounts(opened, {to: counts for to, counts in held.items() if counts})
 
@@ -179,15 +184,18 @@ def _find_order(incident: Incident) -> _Order:
     latest_ns = incident.started_ns if incident.ended_ns is None else incident.ended_ns
     return (
         not incident.is_open,
-        -SEVERITIES.index(incident.severity),
+        _RANKS[incident.severity],
         -latest_ns,
         incident.id,
         incident.destination,
     )
 
 
-def _index_groups(rows: Rows) -> dict[tuple[str, str], Group]:
-    return {(each.destination, each.key): each for each in rows.groups}
+def _index_groups(rows: Rows, incidents: Iterable[Incident]) -> dict[tuple[str, str], Group]:
+    """Return the groups of some incidents, by destination and key."""
+    wanted = {(each.destination, each.group) for each in incidents}
+    groups = (((each.destination, each.key), each) for each in rows.groups)
+    return {key: each for key, each in groups if key in wanted}
 
 
 def _make_view(

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from relay.admin.operations import DaemonHooks, LocalOperations
 from relay.core.exchange import Dead, Reason
+from relay.core.include import Included
 from relay.core.notification import Notification
 from relay.incidents.incidents import EngineClocks, Incidents
 from relay.incidents.message import Message
@@ -206,16 +207,12 @@ async def bury_many(outbox: Outbox, notifications: list[Notification]) -> None:
         pass
 
 
-async def test_a_label_that_looks_like_an_update(make_case: Callable[[World], Case]) -> None:
-    """Is none: the dead letter is replayed."""
+async def test_what_looks_as_if_it_told_of_incidents(make_case: Callable[[World], Case]) -> None:
+    """It is read, and replayed."""
     case = make_case(World())
-    notification = make_notification(3)
-    (event,) = notification.events
-    actor = replace(event.actor, attributes={"update": "{}"})
-    labelled = replace(notification, events=(replace(event, actor=actor),))
-    await case.bury(labelled)
-    selection = Selection(about_incidents=True)
-    assert len(await case.outbox.dead_letters(selection, 10)) == 1  # as if it told of incidents
+    included = Included(inspect={"update": {"incidents": "[]"}})
+    await case.bury(replace(make_notification(3), included=included))
+    assert len(await case.outbox.dead_letters(Selection(about_incidents=True), 10)) == 1
     operations = await case.operations()
     result = await operations.replay_dead_letters(ALL)
     assert (result.count, result.superseded) == (1, 0)

@@ -7,7 +7,7 @@ from relay.core.incident import Audience, Condition, Resolution, Status, UpdateR
 from relay.core.severity import Severity
 from relay.incidents.actions import close_incidents
 from relay.incidents.state import Rows
-from relay.incidents.view import IncidentView, count_incidents, find_details, list_page
+from relay.incidents.view import IncidentView, find_details, list_page
 from tests.unit.incidents.events import die, event, ns, start
 from tests.unit.incidents.world import Setup, World
 
@@ -136,12 +136,12 @@ def test_held_back() -> None:
     world.run(101)
     view = only(world)
     assert (view.held, view.told_count, view.update) == ("brief", 0, None)
-    counts = count_incidents(world.dispatcher.export())
+    counts = world.dispatcher.count()
     assert counts.held == {"pager": {"brief": 1}}
     assert counts.open == {}
     world.play([die(110)], 111)
     assert only(world).held is None
-    assert count_incidents(world.dispatcher.export()).open == {"pager": {Severity.CRITICAL: 1}}
+    assert world.dispatcher.count().open == {"pager": {Severity.CRITICAL: 1}}
 
 
 def test_details() -> None:
