@@ -27,7 +27,8 @@ routes:
   - {name: out-of-memory, match: {type: container, action: oom}, to: ops}
   - {name: crashed, match: {type: container, action: die, cause: crashed}, to: ops}
 """
-STREAMS = Path(__file__).parents[2] / "streams"
+ROOT = Path(__file__).parents[3]
+STREAMS = ROOT / "tests/streams"
 PULL = b'{"Type": "image", "Action": "pull", "Actor": {"ID": "bb:1"}, "timeNano": 1}\n'
 
 
@@ -108,6 +109,16 @@ def test_what_is_not_told(incidents: None) -> None:
     assert "3 events, 1 notification to oncall, 0 held, 1 counted, to be" in at_once.stderr
     ended = run("-", "--engine", "edge", stdin=b"".join([*beginning, _line("destroy", 3)]))
     assert "4 events, 1 notification to oncall, 1 held (1 send_resolved);" in ended.stderr
+
+
+def test_the_documented_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table in docs/testing.md is that of a recording with the example configuration."""
+    monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T/B/x")
+    monkeypatch.setenv("AUDIT_TOKEN", "test")
+    records = [each for each in read_records("docker26") if b'"looping"' in each]
+    result = run("-", "--config", str(ROOT / "config.example.yaml"), stdin=b"\n".join(records))
+    page = (ROOT / "docs/testing.md").read_text()
+    assert f"| relay replay -\n{result.stdout}{result.stderr}```\n" in page
 
 
 def test_json(incidents: None) -> None:
