@@ -1,6 +1,7 @@
 """The loop of the incidents over a store, in virtual time."""
 
 import asyncio
+import io
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from relay.config import Config
+from relay.core.counters import DestinationCounters
 from relay.core.event import RELAY_ENGINE, Event
 from relay.core.exchange import Dead, Delivered, Outcome, Reason
+from relay.core.notification import Notification
 from relay.core.tasks import spawn
 from relay.daemon.incidents import IncidentLoop, load_incidents, settle_lost
+from relay.delivery.client import ConsoleOutput, make_renderer
 from relay.destinations.catalog import parse_config
 from relay.incidents.incidents import EngineClocks, Incidents
 from relay.routing.router import Router
@@ -102,6 +106,34 @@ class World:
         """The destination answers the first delivery."""
         (delivery, *_) = await self.due(destination)
         await self.outbox.ack([Ack(delivery, outcome)], self.now_ns(), flush=True)
+
+    async def count(self, destination: str) -> int:
+        """How many deliveries wait for the destination."""
+        return (await self.outbox.pending())[destination]
+
+    async def deliver_all(self, destination: str) -> tuple[list[Notification], list[str]]:
+        """The destination takes all that it could be sent now; returns that, and its texts."""
+        deliveries = await self.due(destination)
+        texts = [self.render(destination, each.notification) for each in deliveries]
+        await self.outbox.ack(
+            [Ack(each, Delivered()) for each in deliveries], self.now_ns(), flush=True
+        )
+        for each in deliveries:
+            self.incidents.settled(destination, each.notification.id, delivered=True)
+        return [each.notification for each in deliveries], texts
+
+    @staticmethod
+    def groups(notifications: Sequence[Notification]) -> list[str]:
+        """The group of each notification."""
+        return [str(each.update and each.update.group) for each in notifications]
+
+    def render(self, destination: str, notification: Notification) -> str:
+        """What the destination is sent for a notification now."""
+        model = self.config.destinations[destination]
+        console = ConsoleOutput(io.BytesIO(), colour=False)
+        counters, routes = DestinationCounters(), self.config.routes
+        render = make_renderer(destination, model, routes, console, counters, self.now_ns)
+        return render(notification).body.decode()
 
     def told(self) -> list[tuple[float, str, int]]:
         """When something was told, why, and for how many events."""
@@ -193,6 +225,31 @@ def test_one_message_of_a_group_waits_at_most(run: Run) -> None:
         assert world.told()[0][2] + world.told()[1][2] == 9
 
     run(scenario)
+
+
+def test_a_chat_that_is_down_all_night(run: Run) -> None:
+    """One message a group waits, which says when it was made; one newer may follow (A27)."""
+
+    async def scenario(world: World) -> None:
+        async with world.running():
+            events = [*crash_loop(0), *crash_loop(10_000)]
+            for number in range(5):
+                stack, t = f"stack-{number}", 100.0 * (number + 1)
+                events += [die(t, stack, project=stack), start(t + 1, stack, project=stack)]
+            await world.play(*sorted(events, key=lambda event: event.time_ns))
+            await asyncio.sleep((ns(28_800) - world.now_ns()) / 1e9)
+            assert await world.count("audit") == 143
+            late, late_texts = await world.deliver_all("ops")
+            await asyncio.sleep(120)
+            newer, newer_texts = await world.deliver_all("ops")
+        assert len(late) == len(set(world.groups(late))) == 6
+        assert len(newer) == len(set(world.groups(newer)))
+        assert sum(each.count for each in (*late, *newer)) == 143
+        assert all(" UTC, delayed) " in text for text in late_texts)
+        assert "(08:00 UTC, delayed) " in late_texts[0]
+        assert not any("delayed" in text for text in newer_texts)
+
+    run(scenario, "ops", "audit")
 
 
 @pytest.mark.parametrize(
