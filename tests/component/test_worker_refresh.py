@@ -1,7 +1,12 @@
 """A worker that repeats open incidents beside its deliveries."""
 
+import asyncio
 import json
+from collections.abc import Callable
 
+import pytest
+
+from relay.config import Rate
 from relay.core.exchange import Reason, Response
 from relay.core.notification import Notification
 from relay.delivery.circuit_breaker import FAILURE_THRESHOLD
@@ -12,6 +17,7 @@ from relay.delivery.worker import DeliveryWorker
 from relay.destinations.alertmanager import AlertmanagerDestination
 from relay.store.outbox import Outbox
 from tests.component.delivery_worker import (
+    WAIT_S,
     Clock,
     ScriptedDestination,
     VirtualTime,
@@ -40,14 +46,16 @@ class Alertmanager(ScriptedDestination):
         return await super().send(request)
 
 
-def make_alerts_worker(outbox: Outbox, to: ScriptedDestination, clock: Clock) -> DeliveryWorker:
+def make_alerts_worker(
+    outbox: Outbox, to: ScriptedDestination, clock: Clock, *rates: Rate
+) -> DeliveryWorker:
     """A worker for an Alertmanager, named ``hook`` as in the other tests."""
     destination = AlertmanagerDestination.model_validate({"url": "http://am"})
     render = destination.build_renderer((), print, colour=False)
     client = DestinationClient("hook", destination, render, to)
     observer = RecordingObserver()
     return DeliveryWorker(
-        client, outbox, RateLimiter(), MemoryBudget(), observer, clock, lambda: 0.5
+        client, outbox, RateLimiter(rates), MemoryBudget(), observer, clock, lambda: 0.5
     )
 
 
@@ -120,15 +128,49 @@ async def test_no_refresh_while_the_destination_fails(
     assert worker.counters.refreshes == {"skipped": 1, "delivered": 1}
 
 
-async def test_a_worker_that_ends_begins_no_refresh(
-    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
+@pytest.mark.parametrize("end", [DeliveryWorker.stop, DeliveryWorker.detach])
+async def test_a_worker_that_ends_does_not_wait_for_a_refresh(
+    outbox: Outbox,
+    clock: Clock,
+    virtual_time: VirtualTime,
+    end: Callable[[DeliveryWorker], None],
 ) -> None:
-    """The next worker, or the next start, does."""
+    """What waits for the rate limit is given up: the next worker, or the next start, repeats it."""
+    to = Alertmanager()
+    worker = make_alerts_worker(outbox, to, clock, Rate(1, 3600.0))
+    running = asyncio.create_task(worker.run())
+    await virtual_time.wait_until_idle()
+    worker.refresh([still_open] * 101)
+    await to.wait_for_count(1)
+    await virtual_time.wait_until_idle()
+    end(worker)
+    worker.refresh([still_open])
+    async with asyncio.timeout(WAIT_S):
+        await running
+    assert len(to.received) == 1
+    assert worker.counters.refreshes == {"delivered": 1, "skipped": 1}
+
+
+@pytest.mark.parametrize("end", [DeliveryWorker.stop, DeliveryWorker.detach])
+async def test_a_worker_that_ends_begins_no_refresh(
+    outbox: Outbox,
+    clock: Clock,
+    virtual_time: VirtualTime,
+    end: Callable[[DeliveryWorker], None],
+) -> None:
+    """From the moment when it is told to end."""
     to = Alertmanager()
     worker = make_alerts_worker(outbox, to, clock)
-    worker.refresh([still_open])
     async with run_workers(worker):
         await virtual_time.wait_until_idle()
-        worker.detach()
+        end(worker)
         worker.refresh([still_open])
+    assert to.received == []
+    assert worker.counters.refreshes == {"skipped": 1}
+
+
+async def test_a_worker_that_does_not_run_begins_no_refresh(outbox: Outbox, clock: Clock) -> None:
+    """Its connections may be closed."""
+    to = Alertmanager()
+    make_alerts_worker(outbox, to, clock).refresh([still_open])
     assert to.received == []
