@@ -346,12 +346,12 @@ class Card(msgspec.Struct, frozen=True):
         """
         return [
             (f"{name} {path}" if name else path, value)
-            for name, included in self._included
+            for name, included in self.included
             for path, value in format_inspect_fields(included)
         ]
 
     @property
-    def _included(self) -> list[tuple[str, Included]]:
+    def included(self) -> list[tuple[str, Included]]:
         """The data of the route's ``include``, with the name of its container if it is not alone.
 
         A message about incidents may have that of its first two.
@@ -392,8 +392,8 @@ class Card(msgspec.Struct, frozen=True):
     @property
     def output(self) -> list["Output"]:
         """What the containers printed, by kind; none is blank."""
-        logs = [(name, "\n".join(it.logs or ())) for name, it in self._included]
-        health = [(name, it.health or "") for name, it in self._included]
+        logs = [(name, "\n".join(it.logs or ())) for name, it in self.included]
+        health = [(name, it.health or "") for name, it in self.included]
         kinds = [
             Output(title, tuple((name, text) for name, text in texts if text.strip()))
             for title, texts in ((LOGS, logs), (HEALTH, health))
@@ -405,7 +405,7 @@ class Card(msgspec.Struct, frozen=True):
         """Short notes that lead back to the configuration, the event and the incident."""
         update, suppressed = self.notification.update, self.notification.suppressed
         is_single = update is None or is_about_one(update)
-        missing = [included.missing for _, included in self._included if included.missing]
+        missing = [included.missing for _, included in self.included if included.missing]
         notes = [
             f"route {self.notification.route}",
             self._identify(),

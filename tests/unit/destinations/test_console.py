@@ -22,6 +22,7 @@ from tests.unit.destinations.samples import (
     container_event,
     notifications,
 )
+from tests.unit.destinations.updates import ALL_UPDATES, report, update_of, updates
 
 COLOURS = re.compile(r"\x1b\[(0|2|1;3[1236])m")
 
@@ -103,5 +104,34 @@ def test_lines_are_bounded_and_printable(notification: Notification) -> None:
     assert first.endswith(")")
     assert all(shown.startswith("│ ") for shown in below)
     for shown in (first, *below):
+        assert shown.isprintable()
+        assert utf16_length(shown) <= 400
+
+
+def test_incidents_match_the_golden_file() -> None:
+    """One incident is one line. Several, and plain events, have a line each below the headline."""
+    lines = [console.render(it, colour=True).body.decode() for it in ALL_UPDATES]
+    assert "".join(lines) == read_golden("console_incidents.txt")
+
+
+def test_many_incidents_are_counted() -> None:
+    """A terminal gets the first ones, and how many there are besides."""
+    reports = [report(subject=f"web-{n}", id=f"inc_{n}") for n in range(100)]
+    _, *lines = line(update_of(*reports, more=900)).splitlines()
+    assert lines[0].startswith("│ 🔴 web-0 crashed")
+    assert "│ and 980 more" in lines
+
+
+def test_says_whose_output_it_is() -> None:
+    """If several containers printed something, each line begins with the name of its container."""
+    reports = [report(subject=name, included=Included((f"bye {name}",))) for name in ("db", "api")]
+    shown = line(update_of(*reports))
+    assert "│ db: bye db\n│ api: bye api\n" in shown
+
+
+@given(updates(30))
+def test_no_incident_controls_the_terminal(notification: Notification) -> None:
+    """Every line is printable, and within the limit."""
+    for shown in line(notification).removesuffix("\n").split("\n"):
         assert shown.isprintable()
         assert utf16_length(shown) <= 400

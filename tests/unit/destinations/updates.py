@@ -54,6 +54,7 @@ def report(event: Event = CRASH, **fields: Any) -> IncidentReport:
         opening_route="crashed",
         problem=describe_problem(event, event),
         opening_event=event,
+        opening_severity=Severity.CRITICAL,
     )
     return replace(opened, **fields)
 
@@ -185,10 +186,13 @@ _reports = st.builds(
     count=st.integers(0, 2**62),
     total=st.integers(1, 2**62),
     deaths=st.integers(0, 2**62),
+    unhealthy=st.integers(0, 2**62),
     notified_before=st.booleans(),
     sequence=st.integers(1, 9),
     opening_route=hostile,
+    problem=st.builds(describe_problem, events, events),
     opening_event=events,
+    opening_severity=st.sampled_from(Severity),
 )
 
 
@@ -199,6 +203,7 @@ def updates(max_incidents: int = 100) -> st.SearchStrategy[Notification]:
         reason=st.sampled_from(UpdateReason),
         incidents=st.lists(_reports, min_size=1, max_size=max_incidents).map(tuple),
         more=st.integers(0, 20_000),
+        made_ns=_times,
         group=st.none() | st.dictionaries(hostile, hostile, max_size=4),
     )
     return st.builds(
