@@ -30,9 +30,10 @@ the new topology, so the client gets it only when the topology is applied."""
 
 
 class TopologyInputs(msgspec.Struct, frozen=True):
-    """The part of a topology that needs the disk."""
+    """The part of a topology that needs the disk, or that takes long."""
 
     router: Router
+    policies: Policies
     engine_specs: Mapping[str, EngineSpec]
     """For every engine."""
     certificates: Mapping[str, tuple[bytes, ...]]
@@ -79,7 +80,7 @@ def load_inputs(config: Config, environ: Mapping[str, str]) -> TopologyInputs:
     certificates = {
         name: _read_certificates(destination) for name, destination in config.destinations.items()
     }
-    return TopologyInputs(Router(config.routes), engine_specs, certificates)
+    return TopologyInputs(Router(config.routes), build_policies(config), engine_specs, certificates)
 
 
 async def build_topology(
@@ -120,7 +121,7 @@ async def build_topology(
     return Topology(
         config,
         inputs.router,
-        build_policies(config),
+        inputs.policies,
         inputs.engine_specs,
         new_clients,
         new_renderers,
