@@ -141,10 +141,10 @@ class _Comparison:
             wanted = ", ".join(expected.to or ()) or "nobody"
             yield f"to: wanted {wanted}; found {', '.join(planned.destinations)}"
         if expected.match is not None:
-            event = planned.notification.events[0]
-            failed = Matcher(expected.match).first_failure(event)
-            if failed is not None:
-                yield f"match.{describe_mismatch(failed, event)}"
+            matcher, events = Matcher(expected.match), planned.notification.events
+            failed = [matcher.first_failure(event) for event in events]
+            if failed[0] is not None and None not in failed:
+                yield f"match.{describe_mismatch(failed[0], events[0])}"
         if expected.is_timed:
             yield from _find_update_differences(expected, planned, self._case.begin_ns)
         yield from self._bodies.find_differences(expected, planned)

@@ -25,7 +25,7 @@ class Expectation:
     to: tuple[str, ...] | None = None
     """All destinations to which this route sends it; None for any."""
     match: Match | None = None
-    """What its event must match; None for any event."""
+    """What its event, or one of its events, must match; None for any event."""
     body: Mapping[str, object] | None = None
     """By destination: a part of the JSON, or of the text, that is sent there."""
     status: str | None = None

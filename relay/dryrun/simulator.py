@@ -9,10 +9,11 @@ so what does not print is escaped.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
+import msgspec
 from msgspec.structs import replace
 
 from relay.config import Config
@@ -37,15 +38,14 @@ NAME_MAX = 60
 """Longest name of an actor in words, in UTF-16 units."""
 
 
-@dataclass(frozen=True)
-class RoutedEvent:
+class RoutedEvent(msgspec.Struct, frozen=True, dict=True):
     """One event, and what the routes make of it."""
 
     event: Event
     matches: Sequence[RouteResult]
     """The results of the routes that match it."""
     router: Router
-    effects: Mapping[str, Effect] = field(default_factory=dict)
+    effects: Mapping[str, Effect] = {}
     """What it did at destinations of incidents, if the simulator watches that."""
 
     @cached_property
@@ -172,9 +172,7 @@ class Simulator:
 
     def _add_effects(self, routed: RoutedEvent) -> RoutedEvent:
         effects = self.incidents.effects
-        if not effects:
-            return routed
-        return RoutedEvent(routed.event, routed.matches, routed.router, effects)
+        return replace(routed, effects=effects) if effects else routed
 
     def _take(self, routed: RoutedEvent) -> list[PlannedNotification]:
         sent = [result for result in routed.matches if result.verdict is Verdict.SENT]

@@ -120,7 +120,7 @@ def test_a10_a_stack(tmp_path: Path) -> None:
         listed(events)
         + """\
     expect:
-      - {route: died, at: 3s, status: firing, count: 2, incidents: [db, api]}
+      - {route: died, at: 3s, status: firing, count: 2, match: {name: api}, incidents: [db, api]}
       - {route: died, at: 63s, status: firing, count: 1, incidents:
           [worker, {subject: db, status: resolved}, {subject: api, status: resolved}]}
       - {route: died, at: 123s, status: resolved, count: 0, incidents: [worker]}
