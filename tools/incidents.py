@@ -61,6 +61,8 @@ TOLERANCE_S = 2.0
 """How far a message may be from the table's time."""
 RECONNECT_S = 35.0
 """How long relay takes at most to reach an engine again that was away, and to read its history."""
+STAGGER_S = 6.0
+"""The time between the starts of two rows: the table counts on an engine that restarts at once."""
 SURPLUS_S = 90.0
 """How long messages are waited for that should not come."""
 
@@ -296,7 +298,7 @@ def play_full(minutes: float) -> int:
                 run_relay_for(direct, engine.url, receiver, Path(folder)),
                 run_relay_for(behind_proxy, outage.url, receiver, Path(other)),
             ):
-                anchors_s = play_all(engine, receiver, rows, outage)
+                anchors_s = play_all(engine, receiver, rows, outage, stagger_s=STAGGER_S)
                 time.sleep(SURPLUS_S)
         finally:
             outage.close()

@@ -191,15 +191,21 @@ def prepare_all(engine: SandboxedEngine, rows: Sequence[Row]) -> None:
 
 
 def play_all(
-    engine: SandboxedEngine, receiver: Receiver, rows: Sequence[Row], outage: Outage | None = None
+    engine: SandboxedEngine,
+    receiver: Receiver,
+    rows: Sequence[Row],
+    outage: Outage | None = None,
+    *,
+    stagger_s: float = 0.0,
 ) -> dict[str, float | None]:
-    """Play all rows at the same time; return what each returned, by its name.
+    """Play all rows side by side; return what each returned, by its name.
 
-    Returns when each has all its messages, or has waited `MESSAGE_TIMEOUT_S` for one. Raises the
-    first row's error, after all have ended.
+    Each starts ``stagger_s`` after the one before. Returns when each has all its messages, or has
+    waited `MESSAGE_TIMEOUT_S` for one. Raises the first row's error, after all have ended.
     """
 
     def play(row: Row) -> float | None:
+        time.sleep(stagger_s * rows.index(row))
         scene = Scene(Services(engine, row.name), receiver, outage)
         anchor_s = row.play(scene)
         with suppress(AssertionError):  # whoever compares them says what is missing
