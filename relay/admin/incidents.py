@@ -1,5 +1,6 @@
 """Incidents for commands: those of the running relay, else those in its store."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -56,10 +57,12 @@ class IncidentAccess(msgspec.Struct, frozen=True):
     async def close(self, incident_id: str) -> bool:
         """Resolve the incident with this id at every destination; return whether one was open.
 
-        If no relay runs, its end is told after the next start.
+        That is stored when this returns. If no relay runs, its end is told after the next start.
         """
         if self.live is not None:
-            return self.live.close(incident_id)
+            was_open = self.live.close(incident_id)
+            await self._save_changes(self.live)
+            return was_open
         rows, now = await self.read()
         closed = close_incidents(rows.incidents, incident_id, now)
         await self._save(closed)
@@ -69,9 +72,14 @@ class IncidentAccess(msgspec.Struct, frozen=True):
         """See `relay.incidents.dispatcher.Dispatcher.replayed`."""
         if self.live is not None:
             self.live.replayed(messages)
+            await self._save_changes(self.live)
         elif messages:
             rows, _ = await self.read()
             await self._save(mark_replayed(rows.incidents, messages))
+
+    async def _save_changes(self, live: Incidents) -> None:
+        """Store the changes that no commit has taken, even if the request is cancelled."""
+        await asyncio.shield(self.outbox.save_incident_rows(live.take_changes()))
 
     async def _save(self, changed: list[Incident]) -> None:
         if changed:

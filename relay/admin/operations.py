@@ -404,6 +404,7 @@ CLOSE_INCIDENT = Operation(
     IncidentRequest,
     bool,
     LocalOperations.on_close_incident,
+    uses_store=True,
 )
 RELOAD = Operation(
     "reload",

@@ -158,7 +158,6 @@ def running_relay(
             async with serve_control_socket(socket_path(store), operations, EventTap(), idle):
                 ready.set()
                 await stop.wait()
-            await outbox.save_incident_rows(incidents.take_changes())
 
     thread = threading.Thread(target=loop.run_until_complete, args=[serve()])
     thread.start()
