@@ -1,9 +1,9 @@
 """Repeats the open incidents of a service whose alerts expire, such as Alertmanager.
 
 A refresh is no delivery: it is in no store, it is not tried again, and it becomes no dead letter,
-because the next one follows within minutes and says the same. An incident is rendered immediately
-before it is sent. While a request of a refresh is open, the worker starts no other: if the end of
-an incident overtook a request that says it is open, its alert would fire again.
+because the next one follows within minutes and says the same. While a request of a refresh is made,
+from its first incident to its answer, the worker sends no delivery: if the end of an incident
+overtook a request that says it is open, its alert would fire again.
 """
 
 import asyncio
@@ -24,6 +24,9 @@ from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.retry import Attempt
 
 log = structlog.get_logger()
+
+RENDERED_AT_ONCE = 10
+"""Then other tasks get their turn: rendering an alert takes a fraction of a millisecond."""
 
 _ONE_REFUSED = (Reason.REFUSED, Reason.REJECTED)
 """The destination did not accept this request; it may accept the next one."""
@@ -47,7 +50,7 @@ class Refresher:
         self._is_running = False
         self._wakeup = asyncio.Event()
         self.is_sending = False
-        """Whether a request is open."""
+        """Whether a request is made, so that no delivery may be sent."""
 
     def start(self) -> bool:
         """Begin a refresh. Returns False if another one runs, or nothing may be sent."""
@@ -71,13 +74,11 @@ class Refresher:
         waiting = deque(incidents)
         self._rate_limiter.on_change(self.wake)
         try:
-            while waiting and await self._wait_for_turn():
-                if not (requests := self._take(waiting)):
-                    break
+            while await self._wait_for_turn(waiting):
                 self._rate_limiter.spend(self, self._now() / 1e9)
                 self.is_sending = True
                 try:
-                    outcome = await self._send(requests)
+                    outcome = await self._send(await self._take(waiting))
                 finally:
                     self.is_sending = False
                     on_answer()
@@ -87,9 +88,16 @@ class Refresher:
             self._rate_limiter.unregister(self, self.wake)
             self._is_running = False
 
-    async def _wait_for_turn(self) -> bool:
-        """Wait until the rate limit allows a request. Returns False if nothing may be sent."""
+    async def _wait_for_turn(self, waiting: deque[Repeat]) -> bool:
+        """Wait until the rate limit allows a request, and remove incidents that are over by then.
+
+        Returns False if none are left, or nothing may be sent.
+        """
         while self._may_send():
+            while waiting and waiting[0]() is None:
+                waiting.popleft()
+            if not waiting:
+                return False
             self._wakeup.clear()
             wait_s = self._rate_limiter.wait_s(self, self._now() / 1e9)
             if wait_s <= 0:
@@ -99,10 +107,10 @@ class Refresher:
                     await self._wakeup.wait()
         return False
 
-    def _take(self, waiting: deque[Repeat]) -> list[Request]:
+    async def _take(self, waiting: deque[Repeat]) -> list[Request]:
         """Render the next incidents that are still open and share a request, and remove them.
 
-        A template in a header may give each incident its own.
+        A template in a header may give each incident its own. The first one is open.
         """
         client = self._get_client()
         batch = BatchBuilder(client.destination.max_refreshed, MAX_BODY_BYTES)
@@ -117,6 +125,8 @@ class Refresher:
                     break
                 requests.append(request)
             waiting.popleft()
+            if len(requests) % RENDERED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         return requests
 
     async def _send(self, requests: Sequence[Request]) -> Outcome:
