@@ -1,6 +1,5 @@
 """Incidents for commands: those of the running relay, else those in its store."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -78,8 +77,8 @@ class IncidentAccess(msgspec.Struct, frozen=True):
             await self._save(mark_replayed(rows.incidents, messages))
 
     async def _save_changes(self, live: Incidents) -> None:
-        """Store the changes that no commit has taken, even if the request is cancelled."""
-        await asyncio.shield(self.outbox.save_incident_rows(live.take_changes()))
+        """Store the changes that no commit has taken."""
+        await self.outbox.save_incident_rows(live.take_changes())
 
     async def _save(self, changed: list[Incident]) -> None:
         if changed:

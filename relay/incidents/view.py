@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping
 from heapq import nsmallest
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.core.event import Event
 from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
 from relay.incidents.clock import Now
+from relay.incidents.destination import find_budget_time
 from relay.incidents.group import Group
 from relay.incidents.incident import SEVERITIES, Incident
 from relay.incidents.life import find_condition
@@ -65,7 +67,7 @@ class IncidentView(msgspec.Struct, frozen=True):
     update: UpdateReason | None = None
     """What there is to tell; None if nothing is."""
     due_ns: int | None = None
-    """When its group is due to be told, by relay's clock; None if the group has nothing to tell."""
+    """When its group is to be told, by relay's clock; None if the group has nothing to tell."""
     message: str | None = None
     """The id of the last message about it, as long as that waits to be delivered."""
     blocked: bool = False
@@ -192,10 +194,18 @@ def _find_order(incident: Incident) -> _Order:
 
 
 def _index_groups(rows: Rows, incidents: Iterable[Incident]) -> dict[tuple[str, str], Group]:
-    """Return the groups of some incidents, by destination and key."""
+    """Return the groups of some incidents, by destination and key.
+
+    None is due before the budget of its destination allows a message.
+    """
     wanted = {(each.destination, each.group) for each in incidents}
-    groups = (((each.destination, each.key), each) for each in rows.groups)
-    return {key: each for key, each in groups if key in wanted}
+    budget_ns = {each.name: find_budget_time(each) for each in rows.destinations}
+    groups = {}
+    for group in rows.groups:
+        if (key := (group.destination, group.key)) in wanted:
+            due_ns = group.due_ns and max(group.due_ns, budget_ns.get(group.destination, 0))
+            groups[key] = replace(group, due_ns=due_ns)
+    return groups
 
 
 def _make_view(

@@ -6,6 +6,7 @@ import pytest
 from relay.core.incident import Audience, Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
 from relay.incidents.actions import close_incidents
+from relay.incidents.destination import BUDGET
 from relay.incidents.state import Rows
 from relay.incidents.view import IncidentView, find_details, list_page
 from tests.unit.incidents.events import die, event, ns, start
@@ -82,6 +83,16 @@ def test_not_told_yet() -> None:
     assert (view.update, view.due_ns) == (UpdateReason.OPENED, ns(3))
     assert (view.status, view.condition) == (Status.FIRING, Condition.DOWN)
     assert view.group == {"engine": "here", "project": "web-1"}
+
+
+def test_the_budget_is_used_up() -> None:
+    """It is due when its destination may be sent a message again."""
+    world = World().play([die(index * 5, f"web-{index}") for index in range(11)], 54)
+    assert len(world.sent) == BUDGET
+    (waiting,) = (each for each in look(world) if not each.told_count)
+    world.run(1000)
+    told_s = next(t for t, message in world.sent[BUDGET:] if message.update.reason == "opened")
+    assert waiting.due_ns == ns(told_s)
 
 
 def test_told() -> None:
