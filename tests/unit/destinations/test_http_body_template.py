@@ -20,6 +20,7 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     notifications,
 )
+from tests.unit.destinations.updates import SEVERAL, SINGLE_UPDATES, updates
 
 GOLDEN = Path(__file__).parent / "golden" / "template.json"
 HEADLINE = f"{CRASH.actor.name} crashed with exit code 42"
@@ -60,6 +61,36 @@ def test_matches_the_golden_file() -> None:
     bodies = b",".join(render(notification, body=BODY).body for notification in all_kinds)
     written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
     assert written.decode() == GOLDEN.read_text()
+
+
+INCIDENTS_BODY = {
+    "title": "{{ headline }}",
+    "names": "{{ incidents | map(attribute='subject') | join(', ') }}",
+    "first": "{{ incident.subject }} is {{ incident.state }} since {{ incident.started_at }}",
+    "status": "{{ notification.status }} ({{ reason }})",
+    "project": "{{ group.get('project', '-') }}",
+    "more": "{{ more }}",
+    "all": "{{ incidents | tojson }}",
+}
+
+
+def test_incidents_match_the_golden_file() -> None:
+    """Names, however hostile, stay within their texts."""
+    updates = (*SINGLE_UPDATES, SEVERAL)
+    bodies = b",".join(render(update, body=INCIDENTS_BODY).body for update in updates)
+    written = msgspec.json.format(b"[" + bodies + b"]", indent=2) + b"\n"
+    assert written.decode() == GOLDEN.with_stem("template_incidents").read_text()
+
+
+@given(updates(5))
+def test_any_incident_stays_within_its_text(update: Notification) -> None:
+    """No name adds a key or ends a text."""
+    tree = {"name": "{{ incident.subject }}", "all": "{{ incidents | tojson }}"}
+    rendered = body(update, tree)
+    assert rendered.keys() == tree.keys()
+    names = [each.subject for each in update.update.incidents] if update.update else []
+    assert [each["subject"] for each in json.loads(rendered["all"])] == names
+    assert rendered["name"] == names[0]
 
 
 def test_a_tree_is_json() -> None:
