@@ -169,7 +169,7 @@ def format_page(details: IncidentDetails, now_ns: int, *, is_daemon: bool) -> It
             ("route", incident.route),
             ("group", group or "everything at this destination"),
             ("since", f"{format_time(incident.started_ns)}, for {format_duration(lasted_ns)}"),
-            ("events", f"{incident.total}, of which {incident.untold} were not told"),
+            ("events", _describe_events(incident)),
             ("failures", str(incident.deaths)),
             ("told", describe_told(incident, now_ns, is_daemon=is_daemon)),
             ("message", incident.message),
@@ -180,6 +180,12 @@ def format_page(details: IncidentDetails, now_ns: int, *, is_daemon: bool) -> It
     yield from format_section(
         "timeline", [(format_time(time_ns), what) for time_ns, what in entries]
     )
+
+
+def _describe_events(incident: IncidentView) -> str:
+    if not incident.untold:
+        return str(incident.total)
+    return f"{incident.total}, {incident.untold} of them not told yet"
 
 
 def _timeline(details: IncidentDetails) -> Iterator[tuple[int, str]]:

@@ -175,7 +175,7 @@ incident {id_}
   route        died
   group        engine here, project web-1
   since        2027-01-15 08:00:00Z, for 8 min 40 s
-  events       4, of which 0 were not told
+  events       4
   failures     4
   told         queued, not delivered yet
   message      {message.id}
@@ -375,6 +375,14 @@ def test_the_timeline_of_one_that_is_over() -> None:
         "    2027-01-15 08:01:00Z  over: recovered",
         "    2027-01-15 08:01:03Z  to be told: resolved",
     ]
+
+
+def test_events_that_were_only_counted() -> None:
+    """The page says how many no message stood for yet."""
+    world = World().play([die(0), die(5), die(6)], 20)
+    (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
+    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
+    assert "  events       3, 2 of them not told yet" in lines
 
 
 def test_the_timeline_of_one_whose_events_may_be_missing() -> None:
