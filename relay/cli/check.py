@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 from msgspec.structs import replace
-from yarl import URL
 
 from relay.cli.connections import ConnectionResult, reach_all
 from relay.cli.options import config_option, find_config
@@ -178,9 +177,7 @@ def _admin_lines(config: Config) -> list[str]:
 
 def _describe_destination(destination: DestinationConfig) -> str:
     """Describe a destination without the path and query of its URL, which may be secret."""
-    if not destination.endpoint:
-        return destination.type
-    return f"{destination.type} {URL(destination.endpoint).origin()}/…"
+    return f"{destination.type} {destination.shown_address}".rstrip()
 
 
 def _route_lines(config: Config) -> list[str]:

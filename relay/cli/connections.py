@@ -9,14 +9,9 @@ import time
 from collections.abc import Coroutine, Mapping
 
 import msgspec
-from yarl import URL
 
-from relay.config import Config
-from relay.delivery.http.message import parse_origin
-from relay.delivery.http.pool import ConnectionPool
-from relay.delivery.http.response import classify_error
-from relay.delivery.http.tls import ClientTls
-from relay.destinations.common.webhook import WebhookDestination
+from relay.config import Config, DestinationConfig
+from relay.delivery.senders import reach
 from relay.ingest.docker.engine.client import connect
 from relay.ingest.docker.engine.endpoint import Endpoint
 from relay.ingest.docker.engine.errors import ENGINE_ERRORS, describe_error
@@ -38,21 +33,22 @@ class ConnectionResult(msgspec.Struct, frozen=True):
     is_reached: bool
 
 
+_Attempt = Coroutine[None, None, ConnectionResult | None]
+"""The result is None if there is nothing to try."""
+
+
 async def reach_all(config: Config, endpoints: Mapping[str, Endpoint]) -> list[ConnectionResult]:
     """Try to connect to everything, and return the results in the order of the configuration."""
     slots = asyncio.Semaphore(MAX_CONCURRENT)
-    attempts = [_reach_engine(name, endpoint) for name, endpoint in endpoints.items()]
-    attempts += [
-        _reach_destination(name, destination)
-        for name, destination in config.destinations.items()
-        if isinstance(destination, WebhookDestination)
-    ]
+    attempts: list[_Attempt] = [_reach_engine(*engine) for engine in endpoints.items()]
+    attempts += [_reach_destination(*destination) for destination in config.destinations.items()]
 
-    async def in_turn(attempt: Coroutine[None, None, ConnectionResult]) -> ConnectionResult:
+    async def in_turn(attempt: _Attempt) -> ConnectionResult | None:
         async with slots:
             return await attempt
 
-    return await asyncio.gather(*map(in_turn, attempts))
+    results = await asyncio.gather(*map(in_turn, attempts))
+    return [result for result in results if result is not None]
 
 
 async def _reach_engine(name: str, endpoint: Endpoint) -> ConnectionResult:
@@ -68,26 +64,8 @@ async def _reach_engine(name: str, endpoint: Endpoint) -> ConnectionResult:
     return ConnectionResult(name, f"reached, {kind} with API {info.api_version}", is_reached=True)
 
 
-async def _reach_destination(name: str, destination: WebhookDestination) -> ConnectionResult:
-    """Connect to the destination's server or, if there is one, to its proxy."""
-    name, proxy = f"destination {name}", destination.proxy
-    text = destination.endpoint if proxy is None else proxy.get_secret_value()
-    timeout = destination.timeout
-    pool = ConnectionPool(
-        ClientTls(destination.tls), timeout.connect.total_seconds(), max_body_bytes=0
-    )
-    try:
-        origin = parse_origin(text)
-        deadline_s = asyncio.get_running_loop().time() + timeout.total.total_seconds()
-        connection = await pool.connect(origin, deadline_s)
-        connection.close()
-    except (OSError, ValueError) as error:
-        _, reason = classify_error(error, timeout)
-        return ConnectionResult(name, reason, is_reached=False)
-    url = URL(text)
-    what = f"{url.scheme}://{url.host_port_subcomponent}"
-    if proxy is not None:
-        return ConnectionResult(
-            name, f"its proxy is reached ({what}); what is beyond it is not tried", is_reached=True
-        )
-    return ConnectionResult(name, f"reached ({what})", is_reached=True)
+async def _reach_destination(name: str, destination: DestinationConfig) -> ConnectionResult | None:
+    reached = await reach(destination)
+    if reached is None:
+        return None
+    return ConnectionResult(f"destination {name}", reached.text, reached.is_reached)

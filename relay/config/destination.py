@@ -7,11 +7,13 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 import msgspec
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from yarl import URL
 
 from relay.config.errors import ConfigIssue, invalid
 from relay.config.incident_keys import (
@@ -125,6 +127,15 @@ class Signing(msgspec.Struct, frozen=True):
     """At least one; the new one is first while a secret is being replaced."""
 
 
+class Transport(StrEnum):
+    """How the requests of a type are sent. `relay.delivery.senders` has the sender of each."""
+
+    HTTP = "http"
+    CONSOLE = "console"
+    SMTP = "smtp"
+    APPRISE = "apprise"
+
+
 Renderer = Callable[[Notification], Request]
 """Turns a notification into the request that sends it."""
 OnTemplateError = Callable[[str, str], None]
@@ -165,6 +176,8 @@ class DestinationConfig(Section):
     """The keys whose values an error message may show, because they never hold a secret. A subclass
     adds its own keys to those of its base."""
 
+    transport: ClassVar[Transport]
+    """How its requests are sent."""
     audience: ClassVar[Audience] = Audience.PROGRAMS
     """Who reads what is sent: people are told of incidents, programs of events."""
     max_refreshed: ClassVar[int] = 1
@@ -243,6 +256,16 @@ class DestinationConfig(Section):
         Destinations with the same host, path and recipient share their rate limit.
         """
         return ""
+
+    @property
+    def shown_address(self) -> str:
+        """Where requests go, without what may be secret; empty if there is nothing to show."""
+        return f"{URL(self.endpoint).origin()}/…" if self.endpoint else ""
+
+    @property
+    def derived_secrets(self) -> Iterable[str]:
+        """What is as secret as the values of its secret keys, because it is made of them."""
+        return ()
 
     @property
     def tls_config(self) -> TlsConfig | None:

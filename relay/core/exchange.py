@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -56,6 +57,22 @@ class Response(msgspec.Struct, frozen=True):
     def answer(self) -> "Answer":
         """The part of the response that is stored."""
         return Answer(self.status, self.body.decode(errors="replace"), self.error)
+
+
+class Sender(Protocol):
+    """Sends a request and returns the result; never raises for what a destination does."""
+
+    async def send(self, request: Request) -> Response:
+        """Send the request once."""
+        ...
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """The result of an attempt to connect to a destination without sending anything."""
+
+    text: str
+    """What was reached, or why it could not be reached; without secrets."""
+    is_reached: bool
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -14,14 +14,12 @@ from msgspec.structs import replace
 
 from relay.config import BatchConfig, DestinationConfig, Renderer, Route
 from relay.core.counters import DestinationCounters
-from relay.core.exchange import Outcome, Request, Response
+from relay.core.exchange import Outcome, Request, Response, Sender
 from relay.core.notification import Notification, mark_late
 from relay.delivery.batching import batch_id
-from relay.delivery.console import open_console_sender
-from relay.delivery.http.sender import Sender, open_http_sender
 from relay.delivery.retry import Attempt, classify
+from relay.delivery.senders import open_sender
 from relay.destinations.common.document import join_bodies
-from relay.destinations.common.webhook import WebhookDestination
 
 log = structlog.get_logger()
 
@@ -96,13 +94,9 @@ async def open_client(
     """
     counters = counters or DestinationCounters()
     render = make_renderer(name, destination, routes, console, counters)
-    if isinstance(destination, WebhookDestination):
-        async with open_http_sender(destination) as http:
-            sign = make_signer(destination)
-            yield DestinationClient(name, destination, render, http, sign, counters)
-    else:
-        async with open_console_sender(console.stream) as sender:
-            yield DestinationClient(name, destination, render, sender, counters=counters)
+    async with open_sender(destination, console.stream) as sender:
+        sign = make_signer(destination)
+        yield DestinationClient(name, destination, render, sender, sign, counters)
 
 
 def make_renderer(

@@ -5,17 +5,14 @@ responses in logs, commands and dead letters. So before it keeps a response, it 
 it, in every encoding that the response may use.
 """
 
-import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr
-from yarl import URL
 
 from relay.config import DestinationConfig
-from relay.destinations.common.webhook import WebhookDestination, path_and_query
 
 MASK = "•••"
 
@@ -23,8 +20,8 @@ MIN_SECRET_CHARS = 6
 """A shorter text is not treated as a secret: it reveals nothing, and would match ordinary words."""
 
 LIKELY_SECRET_CHARS = 12
-"""From this length on, a part of the path of a URL, or a word of a configured body, is treated as a
-secret. Shorter ones are probably ordinary words."""
+"""From this length on, a word of a configured body is treated as a secret. Shorter ones are
+probably ordinary words."""
 
 MAX_LOOKAHEAD_BYTES = 4096
 """The upper limit of `Redactor.lookahead_bytes`."""
@@ -58,28 +55,13 @@ class Redactor:
 
 
 def collect_secrets(destination: DestinationConfig) -> set[str]:
-    """Return all secrets in a destination's configuration, and what HTTP makes of them."""
-    found = set(_secret_values(destination))
-    if isinstance(destination, WebhookDestination):
-        found |= set(_url_secrets(destination))
-        found |= {
-            base64.b64encode(pair.encode()).decode() for pair in _basic_auth_pairs(destination)
-        }
+    """Return all secrets in a destination's configuration, and what its type makes of them."""
+    found = {*_secret_values(destination), *destination.derived_secrets}
     parts = {part for secret in found for part in _TEMPLATE.split(secret)}
     secrets = {secret for secret in found | parts if len(secret) >= MIN_SECRET_CHARS}
     # the words of a configured body, without what templates insert
     words = {word for text in destination.body_texts for word in _TEMPLATE.split(text)}
     return secrets | {word for word in words if len(word) >= LIKELY_SECRET_CHARS}
-
-
-def _basic_auth_pairs(to: WebhookDestination) -> Iterator[str]:
-    """Yield ``user:password`` as basic authorization encodes it (RFC 7617, section 2)."""
-    if (basic := to.basic_auth) is not None:
-        yield f"{basic.username}:{basic.password.get_secret_value()}"
-    for secret in (to.url, to.proxy):
-        url = URL("" if secret is None else secret.get_secret_value())
-        if url.user is not None:
-            yield f"{url.user}:{url.password or ''}"
 
 
 def _secret_values(value: object) -> Iterator[str]:
@@ -96,17 +78,6 @@ def _secret_values(value: object) -> Iterator[str]:
         case tuple():
             for item in value:
                 yield from _secret_values(item)
-
-
-def _url_secrets(to: WebhookDestination) -> Iterator[str]:
-    """Yield the parts of URLs that are as secret as the whole URL."""
-    texts = [to.endpoint] + ([to.proxy.get_secret_value()] if to.proxy else [])
-    for text in texts:
-        url = URL(text)
-        yield from (text, path_and_query(text), str(url), url.path_qs, url.raw_path_qs)
-        yield url.password or ""
-        yield from (value for _, value in url.query.items())
-        yield from (part for part in url.parts if len(part) >= LIKELY_SECRET_CHARS)
 
 
 def _encodings(secret: str) -> Iterator[str]:

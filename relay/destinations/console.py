@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from relay.config.destination import DestinationConfig, OnTemplateError, Renderer, RouteTexts
+from relay.config.destination import (
+    DestinationConfig,
+    OnTemplateError,
+    Renderer,
+    RouteTexts,
+    Transport,
+)
 from relay.core.event import Origin
 from relay.core.exchange import Request
 from relay.core.notification import Notification
@@ -35,6 +41,8 @@ _COLOURS = {
 
 class ConsoleDestination(DestinationConfig):
     """Standard output."""
+
+    transport = Transport.CONSOLE
 
     type: Literal["console"] = "console"
 

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.config import TlsConfig
-from relay.core.exchange import Reason, Request, Response
-from relay.delivery.http.sender import Sender, open_http_sender
+from relay.core.exchange import Reason, Request, Response, Sender
+from relay.delivery.http.sender import open_http_sender
 from relay.delivery.http.tls import ClientTls
 from relay.destinations.http import HttpDestination
 from tests.support.certificates import Authority

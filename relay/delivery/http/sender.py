@@ -5,9 +5,10 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Protocol
 
-from relay.core.exchange import Request, Response
+from yarl import URL
+
+from relay.core.exchange import Reached, Request, Response, Sender
 from relay.delivery.http.connection import (
     Connection,
     InvalidHttpResponse,
@@ -29,14 +30,6 @@ from relay.destinations.common.webhook import WebhookDestination
 
 URL_CACHE_SIZE = 16
 """How many parsed URLs a sender caches. Most destinations have one URL."""
-
-
-class Sender(Protocol):
-    """Sends a request and returns the result; never raises for what a destination does."""
-
-    async def send(self, request: Request) -> Response:
-        """Send the request once."""
-        ...
 
 
 class HttpSender:
@@ -125,6 +118,30 @@ async def open_http_sender(destination: WebhookDestination) -> AsyncIterator[Sen
         yield sender
     finally:
         sender.close()
+
+
+async def reach_over_http(destination: WebhookDestination) -> Reached:
+    """Connect to the destination's server or, if there is one, to its proxy; send nothing."""
+    proxy, timeout = destination.proxy, destination.timeout
+    text = destination.endpoint if proxy is None else proxy.get_secret_value()
+    pool = ConnectionPool(
+        ClientTls(destination.tls), timeout.connect.total_seconds(), max_body_bytes=0
+    )
+    try:
+        origin = parse_origin(text)
+        deadline_s = asyncio.get_running_loop().time() + timeout.total.total_seconds()
+        connection = await pool.connect(origin, deadline_s)
+        connection.close()
+    except (OSError, ValueError) as error:
+        _, reason = classify_error(error, timeout)
+        return Reached(reason, is_reached=False)
+    url = URL(text)
+    what = f"{url.scheme}://{url.host_port_subcomponent}"
+    if proxy is None:
+        return Reached(f"reached ({what})", is_reached=True)
+    return Reached(
+        f"its proxy is reached ({what}); what is beyond it is not tried", is_reached=True
+    )
 
 
 def _parse_url(url: str) -> tuple[Origin, RequestTarget]:

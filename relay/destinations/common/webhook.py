@@ -3,6 +3,7 @@
 The functions below it extend and split their URLs.
 """
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
@@ -17,9 +18,10 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from yarl import URL
 
 from relay.config import validators
-from relay.config.destination import DestinationConfig, TimeoutConfig, TlsConfig
+from relay.config.destination import DestinationConfig, TimeoutConfig, TlsConfig, Transport
 from relay.config.errors import ConfigIssue, IssueScope, invalid
 from relay.config.types import (
     HeaderName,
@@ -37,6 +39,10 @@ from relay.destinations.common.responses import is_2xx, is_html, read_expected, 
 
 _URL_CHARACTERS = "%:/?#[]@!$&'()*+,;=-._~"
 """What a URL may contain besides letters and digits (RFC 3986, section 2)."""
+
+LIKELY_SECRET_CHARS = 12
+"""From this length on, a part of the path of a URL is treated as a secret. Shorter ones are
+probably ordinary words."""
 
 EXPECT_MAX = 1_000
 """The longest text that a response can be expected to contain, in characters."""
@@ -83,6 +89,7 @@ class ExpectConfig(Section):
 class WebhookDestination(DestinationConfig):
     """A destination that is reached over HTTP."""
 
+    transport = Transport.HTTP
     public_keys = DestinationConfig.public_keys | {"timeout", "batch", "tls", "expect"}
     schema_rules = tuple(
         not_both("basic_auth", other) for other in ("bearer_token", "bearer_token_file")
@@ -114,6 +121,29 @@ class WebhookDestination(DestinationConfig):
     def endpoint(self) -> str:
         """The URL that requests go to, without what ``query`` adds."""
         return self.url.get_secret_value()
+
+    @property
+    def derived_secrets(self) -> Iterator[str]:
+        """The parts of its URLs that are as secret as the whole, and its users as HTTP sends them.
+
+        HTTP sends ``user:password`` in base64 (RFC 7617, section 2).
+        """
+        for text in [self.endpoint] + ([self.proxy.get_secret_value()] if self.proxy else []):
+            url = URL(text)
+            yield from (text, path_and_query(text), str(url), url.path_qs, url.raw_path_qs)
+            yield url.password or ""
+            yield from (value for _, value in url.query.items())
+            yield from (part for part in url.parts if len(part) >= LIKELY_SECRET_CHARS)
+        for pair in self._basic_auth_pairs():
+            yield base64.b64encode(pair.encode()).decode()
+
+    def _basic_auth_pairs(self) -> Iterator[str]:
+        if (basic := self.basic_auth) is not None:
+            yield f"{basic.username}:{basic.password.get_secret_value()}"
+        for secret in (self.url, self.proxy):
+            url = URL("" if secret is None else secret.get_secret_value())
+            if url.user is not None:
+                yield f"{url.user}:{url.password or ''}"
 
     @property
     def tls_config(self) -> TlsConfig | None:

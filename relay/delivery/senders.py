@@ -1,0 +1,51 @@
+"""The sender of each destination: it is imported when a destination needs it.
+
+A type says how its requests are sent (`DestinationConfig.transport`); what sends them is chosen
+here, and nowhere else.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from relay.config.destination import DestinationConfig, Transport
+from relay.core.exchange import Reached, Sender
+
+if TYPE_CHECKING:
+    from relay.destinations.common.webhook import WebhookDestination
+
+# ruff: noqa: PLC0415 (each import is for the destinations that need it)
+
+
+@asynccontextmanager
+async def open_sender(destination: DestinationConfig, console: BinaryIO) -> AsyncIterator[Sender]:
+    """Open a sender with connections of its own; ``console`` is what the console writes to.
+
+    Raises `TlsError` if the destination's certificates cannot be used.
+    """
+    match destination.transport:
+        case Transport.HTTP:
+            from relay.delivery.http.sender import open_http_sender
+
+            async with open_http_sender(cast("WebhookDestination", destination)) as http:
+                yield http
+        case Transport.CONSOLE:
+            from relay.delivery.console import open_console_sender
+
+            async with open_console_sender(console) as sender:
+                yield sender
+        case _:
+            raise NotImplementedError(destination.transport)
+
+
+async def reach(destination: DestinationConfig) -> Reached | None:
+    """Try to connect to a destination without sending anything; None if there is nothing to try."""
+    match destination.transport:
+        case Transport.HTTP:
+            from relay.delivery.http.sender import reach_over_http
+
+            return await reach_over_http(cast("WebhookDestination", destination))
+        case Transport.CONSOLE:
+            return None
+        case _:
+            raise NotImplementedError(destination.transport)
