@@ -88,6 +88,10 @@ class DeliveryWorker:
         self._senders = asyncio.TaskGroup()
         self._is_sending = False
         """Whether requests may be started."""
+        self._has_begun = False
+        """Whether requests could be started at any time so far."""
+        self._first_refresh: Sequence[Repeat] = ()
+        """What was to be repeated before that."""
         self._open_requests = 0
         self._in_flight: set[int] = set()
         """Numbers of the deliveries in open requests, and of those whose ack is not stored."""
@@ -140,9 +144,15 @@ class DeliveryWorker:
         self._client = replace(self._client, render=render)
 
     def refresh(self, incidents: Sequence[Repeat]) -> None:
-        """Repeat incidents that are open, unless the destination does not respond, or the refresh
-        before is not complete. Does not wait."""
-        if self._refresher.start():
+        """Repeat incidents that are open. Does not wait.
+
+        It is skipped if the destination does not respond, if the refresh before is not complete, or
+        if this worker ends. Before `run` has begun to send, it is kept until then: after a start,
+        alerts may be about to expire.
+        """
+        if not (self._has_begun or self._stopping or self._detaching):
+            self._first_refresh = incidents
+        elif self._refresher.start():
             work = self._refresher.run(incidents, self._advance)
             spawn(work, f"destination {self.name}: refresh", self._senders)
 
@@ -164,7 +174,9 @@ class DeliveryWorker:
     # The loop
 
     async def _run_loop(self) -> None:
-        self._is_sending = True
+        self._is_sending = self._has_begun = True
+        if self._first_refresh:
+            self.refresh(self._first_refresh)
         try:
             while await self._run_round():
                 pass

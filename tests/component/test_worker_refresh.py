@@ -169,8 +169,17 @@ async def test_a_worker_that_ends_begins_no_refresh(
     assert worker.counters.refreshes == {"skipped": 1}
 
 
-async def test_a_worker_that_does_not_run_begins_no_refresh(outbox: Outbox, clock: Clock) -> None:
-    """Its connections may be closed."""
+async def test_a_refresh_before_the_worker_sends_is_kept(
+    outbox: Outbox, clock: Clock, virtual_time: VirtualTime
+) -> None:
+    """After a start of relay, alerts may be about to expire: the next refresh could be too late."""
     to = Alertmanager()
-    make_alerts_worker(outbox, to, clock).refresh([still_open])
+    worker = make_alerts_worker(outbox, to, clock)
+    worker.refresh([still_open])
+    worker.refresh([still_open, still_open])
     assert to.received == []
+    async with run_workers(worker):
+        await to.wait_for_count(1)
+        await virtual_time.wait_until_idle()
+    assert to.alerts == ["fires", "fires"]
+    assert worker.counters.refreshes == {"delivered": 1}
