@@ -115,6 +115,7 @@ def _make_config(url: str, socket: Path) -> dict[str, Any]:
             {
                 "name": "crashes",
                 "match": {"type": "container", "action": "die", "cause": "crashed"},
+                "include": {"inspect": [INCLUDED_FIELD]},
                 "to": INCIDENT_HOOK,
             },
             {"name": "gaps", "match": {"type": "relay", "action": "gap"}, "to": [*DESTINATIONS]},
