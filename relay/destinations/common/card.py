@@ -6,11 +6,13 @@ the values from which the texts of the configuration are rendered.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
 from relay.config.templates.context import build_context
+from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.event import DEFAULT_ENGINE, Event, Origin, format_rfc3339, format_second
 from relay.core.incident import IncidentReport, Status, Update, UpdateReason
 from relay.core.include import Included
@@ -57,8 +59,12 @@ from relay.destinations.common.update_text import (
 
 TEMPLATE_HEADLINE_MAX = 200
 """The UTF-16 units of the headline that templates may use."""
+MAX_INCLUDED = 2
+"""Of how many incidents a message shows what was asked about them."""
 NAME_MAX = 40
 """The UTF-16 units of a container's name beside what was asked about it."""
+SHARE_MIN = 60
+"""The UTF-16 units of the output of one container, if there is that of others."""
 EVENT_ID_MAX = len("evt_") + 12
 """How much of an event's id is shown: enough to find it in the log."""
 LOGS = "Last log lines"
@@ -137,14 +143,16 @@ class Output(msgspec.Struct, frozen=True):
     def fit(self, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
         """Return the text escaped, in at most ``limit`` UTF-16 units; a long one keeps its end.
 
-        Of several, each has the same share, below the name of its container. ``limit`` is at least
-        20.
+        Of several, each has the same share, below the name of its container; if that is less than
+        `SHARE_MIN`, only the first is there.
         """
-        share, shown = limit // len(self.texts), []
-        for name, text in self.texts:
-            heading = f"{truncate(name, share // 2 - 2, escape)}:\n" if name else ""
-            rest = share - utf16_length(heading) - (len(self.texts) > 1)
-            shown.append(heading + truncate_start(text, rest, escape))
+        texts = self.texts if limit >= SHARE_MIN * len(self.texts) else self.texts[:1]
+        share, shown = limit // len(texts), []
+        for name, text in texts:
+            heading = f"{truncate(name, share // 2, escape)}:\n" if name else ""
+            heading = heading if share >= SHARE_MIN else ""
+            rest = share - utf16_length(heading) - (len(texts) > 1)
+            shown.append(heading + truncate_start(text, max(1, rest), escape))
         return "\n".join(shown)
 
 
@@ -251,7 +259,7 @@ class Card(msgspec.Struct, frozen=True):
 
     @property
     def body(self) -> Pieces:
-        """The `lines`, then the `custom_text`; empty if it would show nothing."""
+        """The `lines`, their host, and the `custom_text`; empty if it would show nothing."""
         text = self.custom_text if join(self.custom_text).strip() else ()
         return (*(piece for line in self.lines for piece in line.pieces), *text)
 
@@ -266,10 +274,14 @@ class Card(msgspec.Struct, frozen=True):
         update = self.notification.update
         assert update is not None, "it has lines"
         total = count_incidents(update) + count_plain_events(update)
-        shown = fit_lines(lines, total, limit // 2 if has_text else limit, escapes)
-        if not has_text:
-            return shown
+        host = self._find_host()
+        place = (Piece(PieceKind.OWN, "\nHost: "), name_piece(host)) if host else ()
+        last = fit(place, limit // 4, escapes)
+        most = (limit // 2 if has_text else limit) - utf16_length(join(last))
+        shown = [*fit_lines(lines, total, most, escapes), *last]
         rest = limit - utf16_length(join(shown)) - 1
+        if not has_text or rest < 1:
+            return shown
         return [*shown, Piece(PieceKind.OWN, "\n"), *fit(self.custom_text, rest, escapes)]
 
     @property
@@ -279,9 +291,7 @@ class Card(msgspec.Struct, frozen=True):
         if update is None or self.text_has_incidents:
             return []
         if not is_about_one(update):
-            host = self._find_host()
-            note = [Line((Piece(PieceKind.OWN, "Host: "), name_piece(host)), 0)] if host else []
-            return [*list_lines(self.notification, update), *note]
+            return list_lines(self.notification, update)
         has_own_words = bool(self.custom_title and self.custom_text) and not self.title_has_status
         return list_lines(self.notification, update) if has_own_words else []
 
@@ -342,26 +352,33 @@ class Card(msgspec.Struct, frozen=True):
     def inspect_fields(self) -> list[tuple[str, str]]:
         """The inspect fields of the route's ``include``, as paths and values.
 
-        If there are those of two containers, each path begins with the name of its container.
+        If there are those of two containers, each path begins with the name of its container, and
+        each container has half as many: a service shares its room among all fields.
         """
+        several = self.included
         return [
             (f"{name} {path}" if name else path, value)
-            for name, included in self.included
-            for path, value in format_inspect_fields(included)
+            for name, included in several
+            for path, value in islice(
+                format_inspect_fields(included), MAX_INSPECT_FIELDS // len(several)
+            )
         ]
 
     @property
     def included(self) -> list[tuple[str, Included]]:
         """The data of the route's ``include``, with the name of its container if it is not alone.
 
-        A message about incidents may have that of its first two.
+        A message about incidents may have that of its first `MAX_INCLUDED`.
         """
         update, alone = self.notification.update, get_included(self.notification)
         reports = () if update is None else update.incidents
         several = [(each.subject, each.included) for each in reports if each.included is not None]
         if update is None or (len(reports) == 1 and not update.more):
             return [] if alone is None else [("", alone)]
-        return [(truncate_or_blank(name, NAME_MAX), included) for name, included in several]
+        return [
+            (truncate_or_blank(name, NAME_MAX), included)
+            for name, included in several[:MAX_INCLUDED]
+        ]
 
     def share_inspect(self, total: int) -> int:
         """Return how much of ``total`` each of the `inspect_fields` may take."""

@@ -74,7 +74,7 @@ _ACTIONS = {
 
 
 class Title(NamedTuple):
-    """A headline: what is around it is never cut, and names are left out before words are."""
+    """A headline: what is around it is cut last, and names are left out before words are."""
 
     before: str
     middle: Sequence[Pieces]
@@ -83,9 +83,8 @@ class Title(NamedTuple):
 
     def fit(self, limit: int, escapes: Escapes) -> list[Piece]:
         """Return the headline escaped, in at most ``limit`` UTF-16 units, of which there are 60."""
-        before, after = (
-            fit((own(text),), limit, escapes) if text else [] for text in (self.before, self.after)
-        )
+        before = fit((own(self.before),), limit * 3 // 5, escapes) if self.before else []
+        after = fit((own(self.after),), limit // 3, escapes) if self.after else []
         rest = max(1, limit - utf16_length(join(before)) - utf16_length(join(after)))
         for pieces in self.middle[:-1]:
             fitting = fit(pieces, 10 * limit, escapes)
@@ -133,7 +132,7 @@ def add_status(notification: Notification, update: Update, title: Pieces) -> Tit
 
     The route's headline is about the first event alone.
     """
-    before = _describe_delay(update) + _describe_overflow(update)
+    before = _describe_delay(update)
     if notification.status is Status.RESOLVED:
         before += "Resolved: "
     elif update.reason is UpdateReason.REMINDER:

@@ -4,6 +4,7 @@ The test module of each service has a `Contract`; `contracts` finds it by the na
 new service brings its own module of tests, and the tests for all services apply to it.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -72,3 +73,6 @@ SEVERITY_NAMES = ("critical", "warning", "info", None)
 """Another field says that the trouble is over."""
 TAGS = ("<!channel>", "<@U123>", "<http://evil.example|text>")
 MARKDOWN = ("*bold*", "_it_", "~no~", "`code`", "```block```", ":rotating_light:")
+WORDS = re.compile(r"[A-Za-z0-9 ,;:()+•·\n🔴🟠🔵🟢-]*")
+"""What sentences about incidents are written with, apart from names and errors: nothing of it is
+markup, a mention or a link in any service."""

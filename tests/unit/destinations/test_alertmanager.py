@@ -32,6 +32,7 @@ from tests.unit.destinations.samples import (
     custom_card,
     hostile_notification,
     longest_cards,
+    updates,
     with_fields,
 )
 from tests.unit.destinations.updates import (
@@ -42,7 +43,6 @@ from tests.unit.destinations.updates import (
     report,
     resolved,
     update_of,
-    updates,
 )
 from tests.unit.destinations.updates import RESOLVED as RESOLVED_INCIDENT
 
@@ -217,7 +217,7 @@ def test_is_an_alert_that_alertmanager_takes(card: Card) -> None:
     assert all(NAME.fullmatch(name) and text.strip() for name, text in both)
     assert sent.keys() - {"endsAt"} == {"labels", "annotations", "startsAt"}
     assert sent.get("endsAt", sent["startsAt"]) >= sent["startsAt"]
-    assert ("endsAt" in sent) == card.is_resolved
+    assert ("endsAt" in sent) == (card.is_resolved or card.incident is not None)
 
 
 @any_card

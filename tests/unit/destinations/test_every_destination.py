@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 
 from relay.config import DestinationConfig, Renderer
+from relay.core.incident import Audience
 from relay.core.notification import Notification
 from relay.core.text import ZERO_WIDTH_SPACE
 from relay.destinations.catalog import DESTINATION_TYPES
+from relay.destinations.common.card import Card
 from tests.support.profiles import examples
 from tests.unit.destinations.configs import config_with
 from tests.unit.destinations.contract import contracts
@@ -20,14 +22,19 @@ from tests.unit.destinations.samples import (
     ATTACKS,
     RESOLVED,
     SAMPLE_NOTIFICATIONS,
+    for_people,
     hostile_notification,
     longest_notification,
-    notifications,
+    longest_update,
 )
 from tests.unit.destinations.test_catalog import fail_on_template_error
 from tests.unit.destinations.test_models import MINIMAL
+from tests.unit.destinations.updates import ALL_UPDATES, FOR_PEOPLE, with_hostile_names
 
 SERVICES = list(contracts())
+CHATS_AND_PHONES = [
+    name for name in SERVICES if DESTINATION_TYPES.models[name].audience is Audience.PEOPLE
+]
 PROGRAM_FORMATS = ["json", "cloudevents", "cloudevents-binary", "console"]
 """The formats for programs, which get every text unchanged: those of ``http``, and the console
 without a terminal."""
@@ -37,7 +44,7 @@ every_service = pytest.mark.parametrize("kind", SERVICES)
 
 def any_notification(test: Callable[..., None]) -> Callable[..., None]:
     """Run a test with a few notifications; the tests of each format try more."""
-    return settings(max_examples=examples(30))(given(notifications)(test))
+    return settings(max_examples=examples(30))(given(for_people)(test))
 
 
 @cache
@@ -61,6 +68,9 @@ NOTIFICATIONS = (
     RESOLVED,
     *map(hostile_notification, ATTACKS),
     longest_notification('"<漢\n' * 5_000),
+    longest_update('"<漢\n' * 5_000, incidents=30),
+    *ALL_UPDATES,
+    *FOR_PEOPLE.values(),
 )
 """Ordinary and hostile notifications."""
 
@@ -83,6 +93,17 @@ def test_matches_the_golden_file(kind: str) -> None:
     contract = contracts()[kind]
     bodies = (contract.sample.render(card).body for card in contract.golden)
     assert format_golden(bodies) == read_golden(f"{kind}.json")
+
+
+@pytest.mark.parametrize("kind", CHATS_AND_PHONES)
+def test_updates_match_the_golden_file(kind: str) -> None:
+    """So do those about incidents and plain events, by what they are about."""
+    render = contracts()[kind].sample.render
+    shown = [
+        b'{"what": %s, "sent": %s}' % (json.dumps(what).encode(), render(Card(update)).body)
+        for what, update in FOR_PEOPLE.items()
+    ]
+    assert format_golden(shown) == read_golden(f"{kind}_incidents.json")
 
 
 JSON = {"Content-Type": "application/json"}
@@ -129,7 +150,13 @@ def test_is_one_json_value(kind: str, notification: Notification) -> None:
 def test_is_bounded(kind: str, dear: str) -> None:
     """Every format is bounded, except ``json``, which leaves nothing out."""
     most = contracts()[kind].max_bytes if kind in contracts() else 70_000
-    assert 500 < len(cached_renderer(kind)(longest_notification(dear * 20_000)).body) <= most
+    filler = dear * 20_000
+    for notification in (
+        longest_notification(filler),
+        longest_update(filler),
+        longest_update(filler, incidents=30),
+    ):
+        assert 500 < len(cached_renderer(kind)(notification).body) <= most
 
 
 @every_service
@@ -148,8 +175,13 @@ CUSTOM_TEXTS = ", title: '{{ event.name }}', text: '{{ event.image }}'"
 @pytest.mark.parametrize("keys", ["", CUSTOM_TEXTS], ids=["", "custom-texts"])
 def test_no_hostile_text_is_interpreted(kind: str, attack: str, keys: str) -> None:
     """No text becomes a mention, a link or markup, even if a template inserts it."""
-    sent = json.loads(cached_renderer(kind, keys)(hostile_notification(attack)).body)
-    texts = list(contracts()[kind].interpreted(sent))
-    assert texts
     dangerous = contracts()[kind].dangerous
-    assert not [(form, text) for form in dangerous for text in texts if form in text]
+    for notification in (
+        hostile_notification(attack),
+        with_hostile_names(FOR_PEOPLE["opened"], attack),
+        with_hostile_names(FOR_PEOPLE["hostile names"], attack),
+    ):
+        sent = json.loads(cached_renderer(kind, keys)(notification).body)
+        texts = list(contracts()[kind].interpreted(sent))
+        assert texts
+        assert not [(form, text) for form in dangerous for text in texts if form in text]

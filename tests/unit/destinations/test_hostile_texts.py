@@ -33,10 +33,12 @@ from tests.unit.destinations.samples import (
     crash_of,
     hostile_notification,
     longest_notification,
+    longest_update,
     with_fields,
 )
 from tests.unit.destinations.test_catalog import fail_on_template_error
 from tests.unit.destinations.test_every_destination import (
+    CUSTOM_TEXTS,
     cached_renderer,
     destination,
     every_kind,
@@ -159,6 +161,16 @@ ALL_TEXTS = {"discord": discord.TOTAL_MAX, "slack": 12_000}
 
 
 @every_service
+@pytest.mark.parametrize("keys", ["", CUSTOM_TEXTS], ids=["", "custom-texts"])
+@pytest.mark.parametrize("incidents", [1, 2, 30])
+@pytest.mark.parametrize("filler", ["x", '"', "漢", "\n", "&", "`", ".", "\u202e", "🔥"])
+def test_an_update_is_bounded(kind: str, filler: str, incidents: int, keys: str) -> None:
+    """However many incidents it is about, and however long their names are."""
+    notification = longest_update(filler * 5_000, incidents=incidents)
+    assert_bounded(kind, cached_renderer(kind, keys)(notification).body)
+
+
+@every_service
 @pytest.mark.parametrize("filler", ["x", '"', "漢", "\n", "&", "`"])
 def test_a_text_of_many_pieces_is_bounded(kind: str, filler: str) -> None:
     """The markup around each piece is within the limits of the service too."""
@@ -171,7 +183,11 @@ def test_a_text_of_many_pieces_is_bounded(kind: str, filler: str) -> None:
     made = destination(kind).build_renderer(
         [Texts(text, text)], fail_on_template_error, colour=False
     )
-    body = made(notification).body
+    assert_bounded(kind, made(notification).body)
+
+
+def assert_bounded(kind: str, body: bytes) -> None:
+    """The limits of the service are kept."""
     assert len(body) <= MOST_BYTES.get(kind, contracts()[kind].max_bytes)
     message = json.loads(body)
     longest, most = LONGEST_TEXT.get(kind, len(body)), ALL_TEXTS.get(kind, len(body))

@@ -33,6 +33,7 @@ from tests.unit.destinations.samples import (
     custom_card,
     hostile_notification,
     longest_cards,
+    updates,
     with_fields,
 )
 from tests.unit.destinations.updates import (
@@ -43,7 +44,6 @@ from tests.unit.destinations.updates import (
     report,
     resolved,
     update_of,
-    updates,
     with_hostile_names,
 )
 from tests.unit.destinations.updates import RESOLVED as RESOLVED_INCIDENT

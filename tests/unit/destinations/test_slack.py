@@ -28,8 +28,8 @@ from tests.unit.destinations.samples import (
     RESOLVED,
     crash_of,
     crash_with_included,
+    for_people,
     longest_notification,
-    notifications,
     with_fields,
 )
 
@@ -166,7 +166,7 @@ def test_many_inspect_fields_share_the_space() -> None:
     assert all(text.endswith("v…") for text in texts)
 
 
-@given(notifications)
+@given(for_people)
 def test_no_hostile_text_becomes_markup(notification: Notification) -> None:
     """Only relay's date has ``<``, ``>`` or a bare ``&``, and no text has a control character
     except line breaks."""
@@ -177,7 +177,7 @@ def test_no_hostile_text_becomes_markup(notification: Notification) -> None:
         assert text.replace("\n", "", 1).isprintable()
 
 
-@given(notifications)
+@given(for_people)
 def test_rich_text_holds_text_only(notification: Notification) -> None:
     """Container output never becomes a mention, a link or an emoji."""
     for text in output(notification):
@@ -194,7 +194,7 @@ def without_rich_text(sent: Any) -> Any:
     return sent
 
 
-@given(notifications)
+@given(for_people)
 def test_keeps_every_limit_of_slack(notification: Notification) -> None:
     """No text is longer than Slack accepts."""
     sent = message(notification)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.core.event import Event
@@ -22,10 +21,8 @@ from tests.unit.destinations.samples import (
     CRASH,
     STARTED,
     crash_of,
-    events,
-    hostile,
     hostile_notification,
-    notifications,
+    with_fields,
 )
 
 MINUTE_NS = 60 * 10**9
@@ -126,6 +123,9 @@ def with_hostile_names(notification: Notification, name: str = HOSTILE_NAME) -> 
             each,
             subject=name,
             opening_event=event,
+            problem=replace(
+                each.problem, engine=name, host=name, error=name, action="start_failed"
+            ),
             included=Included((name,), name, {name: name}, name),
         )
         for each in update.incidents
@@ -169,45 +169,92 @@ PLAIN_EVENTS = Notification(
 """A group of plain events."""
 ALL_UPDATES = (*SINGLE_UPDATES, SEVERAL, PLAIN_EVENTS)
 
-_times = st.integers(0, 2**62)
-_reports = st.builds(
-    IncidentReport,
-    id=st.integers(0, 2**128 - 1).map("inc_{:032x}".format),
-    status=st.sampled_from(Status),
-    condition=st.sampled_from(Condition),
-    route=hostile,
-    severity=st.sampled_from(Severity),
-    subject=hostile,
-    reason=st.sampled_from(UpdateReason),
-    crash_looping=st.booleans(),
-    started_ns=_times,
-    ended_ns=st.none() | _times,
-    resolution=st.none() | st.sampled_from(Resolution),
-    count=st.integers(0, 2**62),
-    total=st.integers(1, 2**62),
-    deaths=st.integers(0, 2**62),
-    unhealthy=st.integers(0, 2**62),
-    notified_before=st.booleans(),
-    sequence=st.integers(1, 9),
-    opening_route=hostile,
-    problem=st.builds(describe_problem, events, events),
-    opening_event=events,
-    opening_severity=st.sampled_from(Severity),
+
+SECOND_NS = 10**9
+
+
+def made(notification: Notification, after_s: float = 3.0, **fields: Any) -> Notification:
+    """The same notification, made so long after its first event."""
+    update = notification.update
+    assert update is not None
+    made_ns = notification.events[0].time_ns + round(after_s * SECOND_NS)
+    return replace(notification, update=replace(update, made_ns=made_ns, **fields))
+
+
+def _named(name: str, *, over: bool = False, **fields: Any) -> IncidentReport:
+    event = crash_of(name)
+    return (resolved if over else report)(event, subject=name, **fields)
+
+
+_LOGS = Included(logs=("starting", "panic: no route to db-1"), inspect={"RestartCount": 5})
+_THREE = (
+    _named("shop-db-1", condition=Condition.UP, included=_LOGS),
+    _named("shop-api-1", condition=Condition.RESTARTING, included=_LOGS),
+    _named("shop-worker-1"),
+)
+_REMINDED: dict[str, Any] = {"reason": UpdateReason.REMINDER, "count": 0}
+_CHANGED = tuple(
+    with_fields(
+        crash_of(name), action=action, cause=None, exit_code=None, time_ns=CRASH.time_ns + number
+    )
+    for number, (name, action) in enumerate(
+        (name, action)
+        for name in ("db", "api", "worker")
+        for action in ("stop", "destroy", "start")
+    )
 )
 
-
-def updates(max_incidents: int = 100) -> st.SearchStrategy[Notification]:
-    """Any update with at most this many incidents, and at least one."""
-    update = st.builds(
-        Update,
-        reason=st.sampled_from(UpdateReason),
-        incidents=st.lists(_reports, min_size=1, max_size=max_incidents).map(tuple),
-        more=st.integers(0, 20_000),
-        made_ns=_times,
-        group=st.none() | st.dictionaries(hostile, hostile, max_size=4),
-    )
-    return st.builds(
-        lambda notification, update: replace(notification, include=None, update=update),
-        notifications,
-        update,
-    )
+FOR_PEOPLE = {
+    "opened": made(OPENED),
+    "opened, a group": made(update_of(*_THREE)),
+    "crash-looping": made(
+        update_of(crash_looping(started_ns=CRASH.time_ns - 3 * SECOND_NS, included=_LOGS))
+    ),
+    "worse": made(
+        update_of(report(reason=UpdateReason.WORSE, deaths=2, unhealthy=1, notified_before=True))
+    ),
+    "stays down": made(
+        update_of(report(reason=UpdateReason.STAYS_DOWN, deaths=5, notified_before=True)), 120
+    ),
+    "resolved": made(
+        update_of(resolved(deaths=69, total=69, ended_ns=CRASH.time_ns + 3709 * SECOND_NS)), 3709
+    ),
+    "mixed": made(
+        update_of(
+            _named("shop-worker-1", condition=Condition.UP),
+            _named("shop-db-1", over=True),
+            _named("shop-api-1", over=True),
+        ),
+        60,
+    ),
+    "reminder": made(
+        replace(
+            update_of(report(**_REMINDED), _named("db", **_REMINDED), group=None),
+            severity=Severity.INFO,
+        ),
+        86_400,
+    ),
+    "plain events": made(
+        replace(
+            PLAIN_EVENTS,
+            events=_CHANGED,
+            count=9,
+            update=Update(
+                UpdateReason.EVENTS,
+                group={"engine": "here", "project": "shop"},
+                actions={"stop": 3, "destroy": 3, "start": 3},
+                names=("db", "api", "worker"),
+            ),
+        )
+    ),
+    "100 incidents and 9,900 more": made(
+        update_of(*(_named(f"web-{n}") for n in range(100)), more=9_900, group=None)
+    ),
+    "delayed": made(OPENED, late_ns=CRASH.time_ns + 8 * 3_600 * SECOND_NS),
+    "hostile names": made(
+        with_hostile_names(
+            update_of(*_THREE, actions={HOSTILE_NAME: 2}, overflow=True),
+        )
+    ),
+}
+"""Updates as chats and phones are told of them, by what they are."""

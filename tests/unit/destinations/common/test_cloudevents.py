@@ -32,6 +32,7 @@ from tests.unit.destinations.samples import (
     UNHEALTHY,
     crash_with_included,
     notifications,
+    updates,
     with_fields,
 )
 from tests.unit.destinations.updates import (
@@ -41,7 +42,6 @@ from tests.unit.destinations.updates import (
     SEVERAL,
     report,
     update_of,
-    updates,
 )
 from tests.unit.destinations.updates import RESOLVED as RESOLVED_INCIDENT
 

@@ -19,7 +19,7 @@ from relay.destinations.common.event_text import (
 )
 from relay.destinations.common.headline import headline
 from tests.support.events import make_event
-from tests.unit.destinations.samples import CRASH, container_event, events, notifications
+from tests.unit.destinations.samples import CRASH, container_event, events, for_people
 
 
 def web(action: str, **facts: object) -> Event:
@@ -344,7 +344,7 @@ def test_a_sentence_is_one_bounded_line(event: Event) -> None:
     assert utf16_length(expected) <= SUBJECT_MAX + PREDICATE_MAX + 1
 
 
-@given(notifications)
+@given(for_people)
 def test_a_headline_keeps_its_limit(notification: Notification) -> None:
     """The limit includes everything around the sentence."""
     assert utf16_length(headline(notification, 60)) <= 60
