@@ -2,16 +2,25 @@
 
 import json
 from datetime import UTC, datetime
+from io import BytesIO
 
 import pytest
 import standardwebhooks
 
+from relay.core.counters import DestinationCounters
 from relay.core.exchange import Request, Response
 from relay.delivery.batching import batch_id
-from relay.delivery.client import DestinationClient, make_signer
+from relay.delivery.client import (
+    ConsoleOutput,
+    DestinationClient,
+    make_renderer,
+    make_signer,
+)
 from relay.destinations.common.document import encode_document
 from relay.destinations.http import HttpDestination
+from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.samples import NOTIFICATIONS, SAMPLE_NOTIFICATIONS
+from tests.unit.destinations.updates import OPENED, made
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -41,6 +50,18 @@ async def test_a_request_has_the_id_of_its_notification() -> None:
     (request,) = sender.sent
     assert request.headers["webhook-id"] == notification.id
     assert request.body == encode_document(notification)
+
+
+def test_a_message_that_is_late_says_so() -> None:
+    """By the clock at the time of sending: a retry may be late where the first attempt was not."""
+    to = SlackDestination.model_validate({"url": "https://hooks.slack.example/x"})
+    clock = [OPENED.events[0].time_ns]
+    console = ConsoleOutput(BytesIO(), colour=False)
+    render = make_renderer("ops", to, (), console, DestinationCounters(), lambda: clock[0])
+    assert b"delayed" not in render(made(OPENED)).body
+    clock[0] += 8 * 3_600 * 10**9
+    assert b"(07:29 UTC, delayed) shop-web-1 crashed" in render(made(OPENED)).body
+    assert b"delayed" not in render(NOTIFICATIONS[0]).body
 
 
 async def test_a_single_notification_is_sent_as_a_batch() -> None:

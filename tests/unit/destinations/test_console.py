@@ -21,8 +21,9 @@ from tests.unit.destinations.samples import (
     SAMPLE_NOTIFICATIONS,
     container_event,
     notifications,
+    updates,
 )
-from tests.unit.destinations.updates import ALL_UPDATES, report, update_of, updates
+from tests.unit.destinations.updates import ALL_UPDATES, report, update_of
 
 COLOURS = re.compile(r"\x1b\[(0|2|1;3[1236])m")
 

@@ -19,8 +19,9 @@ from tests.unit.destinations.samples import (
     CRASH,
     NOTIFICATIONS,
     notifications,
+    updates,
 )
-from tests.unit.destinations.updates import SEVERAL, SINGLE_UPDATES, updates
+from tests.unit.destinations.updates import SEVERAL, SINGLE_UPDATES
 
 GOLDEN = Path(__file__).parent / "golden" / "template.json"
 HEADLINE = f"{CRASH.actor.name} crashed with exit code 42"

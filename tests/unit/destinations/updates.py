@@ -123,9 +123,7 @@ def with_hostile_names(notification: Notification, name: str = HOSTILE_NAME) -> 
             each,
             subject=name,
             opening_event=event,
-            problem=replace(
-                each.problem, engine=name, host=name, error=name, action="start_failed"
-            ),
+            problem=replace(each.problem, engine=name, host=name),
             included=Included((name,), name, {name: name}, name),
         )
         for each in update.incidents
@@ -192,6 +190,13 @@ _THREE = (
     _named("shop-api-1", condition=Condition.RESTARTING, included=_LOGS),
     _named("shop-worker-1"),
 )
+_FAILED = replace(
+    describe_problem(CRASH, CRASH),
+    action="start_failed",
+    cause=None,
+    exit_code=None,
+    error=HOSTILE_NAME,
+)
 _REMINDED: dict[str, Any] = {"reason": UpdateReason.REMINDER, "count": 0}
 _CHANGED = tuple(
     with_fields(
@@ -253,7 +258,11 @@ FOR_PEOPLE = {
     "delayed": made(OPENED, late_ns=CRASH.time_ns + 8 * 3_600 * SECOND_NS),
     "hostile names": made(
         with_hostile_names(
-            update_of(*_THREE, actions={HOSTILE_NAME: 2}, overflow=True),
+            update_of(
+                *(replace(each, problem=_FAILED) for each in _THREE),
+                actions={HOSTILE_NAME: 2},
+                overflow=True,
+            ),
         )
     ),
 }
