@@ -240,7 +240,7 @@ def test_leaves_out_names_before_words() -> None:
     assert headline(many, 66) == "10,000 containers failed: web-0, web-1, web-2 and 9,997 more"
     assert lines(many)[-2:] == ["and 9,980 more", "Host: node-1 (engine “here”)"]
     assert len(lines(many)) == 22
-    assert lines(many, 200)[2:] == ["and 9,998 more", "Host: node-1 (engine “here”)"]
+    assert lines(many, 200)[3:] == ["and 9,997 more", "Host: node-1 (engine “here”)"]
 
 
 @pytest.mark.parametrize("limit", [60, 200, 2_000])

@@ -1,0 +1,18 @@
+"""The page of messages shows what is sent."""
+
+import pytest
+
+from relay.destinations.common.headline import headline
+from tests.unit.destinations.updates import FOR_PEOPLE
+from tests.unit.docs.pages import DOCS
+
+SHOWN = (
+    *("opened", "opened, a group", "crash-looping", "worse", "stays down", "resolved"),
+    *("mixed", "plain events", "delayed"),
+)
+
+
+@pytest.mark.parametrize("what", SHOWN)
+def test_shows_the_sentences_as_they_are(what: str) -> None:
+    """Word by word."""
+    assert headline(FOR_PEOPLE[what], 200) in (DOCS / "messages.md").read_text()
