@@ -153,15 +153,15 @@ STIMULI = (
 
 
 def make_config(
-    example: Path, engine: PrivateEngine, receiver: Receiver, stimuli: Sequence[Stimulus]
+    example: Path, engine_url: str, receiver: Receiver, stimuli: Sequence[Stimulus]
 ) -> dict[str, Any]:
     """Return the example's configuration, with its ``ops`` and its routes once for each stimulus.
 
     The copied routes also ask for the stimulus's project.
     """
     config: dict[str, Any] = yaml.safe_load(example.read_text())
-    config["engines"]["here"] = {"url": engine.url}
-    config["store"] = {"path": str(engine.folder / "relay.db")}
+    config["engines"]["here"] = {"url": engine_url}
+    config["store"] = {"path": "relay.db"}  # in the folder of the configuration
     ops, routes = config["destinations"]["ops"], config["routes"]
     config["destinations"] = {
         f"ops-{each.name}": {**ops, "url": receiver.url(f"/{each.name}")} for each in stimuli
@@ -236,7 +236,7 @@ def count(relay: Path, stimuli: Sequence[Stimulus], scale: float, settle_s: floa
         PrivateEngine(find_binaries()) as engine,
     ):
         example = relay / "config.example.yaml"
-        config = write_config(Path(folder), **make_config(example, engine, receiver, stimuli))
+        config = write_config(Path(folder), **make_config(example, engine.url, receiver, stimuli))
         with RelayProcess(config, env=env) as process:
             process.wait_for_log("engine.connected")
             players = [threading.Thread(target=play, args=(each,)) for each in stimuli]
