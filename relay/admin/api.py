@@ -23,11 +23,11 @@ from relay.admin.operations import (
     LIST_WAITING,
     OPERATIONS,
     AdminOperations,
-    DeadLettersRequest,
     NotReloaded,
     Operation,
     UnknownDestination,
 )
+from relay.admin.requests import DeadLettersRequest
 from relay.admin.tap import (
     MAX_SUBSCRIBERS,
     EventTap,

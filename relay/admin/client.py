@@ -13,13 +13,13 @@ import msgspec
 
 from relay.admin.api import ErrorAnswer
 from relay.admin.operations import (
-    PAGE_SIZE,
     AdminOperations,
     NotReloaded,
     Operation,
     OperationError,
     UnknownDestination,
 )
+from relay.admin.requests import PAGE_SIZE
 from relay.admin.tap import QUEUE_BYTES, EventsSkipped, TapFilter, TappedEvent
 from relay.admin.unix_socket import socket_address
 from relay.core.errors import describe_os_error

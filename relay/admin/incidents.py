@@ -1,41 +1,18 @@
 """Incidents for commands: those of the running relay, else those in its store."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
+from relay.admin.requests import IncidentsRequest
 from relay.incidents.actions import close_incidents, mark_replayed
 from relay.incidents.clock import Now
 from relay.incidents.incident import Incident
 from relay.incidents.incidents import Incidents
 from relay.incidents.rows import decode_rows, encode_changes
 from relay.incidents.state import Changes, Rows
+from relay.incidents.view import IncidentDetails, IncidentPage, find_details, list_page
 from relay.store.outbox import Outbox
-
-INCIDENTS_PAGE_SIZE = 500
-"""At most this many incidents in one answer of the API."""
-
-
-class IncidentsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See `relay.incidents.view.list_page`."""
-
-    all: bool = False
-    """Whether to list those that are over and remembered, too."""
-    limit: Annotated[int, Meta(ge=1, le=INCIDENTS_PAGE_SIZE)] = msgspec.field(
-        name="most", default=INCIDENTS_PAGE_SIZE
-    )
-    after: str | None = None
-    """Go on after the page whose ``next`` this is; None for the first page."""
-    subject: str | None = None
-    """The key of the subject that they are about; None for any."""
-
-
-class IncidentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Names an incident. To close it takes the whole id; to see it, its beginning is enough."""
-
-    id: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class IncidentAccess(msgspec.Struct, frozen=True):
@@ -52,6 +29,23 @@ class IncidentAccess(msgspec.Struct, frozen=True):
         if self.live is not None:
             return self.live.export(), self.live.now()
         return decode_rows(await self.outbox.incident_rows()), Now(self.now_ns())
+
+    async def list_page(self, request: IncidentsRequest) -> IncidentPage:
+        """See `relay.incidents.view.list_page`."""
+        rows, now = await self.read()
+        return list_page(
+            rows,
+            now,
+            request.limit,
+            include_ended=request.all,
+            after=request.after,
+            subject=request.subject,
+        )
+
+    async def find(self, beginning: str) -> list[IncidentDetails]:
+        """Return the incidents, at each destination, whose ids begin like this."""
+        rows, now = await self.read()
+        return find_details(rows, now, beginning)
 
     async def close(self, incident_id: str) -> bool:
         """Resolve the incident with this id at every destination; return whether one was open.

@@ -10,33 +10,30 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
 
 from relay import __version__
-from relay.admin.incidents import (
-    INCIDENTS_PAGE_SIZE,
-    IncidentAccess,
+from relay.admin.dead_letters import replay_dead_letters
+from relay.admin.incidents import IncidentAccess
+from relay.admin.requests import (
+    PAGE_SIZE,
+    DaemonInfo,
+    DeadLettersRequest,
+    EnableRequest,
     IncidentRequest,
     IncidentsRequest,
+    ReplayResult,
+    SelectionRequest,
+    WaitingRequest,
 )
 from relay.core.errors import RelayError
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
-from relay.incidents.actions import SupersededMessages
 from relay.incidents.incidents import Incidents
-from relay.incidents.view import (
-    IncidentDetails,
-    IncidentPage,
-    find_details,
-    list_page,
-)
+from relay.incidents.view import IncidentDetails, IncidentPage
 from relay.store.outbox import Outbox
 from relay.store.records import Backlog, DeadLetter, DestinationNames, Selection, WaitingDelivery
-
-PAGE_SIZE = 500
-"""At most this many deliveries or dead letters in one answer of the API."""
 
 DEAD_LETTERS_TIMEOUT_S = 600.0
 """How long an operation on all dead letters may take; there can be a million of them."""
@@ -62,59 +59,6 @@ class NotReloaded(OperationError):
 
 class NotRunning(OperationError):
     """The operation needs a running daemon, and there is none."""
-
-
-# requests and answers
-
-_Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""The integers that SQLite can compare with its own."""
-_PageLimit = Annotated[int, Meta(ge=1, le=PAGE_SIZE)]
-
-
-class SelectionRequest(Selection, frozen=True, forbid_unknown_fields=True):
-    """A `Selection` that comes from outside and is therefore validated when it is decoded."""
-
-    ids: tuple[_Number | str, ...] | None = None
-    since_ns: _Number | None = None
-
-
-class DeadLettersRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See `AdminOperations.list_dead_letters`. An empty page means that there are no more."""
-
-    selection: SelectionRequest
-    limit: _PageLimit = msgspec.field(name="most")
-    below: _Number | None = None
-
-
-class WaitingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See `AdminOperations.list_waiting`."""
-
-    destination: str | None
-    limit: _PageLimit = msgspec.field(name="most")
-
-
-class EnableRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """See `AdminOperations.enable`."""
-
-    destination: str
-
-
-class DaemonInfo(msgspec.Struct, frozen=True):
-    """The version of the relay that answers, and the time by which it schedules deliveries."""
-
-    version: str
-    now_ns: int
-
-
-class ReplayResult(msgspec.Struct, frozen=True):
-    """The outcome of a replay of dead letters."""
-
-    count: int
-    """How many dead letters are deliveries again."""
-    left: Mapping[str, int] = {}
-    """How many stay dead letters, by destination: those that are not configured."""
-    superseded: int = 0
-    """How many stay dead letters because they tell of incidents that have moved on."""
 
 
 class Operation(msgspec.Struct, Generic[RequestT, AnswerT], frozen=True, eq=False):
@@ -195,10 +139,10 @@ class AdminOperations(ABC):
         self, limit: int, *, include_ended: bool = False, subject: str | None = None
     ) -> IncidentPage:
         """Return the first incidents of a list: see `relay.incidents.view.list_page`."""
-        size = min(limit, INCIDENTS_PAGE_SIZE)
+        size = min(limit, PAGE_SIZE)
         page = await self.call(LIST_INCIDENTS, IncidentsRequest(include_ended, size, None, subject))
         while page.next is not None and (missing := limit - len(page.incidents)) > 0:
-            size = min(missing, INCIDENTS_PAGE_SIZE)
+            size = min(missing, PAGE_SIZE)
             request = IncidentsRequest(include_ended, size, page.next, subject)
             following = await self.call(LIST_INCIDENTS, request)
             found = [*page.incidents, *following.incidents]
@@ -278,70 +222,16 @@ class LocalOperations(AdminOperations):
         return DaemonStatus(engines)
 
     @property
-    def _incidents(self) -> IncidentAccess:
+    def incidents(self) -> IncidentAccess:
+        """The incidents of the daemon, or else those in the store."""
         live = None if self.daemon is None else self.daemon.incidents
         return IncidentAccess(self.outbox, self.now, live)
 
-    async def on_list_incidents(self, request: IncidentsRequest) -> IncidentPage:
-        """Perform `LIST_INCIDENTS`."""
-        rows, now = await self._incidents.read()
-        return list_page(
-            rows,
-            now,
-            request.limit,
-            include_ended=request.all,
-            after=request.after,
-            subject=request.subject,
-        )
-
-    async def on_find_incidents(self, request: IncidentRequest) -> list[IncidentDetails]:
-        """Perform `FIND_INCIDENTS`."""
-        rows, now = await self._incidents.read()
-        return find_details(rows, now, request.id)
-
-    async def on_close_incident(self, request: IncidentRequest) -> bool:
-        """Perform `CLOSE_INCIDENT`."""
-        return await self._incidents.close(request.id)
-
     async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Perform `REPLAY_DEAD_LETTERS`."""
-        superseded, messages = await self._sort_messages(selection)
-        # Before the commit: a message may be delivered right after it.
-        await self._incidents.note_replayed(messages)
-        count = await self.outbox.replay_dead_letters(
-            selection, self.destinations, self.now(), superseded
+        return await replay_dead_letters(
+            self.outbox, self.incidents, selection, self.destinations, self.now
         )
-        configured = self.destinations()
-        remaining = await self.outbox.count_dead_letters(selection)
-        # Only removed destinations: a replayed delivery may have become a dead letter again.
-        left = {name: remaining[name] for name in remaining if name not in configured}
-        return ReplayResult(count, left, len(superseded))
-
-    async def _sort_messages(
-        self, selection: Selection
-    ) -> tuple[set[int], dict[tuple[str, str], str]]:
-        """Look through the dead letters about incidents whose destination is configured.
-
-        Returns the numbers of those that must not be sent again, and the ids of the others by
-        destination and id of an incident.
-        """
-        rows, _ = await self._incidents.read()
-        superseded, numbers = SupersededMessages(rows.incidents), set[int]()
-        messages: dict[tuple[str, str], str] = {}
-        configured, below = self.destinations(), None
-        told = msgspec.structs.replace(selection, about_incidents=True)
-        while page := await self.outbox.dead_letters(told, PAGE_SIZE, below):
-            below = page[-1].number
-            for letter in page:
-                to, update = letter.destination, letter.notification.update
-                if to not in configured or update is None:
-                    continue
-                if superseded.includes(to, update):
-                    numbers.add(letter.number)
-                else:
-                    ids = (each.id for each in update.incidents)
-                    messages.update(((to, it), letter.notification.id) for it in ids)
-        return numbers, messages
 
     async def on_enable(self, request: EnableRequest) -> bool:
         """Perform `ENABLE`."""
@@ -387,7 +277,7 @@ LIST_INCIDENTS = Operation(
     "/api/incidents",
     IncidentsRequest,
     IncidentPage,
-    LocalOperations.on_list_incidents,
+    lambda local, request: local.incidents.list_page(request),
 )
 FIND_INCIDENTS = Operation(
     "find incidents",
@@ -395,7 +285,7 @@ FIND_INCIDENTS = Operation(
     "/api/incidents/{id}",
     IncidentRequest,
     list[IncidentDetails],
-    LocalOperations.on_find_incidents,
+    lambda local, request: local.incidents.find(request.id),
 )
 CLOSE_INCIDENT = Operation(
     "close incident",
@@ -403,7 +293,7 @@ CLOSE_INCIDENT = Operation(
     "/api/incidents/close",
     IncidentRequest,
     bool,
-    LocalOperations.on_close_incident,
+    lambda local, request: local.incidents.close(request.id),
     uses_store=True,
 )
 RELOAD = Operation(

@@ -13,7 +13,8 @@ from typing import Any
 import click
 import msgspec
 
-from relay.admin.operations import PAGE_SIZE, AdminOperations, OperationError
+from relay.admin.operations import AdminOperations, OperationError
+from relay.admin.requests import PAGE_SIZE
 from relay.cli.connect import Connection, StoreLocation, connect, locate_store
 from relay.cli.group import Group
 from relay.cli.options import (

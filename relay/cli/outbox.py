@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 import msgspec
 
-from relay.admin.operations import PAGE_SIZE
+from relay.admin.requests import PAGE_SIZE
 from relay.cli.connect import StoreLocation, connect, locate_store
 from relay.cli.group import Group
 from relay.cli.options import (
