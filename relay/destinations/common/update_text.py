@@ -11,7 +11,7 @@ from typing import NamedTuple
 from relay.core.incident import IncidentReport, Resolution, Status, Update, UpdateReason
 from relay.core.notification import Notification
 from relay.core.severity import Severity
-from relay.core.text import utf16_length
+from relay.core.text import truncate_or_blank, utf16_length
 from relay.destinations.common.event_text import describe_event
 from relay.destinations.common.incident_line import (
     CONTAINERS,
@@ -34,6 +34,9 @@ MAX_LINES = 20
 
 MAX_NAMES = 8
 """How many names a headline has, at most."""
+
+OTHER_NAME_MAX = 30
+"""The UTF-16 units of each name of events that have no line."""
 
 RESOLVED_EMOJI = "🟢"
 EMOJIS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
@@ -164,6 +167,10 @@ def list_lines(notification: Notification, update: Update) -> list[Line]:
     if not update.incidents:
         for event in notification.events:
             lines.append(Line((own("• "), Piece(PieceKind.FILLED, describe_event(event)))))
+        shown = {event.actor.name for event in notification.events}
+        if others := [name for name in update.names if name not in shown]:
+            names = ", ".join(truncate_or_blank(name, OTHER_NAME_MAX) for name in others)
+            lines.append(Line((own("• others: "), Piece(PieceKind.FILLED, names)), 0))
     elif plain := count_plain_events(update):
         lines.append(Line(merge_pieces(own("• also "), *_describe_actions(update)), plain))
     return lines

@@ -357,6 +357,15 @@ def test_one_plain_event_is_told_in_its_own_words() -> None:
     assert Card(single).body == ()
 
 
+def test_names_what_has_no_line() -> None:
+    """Ten events are listed, and up to 25 names."""
+    plain = FOR_PEOPLE["plain events"]
+    assert plain.update is not None
+    update = replace(plain.update, names=("db", "api", "worker", "cron"), actions={"start": 12})
+    shown = lines(replace(plain, count=12, update=update))
+    assert shown[-3:] == ["• others: cron", "and 3 more", "Host: node-1 (engine “here”)"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
