@@ -280,10 +280,11 @@ def _tolerance_s(row: Row, number: int) -> float:
     return RECONNECT_S if row.times_s[number] == 0 else TOLERANCE_S
 
 
-def play_full(minutes: float) -> int:
+def play_full(relay: Path, minutes: float) -> int:
     """Play the acceptance table with the default waits; print the result, return the exit code."""
     rows = full_rows(minutes)
     behind_proxy = [row for row in rows if row.name == "a24"]
+    env = {"PYTHONPATH": str(relay)}
     with (
         tempfile.TemporaryDirectory(prefix="relay-") as folder,
         tempfile.TemporaryDirectory(prefix="relay-") as other,
@@ -295,8 +296,8 @@ def play_full(minutes: float) -> int:
         direct = [row for row in rows if row not in behind_proxy]
         try:
             with (
-                run_relay_for(direct, engine.url, receiver, Path(folder)),
-                run_relay_for(behind_proxy, outage.url, receiver, Path(other)),
+                run_relay_for(direct, engine.url, receiver, Path(folder), env),
+                run_relay_for(behind_proxy, outage.url, receiver, Path(other), env),
             ):
                 anchors_s = play_all(engine, receiver, rows, outage, stagger_s=STAGGER_S)
                 time.sleep(SURPLUS_S)
@@ -319,7 +320,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="of its loop")
     arguments = parser.parse_args()
     if arguments.full:
-        return play_full(arguments.minutes)
+        return play_full(arguments.relay.resolve(), arguments.minutes)
     if unknown := set(arguments.stimuli) - set(names):
         parser.error(f"no such stimulus: {', '.join(sorted(unknown))}; there are {names}")
     chosen = [each for each in STIMULI if not arguments.stimuli or each.name in arguments.stimuli]

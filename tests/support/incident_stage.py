@@ -170,15 +170,19 @@ class Outage:
 
 @contextmanager
 def run_relay_for(
-    rows: Sequence[Row], engine_url: str, receiver: Receiver, folder: Path
+    rows: Sequence[Row],
+    engine_url: str,
+    receiver: Receiver,
+    folder: Path,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[RelayProcess]:
     """Run a relay for these rows, whose configuration and store are in ``folder``.
 
-    It can be run again with the same folder, and goes on then.
+    It can be run again with the same folder, and goes on then. ``env`` is added to its environment.
     """
     parts = make_config(engine_url, receiver, rows)
     config = write_config(folder, **parts, store={"path": str(folder / "relay.db")})
-    with RelayProcess(config) as relay:
+    with RelayProcess(config, env=env) as relay:
         relay.wait_for_log("engine.connected")
         yield relay
 
