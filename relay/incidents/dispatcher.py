@@ -6,10 +6,12 @@ messages with the changes in one transaction. Delivery reports what became of me
 `settled` and `dead_lettered`. Nothing here waits, reads a clock, or does I/O.
 
 The state in memory is ahead of the store until the changes are committed. So the caller commits
-them in the order in which it got them. If a commit is given up, it loads a new dispatcher.
+them in the order in which it got them, and does nothing between `take` and the commit that can
+fail: events that it would take again would be counted twice.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -128,20 +130,31 @@ class Dispatcher:
         return self._tracker.policies
 
     def take(self, events: Iterable[RoutedEvent], now: Now) -> TakeResult:
-        """Take events in the order in which they happened."""
+        """Take events in the order in which they happened.
+
+        An event on which an unexpected error occurs is sent by itself, and the error is logged;
+        without a journal it is raised.
+        """
         self._shift_clocks(now)
+        observer, journal = self.effect_observer, self._tracker.journal
+        take_one = self._intake.take
+        if observer is not None and observer.is_watching:
+            take_one = partial(self._take_watched, observer)
         immediate: list[ImmediateNotification] = []
-        observer = self.effect_observer
-        if observer is None or not observer.is_watching:
-            for event, results in events:
-                immediate += self._intake.take(event, results, now)
-        else:
-            for event, results in events:
-                immediate += self._take_watched(event, results, observer, now)
+        for event, results in events:
+            try:
+                immediate += take_one(event, results, now)
+            except Exception:
+                if journal is None:
+                    raise
+                journal.failed(event)
+                immediate += [
+                    (each.build_notification(event), each.destinations) for each in results
+                ]
         return TakeResult(self._state.take_changes(), immediate, self._intake.take_requests())
 
     def _take_watched(
-        self, event: Event, results: Sequence[RouteResult], observer: EffectObserver, now: Now
+        self, observer: EffectObserver, event: Event, results: Sequence[RouteResult], now: Now
     ) -> list[ImmediateNotification]:
         """Take an event, and show the observer what that did."""
         subject = subject_key(event)

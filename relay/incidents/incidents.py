@@ -211,6 +211,7 @@ class Incidents:
         """Use other policies and routes; return how many incidents are watched no longer."""
         unwatched, changes = self._dispatcher.reload(policies, router, self._clocks.now())
         self._note(changes)
+        self._on_change()  # with another `resolve_after`, no row changes, but what is due does
         return unwatched
 
     def close(self, incident_id: str) -> bool:
@@ -269,7 +270,7 @@ class Incidents:
 
     def mark_all_changed(self) -> None:
         """Write everything with the next changes: the store is a new one."""
-        self._changes = encode_changes(Changes(self._dispatcher.export()))
+        self._changes.update(encode_changes(Changes(self._dispatcher.export())))
         self._on_change()
 
     def _note(self, changes: Changes) -> None:

@@ -35,6 +35,8 @@ INCLUDE_INTERVAL_NS = 3 * SECOND_NS
 """An engine is asked at most `INCLUDES` times at once for what a route includes, and once more
 after each interval: 20 times a minute."""
 
+TOO_MUCH_IS_KEPT = "relay keeps no more of it while so many incidents are open"
+
 ImmediateNotification = tuple[Notification, Sequence[str]]
 """A notification of one event, with its destinations."""
 
@@ -182,7 +184,7 @@ class Intake:
         for destination, result in list(takers.items()):
             if evidence is None or not problems.get(destination, is_new_problem):
                 self._add_plain(event, destination, result, now)
-            elif self._state.make_room():
+            elif self._tracker.make_room(now):
                 self._open(event, evidence, destination, result, now)
                 del takers[destination]
             else:
@@ -261,6 +263,8 @@ class Intake:
 
     def put_included(self, incident_id: str, included: Included, now: Now) -> None:
         """Add the engine's answer to all incidents with this id."""
+        if self._state.is_crowded:
+            included = Included(missing=TOO_MUCH_IS_KEPT)
         for incident in list(self._state.list_incidents()):
             if incident.id == incident_id:
                 self._tracker.put(replace(incident, included=included), now)

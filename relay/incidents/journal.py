@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from relay.core.event import Event
 from relay.core.incident import Resolution
 from relay.incidents.incident import Incident
 from relay.incidents.message import Message
@@ -49,6 +50,10 @@ class Journal:
         """Note that an incident is forgotten because the configuration no longer watches it."""
         if incident.is_open:
             self._log("incident.unwatched", incident, events=incident.total)
+
+    def failed(self, event: Event) -> None:
+        """Note the error by which an event could not be taken; call it while that is handled."""
+        log.exception("incident.event_failed", id=event.id, engine=event.engine)
 
     def told(self, message: Message) -> None:
         """Note that a message was made."""

@@ -24,8 +24,9 @@ MAX_GROUPS = 20_000
 MAX_FINISHES = 10_000
 """Of how many subjects without an incident the ends with exit code 0 are remembered."""
 
-EVENTS_BYTES = 16 * 2**20
-"""If the events that are kept take more, further ones are kept without most attributes."""
+KEPT_BYTES = 16 * 2**20
+"""If the events and engines' answers that are kept take more, further events are kept without most
+attributes, and further answers not at all."""
 
 IncidentKey = tuple[str, str]
 """The destination and the subject."""
@@ -91,7 +92,7 @@ class State:
         """By destination and id of the message."""
         self._members: defaultdict[GroupKey, int] = defaultdict(int)
         self._remembered: dict[IncidentKey, None] = {}
-        self._events_bytes = 0
+        self._kept_bytes = 0
         self._forget_changes()
         for incident in sorted(rows.incidents, key=lambda each: each.ended_ns or 0):
             self.put_incident(incident)
@@ -142,7 +143,7 @@ class State:
             known = before is not None and before.waiting == incident.waiting
             if not known:
                 self._get_waiting(incident.destination, incident.waiting).incidents.append(key)
-        self._events_bytes += _event_bytes(incident)
+        self._kept_bytes += _count_bytes(incident)
         self._changed_incidents[key] = None
 
     def remove_incident(self, incident: Incident) -> None:
@@ -168,28 +169,27 @@ class State:
             if not untold:
                 del self.untold[group]
         self._remembered.pop(key, None)
-        self._events_bytes -= _event_bytes(incident)
+        self._kept_bytes -= _count_bytes(incident)
 
-    def make_room(self) -> bool:
-        """Return whether one more incident may be added. The oldest remembered one is forgotten."""
-        if self.incident_count < MAX_INCIDENTS:
-            return True
-        if not self._remembered:
-            return False
-        incident = self.get_incident(next(iter(self._remembered)))
-        assert incident is not None, "it is remembered"
-        self.remove_incident(incident)
-        return True
+    @property
+    def is_full(self) -> bool:
+        """Whether no more incidents may be added."""
+        return self.incident_count >= MAX_INCIDENTS
+
+    def find_oldest_remembered(self) -> Incident | None:
+        """Return the incident that ended first, has nothing to tell, and is only remembered."""
+        key = next(iter(self._remembered), None)
+        return None if key is None else self.get_incident(key)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether the events and engines' answers that are kept take much memory."""
+        return self._kept_bytes >= KEPT_BYTES
 
     @property
     def event_limit(self) -> int:
         """How long an event may be that is kept, in bytes."""
-        return MAX_EVENT_BYTES if self._events_bytes < EVENTS_BYTES else SMALL_EVENT_BYTES
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether the events that are kept take much memory."""
-        return self._events_bytes >= EVENTS_BYTES
+        return SMALL_EVENT_BYTES if self.is_crowded else MAX_EVENT_BYTES
 
     def get_group(self, destination: str, key: str) -> Group:
         """Return a group, or a new one. While there are too many, that is the common one."""
@@ -205,10 +205,10 @@ class State:
         key = (group.destination, group.key)
         before = self.groups.get(key)
         if before is not None and before.plain is not None:
-            self._events_bytes -= sum(len(each.content) for each in before.plain.events)
+            self._kept_bytes -= sum(len(each.content) for each in before.plain.events)
         self.groups[key] = group
         if group.plain is not None:
-            self._events_bytes += sum(len(each.content) for each in group.plain.events)
+            self._kept_bytes += sum(len(each.content) for each in group.plain.events)
         if group.due_ns is None:
             self.pending[group.destination].pop(group.key, None)
         else:
@@ -300,6 +300,11 @@ class State:
         )
 
 
-def _event_bytes(incident: Incident) -> int:
-    later = incident.later
-    return len(incident.first.content) + (0 if later is None else len(later.content))
+def _count_bytes(incident: Incident) -> int:
+    """Return how much memory the events of an incident and the engine's answer take."""
+    later, included = incident.later, incident.included
+    return (
+        len(incident.first.content)
+        + (0 if later is None else len(later.content))
+        + (0 if included is None else len(msgspec.json.encode(included)))
+    )

@@ -1,7 +1,7 @@
 """Events as incidents and groups keep them: as JSON, and not longer than a limit."""
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from relay.core.event import Event
 from relay.incidents.subject import bounded
@@ -29,10 +29,14 @@ KEPT_ATTRIBUTES = (
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as it is kept."""
 
-    content: bytes
+    content: msgspec.Raw
     """As JSON."""
     is_trimmed: bool = False
     """Whether most of its attributes are missing."""
+
+    def __post_init__(self) -> None:
+        # One that was read from a row would keep the whole row in memory.
+        force_setattr(self, "content", self.content.copy())
 
     def decode(self) -> Event:
         """Return the event."""
@@ -46,7 +50,7 @@ def store_event(event: Event, limit: int = MAX_EVENT_BYTES) -> StoredEvent:
     """Return an event as it is kept: a longer one loses attributes, and parts of its names."""
     content = msgspec.json.encode(event)
     if len(content) <= limit:
-        return StoredEvent(content)
+        return StoredEvent(msgspec.Raw(content))
     actor = event.actor
     kept = {name: text for name in KEPT_ATTRIBUTES if (text := actor.attributes.get(name))}
     trimmed = replace(
@@ -61,4 +65,4 @@ def store_event(event: Event, limit: int = MAX_EVENT_BYTES) -> StoredEvent:
             attributes={name: bounded(text) for name, text in kept.items()},
         ),
     )
-    return StoredEvent(msgspec.json.encode(trimmed), is_trimmed=True)
+    return StoredEvent(msgspec.Raw(msgspec.json.encode(trimmed)), is_trimmed=True)

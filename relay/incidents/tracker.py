@@ -98,6 +98,16 @@ class IncidentTracker:
             self.refresh_group(group, now)
             self.forget_group(incident.destination, incident.group, now)
 
+    def make_room(self, now: Now) -> bool:
+        """Return whether one more incident may be added. The oldest remembered one is forgotten."""
+        if not self.state.is_full:
+            return True
+        oldest = self.state.find_oldest_remembered()
+        if oldest is None:
+            return False
+        self.remove(oldest, now)
+        return True
+
     def schedule_check(self, incident: Incident, now: Now) -> None:
         """Note when the incident changes next if nothing happens.
 

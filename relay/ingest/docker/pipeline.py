@@ -161,7 +161,7 @@ class EventPipeline:
         batch = Batch(now_ns, snapshots is None, snapshots or {}, following)
         self._decide(batch)
         self._report_drops(batch)
-        return self._build_commit(self._route(batch))
+        return self._build_commit(batch)
 
     def finish(self, now_ns: int) -> IngestCommit:
         """Return the last commit of a session.
@@ -171,7 +171,7 @@ class EventPipeline:
         batch = Batch(now_ns, may_wait=False)
         self._decide(batch)
         self._report_drops(batch, is_final=True)
-        return self._build_commit(self._route(batch))
+        return self._build_commit(batch)
 
     def report_wait_s(self, now_ns: int) -> float | None:
         """Return in how many seconds `process` is to report dropped records.
@@ -191,9 +191,7 @@ class EventPipeline:
         self._stored_chunks = 0
         self._tracker.registry.mark_all_changed()
 
-    def _build_commit(
-        self, notifications: Sequence[tuple[Notification, Sequence[str]]]
-    ) -> IngestCommit:
+    def _build_commit(self, batch: Batch) -> IngestCommit:
         changes = self._tracker.registry.take_changes()
         checkpoint, first_chunk = None, self._stored_chunks
         if self._cursor is not None:
@@ -208,7 +206,7 @@ class EventPipeline:
         return IngestCommit(
             self.engine,
             checkpoint,
-            notifications,
+            self._route(batch),  # last: see `relay.incidents.dispatcher`
             changes.described,
             changes.removed,
             container_times=changes.timed,
@@ -219,9 +217,8 @@ class EventPipeline:
     def _route(self, batch: Batch) -> list[tuple[Notification, Sequence[str]]]:
         """Return what is sent at once; the incidents keep what is told later."""
         matches = self.counters.matches
-        immediate = self._incidents.take(
-            (event, self._router.route(event, matches)) for event in batch.events
-        )
+        routed = [(event, self._router.route(event, matches)) for event in batch.events]
+        immediate = self._incidents.take(routed)
         for snapshot in batch.observed:
             self._incidents.observe(observe(snapshot, podman=self._tracker.podman))
         return immediate

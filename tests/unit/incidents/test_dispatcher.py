@@ -9,6 +9,7 @@ from relay.core.incident import Audience, Condition, Notify, Resolution
 from relay.core.include import Included
 from relay.incidents import state as states
 from relay.incidents.actions import SupersededMessages
+from relay.incidents.intake import TOO_MUCH_IS_KEPT
 from relay.incidents.observation import Observation, ObservedContainer
 from relay.incidents.policy import PolicyKeys
 from relay.incidents.stored_event import MAX_EVENT_BYTES
@@ -337,6 +338,32 @@ def test_too_many_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
         ("e",),
     )
     world.check_balance()
+
+
+def test_a_forgotten_incident_leaves_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else ten thousand names in an hour would leave as many groups until the next start."""
+    monkeypatch.setattr(states, "MAX_INCIDENTS", 3)
+    crashes = [
+        event
+        for n in range(20)
+        for event in (die(200 * n, f"name-{n}"), start(200 * n + 0.1, f"name-{n}"))
+    ]
+    world = World().play(crashes, 4200)
+    assert len(world.dispatcher.list_incidents()) == 3
+    assert len(world.dispatcher.export().groups) == 3
+
+
+def test_too_much_is_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What engines answered counts as memory, too; the message says that there is no more."""
+    monkeypatch.setattr(states, "KEPT_BYTES", 10_000)
+    world = World(Setup({**DIED, "include": {"logs": 5}})).play([die(0, "a"), die(0.1, "b")], 1)
+    logs = Included(logs=("x" * 10_000,))
+    for incident in world.dispatcher.list_incidents():
+        world.store.apply(world.dispatcher.put_included(incident.id, logs, world.now))
+    first, second = (each.included for each in world.dispatcher.list_incidents())
+    assert first == logs
+    assert second is not None
+    assert (second.logs, second.missing) == (None, TOO_MUCH_IS_KEPT)
 
 
 def test_too_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:

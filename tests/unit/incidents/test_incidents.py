@@ -2,10 +2,18 @@
 
 from collections.abc import Sequence
 
+import pytest
+from structlog.testing import capture_logs
+
 from relay.core.event import Event
 from relay.core.incident import Audience
 from relay.core.include import Included
+from relay.incidents import intake
+from relay.incidents.evidence import Evidence, find_evidence
 from relay.incidents.incidents import EngineClocks, Incidents, without_incidents
+from relay.incidents.journal import Journal
+from relay.incidents.life import HOUR_NS
+from relay.incidents.policy import PolicyKeys
 from relay.incidents.rows import decode_rows
 from relay.incidents.state import Rows
 from tests.unit.incidents.events import die, ns, start
@@ -84,6 +92,56 @@ def test_whoever_waits_is_woken() -> None:
     assert not calls
     take(incidents, setup, die(1))
     assert calls
+
+
+def test_a_reload_wakes() -> None:
+    """No row changes, but the incident is over sooner."""
+    clock, slow = Clock(), PolicyKeys(resolve_after_ns=HOUR_NS)
+    before = Setup(CRASHES, audiences=AUDIENCES, keys={"died": slow})
+    incidents = make(clock, before)
+    take(incidents, before, die(0), start(0.1))
+    clock.advance(3)
+    for notification, (to,) in incidents.due().notifications:
+        incidents.settled(to, notification.id, delivered=True)
+    calls: list[int] = []
+    incidents.on_change(lambda: calls.append(1))
+    after = Setup(CRASHES, audiences=AUDIENCES)
+    incidents.reload(after.policies, after.router)
+    assert calls
+
+
+def test_a_new_store_keeps_nothing_that_was_removed() -> None:
+    """What is recovered of the store before may contain it."""
+    clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
+    incidents = make(clock, setup)
+    take(incidents, setup, die(0))
+    stored = incidents.take_changes()
+    nothing = Setup(CRASHES, audiences=AUDIENCES, engines=frozenset())
+    incidents.reload(nothing.policies, nothing.router)
+    incidents.mark_all_changed()
+    changes = incidents.take_changes()
+    assert all(changes[key] is None for key in stored if key[0] == "incidents")
+
+
+def test_an_event_that_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is logged and sent by itself; those before and after it are counted, each once."""
+    clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
+    clocks = EngineClocks(lambda: clock.steady_ns, lambda: clock.wall_ns)
+    incidents = Incidents(Rows(), setup.policies, setup.router, clocks, journal=Journal())
+
+    def fail(event: Event) -> Evidence | None:
+        if event.actor.name == "bad":
+            raise OverflowError("too large")
+        return find_evidence(event)
+
+    monkeypatch.setattr(intake, "find_evidence", fail)
+    with capture_logs() as logs:
+        sent = take(incidents, setup, die(0, "a"), die(1, "bad"), die(2, "b"))
+    assert sent == ["audit", "ops", "pager", "audit", "audit"]
+    assert [each.name for each in incidents.list_incidents("ops")] == ["a", "b"]
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == [
+        "incident.event_failed"
+    ]
 
 
 def test_a_pager_waits_in_the_store_for_what_its_route_includes() -> None:
