@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from relay.config.destination import Transport
 from relay.config.incident_keys import GROUP_FIELD
 from relay.config.schema import build_schema
 from relay.config.types import DURATION, ENGINE_URL, LISTEN_ADDRESS, NAME, RATE, WEB_URL
@@ -79,12 +80,13 @@ class _Page:
         types = {
             name: self._defs[model.__name__] for name, model in DESTINATION_TYPES.models.items()
         }
-        web = {name: model for name, model in types.items() if name != "console"}
-        services = {name: model for name, model in web.items() if name != "http"}
+        models = DESTINATION_TYPES.models
+        web = {name: it for name, it in types.items() if models[name].transport is Transport.HTTP}
+        worded = {name: it for name, it in types.items() if "title" in models[name].model_fields}
         groups = {
             "All of them": types,
-            "All but `console`: those that are reached over HTTP": web,
-            "All but `console` and `http`: those whose messages relay words": services,
+            "Those that are reached over HTTP": web,
+            "All but `console` and `http`: those whose messages relay words": worded,
         }
         yield f"## destinations\n\n{DESTINATIONS}"
         shared_rows: dict[str, list[Row]] = {}

@@ -31,7 +31,8 @@ _BODY = "it does not accept this body: check 'type' and 'format'; its answer may
 _STATUS_ADVICE: Mapping[int, str] = MappingProxyType(
     {
         400: _BODY,
-        401: "it does not accept the credentials: check the token, or the secret in the URL",
+        401: "it does not accept the credentials: check the token, the password, or the secret in "
+        "the URL",
         403: "it does not accept the credentials, or they do not allow this: check the token, the "
         "secret in the URL, and the rights of the account",
         404: "there is nothing at this URL: check all of it, and whether the webhook still exists",

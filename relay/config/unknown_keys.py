@@ -15,11 +15,15 @@ TARGETS = ("chat_id", "room_id", "topic")
 """The keys that name a channel; a destination without one has its channel from its URL."""
 
 DESTINATION_SYNONYMS: Synonyms = {
-    **dict.fromkeys(("webhook", "webhook_url", "hook", "endpoint", "address", "server"), ("url",)),
+    **dict.fromkeys(("webhook", "webhook_url", "hook", "endpoint", "address"), ("url",)),
+    **dict.fromkeys(("server", "smtp", "smtp_host", "smtp_server"), ("url", "host")),
     **dict.fromkeys(("channel", "chat", "room", "target"), TARGETS),
     **dict.fromkeys(("token", "api_token", "api_key"), ("access_token", "token", "bearer_token")),
     **dict.fromkeys(("key", "service_key", "integration_key"), ("routing_key",)),
-    **dict.fromkeys(("user", "username", "password", "auth"), ("basic_auth",)),
+    **dict.fromkeys(("user", "username", "password", "auth"), ("basic_auth", "username")),
+    **dict.fromkeys(("from", "mail_from", "from_address"), ("sender",)),
+    **dict.fromkeys(("to", "mail_to", "addresses", "recipient"), ("recipients",)),
+    **dict.fromkeys(("starttls", "ssl", "encryption"), ("security", "tls")),
     **dict.fromkeys(("secret", "hmac"), ("signing_secret",)),
     **dict.fromkeys(("template", "message", "payload", "content"), ("text", "body")),
     "retries": ("retry",),

@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from yarl import URL
@@ -28,6 +29,7 @@ _MAX_HOST_CHARS = 253
 """Of a label and of a whole name: RFC 1035, section 2.3.4."""
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _QUOTES = "'\""
+_HOST = re.compile(r"[\w.-]+")
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _RESERVED_HEADERS = (
     *("content-type", "content-length", "content-encoding", "host", "user-agent"),
@@ -150,6 +152,21 @@ def _check_user(url: URL) -> None:
         raise ValueError(
             "holds a user or a password that is not Latin-1: write 'basic_auth' instead"
         ) from None
+
+
+def check_host(text: str) -> str:
+    """Check the name or the address of a server."""
+    reject_paste_mistake(text)
+    if "://" in text:
+        raise ValueError("is a URL: write the name of the server alone")
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        pass
+    if not _HOST.fullmatch(text):
+        raise ValueError("is not the name of a server, as in mail.example.com; the port is a key")
+    _check_server(text, None)
+    return text
 
 
 def has_user(url: str) -> bool:

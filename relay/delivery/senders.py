@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from relay.config.destination import DestinationConfig, Transport
 from relay.core.exchange import Reached, Sender
+from relay.core.tasks import import_in_thread
 
 if TYPE_CHECKING:
     from relay.destinations.common.webhook import WebhookDestination
+    from relay.destinations.email import EmailDestination
 
 # ruff: noqa: PLC0415 (each import is for the destinations that need it)
 
@@ -34,6 +36,11 @@ async def open_sender(destination: DestinationConfig, console: BinaryIO) -> Asyn
 
             async with open_console_sender(console) as sender:
                 yield sender
+        case Transport.SMTP:
+            await import_in_thread("relay.delivery.smtp")
+            from relay.delivery.smtp import SmtpSender
+
+            yield SmtpSender(cast("EmailDestination", destination))
         case _:
             raise NotImplementedError(destination.transport)
 
@@ -47,5 +54,9 @@ async def reach(destination: DestinationConfig) -> Reached | None:
             return await reach_over_http(cast("WebhookDestination", destination))
         case Transport.CONSOLE:
             return None
+        case Transport.SMTP:
+            from relay.delivery.smtp import SmtpSender
+
+            return await SmtpSender(cast("EmailDestination", destination)).reach()
         case _:
             raise NotImplementedError(destination.transport)

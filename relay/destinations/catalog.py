@@ -35,6 +35,7 @@ DESTINATION_TYPES = DestinationTypes(
         "pushover": "relay.destinations.pushover:PushoverDestination",
         "pagerduty": "relay.destinations.pagerduty:PagerDutyDestination",
         "alertmanager": "relay.destinations.alertmanager:AlertmanagerDestination",
+        "email": "relay.destinations.email:EmailDestination",
         "console": "relay.destinations.console:ConsoleDestination",
     }
 )

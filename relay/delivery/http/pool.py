@@ -11,17 +11,12 @@ import asyncio
 from collections import defaultdict
 from functools import partial
 
-from aiohappyeyeballs import start_connection
-
 from relay.delivery.http.connection import Connection
 from relay.delivery.http.message import Origin
 from relay.delivery.http.resolver import Resolver
 from relay.delivery.http.response import ConnectTimeout
 from relay.delivery.http.shortage import ShortageWait
 from relay.delivery.http.tls import ClientTls
-
-HAPPY_EYEBALLS_DELAY_S = 0.25
-"""How long the first address of a host is tried alone (RFC 8305, section 5)."""
 
 MAX_IDLE_FOR_LONG_S = 1.0
 """How long a connection may have been idle to be used for a long request. No receiver that keeps
@@ -88,14 +83,9 @@ class ConnectionPool:
 
     async def _connect(self, origin: Origin) -> Connection:
         ssl_context = self._tls.context() if origin.uses_tls else None
-        socket = await start_connection(
-            await self._resolver.resolve(origin.host, origin.port),
-            happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S,
-            interleave=1,
-        )
         _, connection = await asyncio.get_running_loop().create_connection(
             partial(Connection, self._max_body_bytes),
-            sock=socket,
+            sock=await self._resolver.connect(origin.host, origin.port),
             ssl=ssl_context,
             server_hostname=None if ssl_context is None else origin.host.rstrip("."),
         )

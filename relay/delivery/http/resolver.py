@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from aiohappyeyeballs import AddrInfoType
+from aiohappyeyeballs import AddrInfoType, start_connection
 
 from relay.core.tasks import spawn
 from relay.delivery.http.shortage import check_descriptors
@@ -19,6 +19,9 @@ from relay.delivery.http.shortage import check_descriptors
 CACHE_TTL_S = 10.0
 """How long the addresses of a host are kept: short enough to follow a host that moves, long enough
 that a receiver which closes each connection does not cost a lookup each time."""
+
+HAPPY_EYEBALLS_DELAY_S = 0.25
+"""How long the first address of a host is tried alone (RFC 8305, section 5)."""
 
 SPARE_THREADS = 8
 """Threads for everything else that uses the loop's executor, such as aiohttp's own lookups."""
@@ -53,6 +56,14 @@ class Resolver:
             lookup.add_done_callback(lambda _: self._keep_for_ttl(host, port))
             self._lookups[host, port] = lookup
         return await asyncio.shield(lookup)
+
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """Connect to a host. Raises `NoAddress` and `OSError`."""
+        return await start_connection(
+            await self.resolve(host, port),
+            happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S,
+            interleave=1,
+        )
 
     def _keep_for_ttl(self, host: str, port: int) -> None:
         """Keep the result of a lookup for `CACHE_TTL_S`, unless it failed."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from yarl import URL
 
-from relay.config import TimeoutConfig
+from relay.config import DestinationConfig, TimeoutConfig
 from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason, Response
 from relay.core.text import truncate
@@ -15,7 +15,6 @@ from relay.delivery.http.resolver import NoAddress
 from relay.delivery.http.shortage import SHORTAGES
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.destinations.common.responses import describe_unexpected
-from relay.destinations.common.webhook import WebhookDestination
 
 KEPT_BODY_BYTES = 4096
 """How much of the body of a response is kept."""
@@ -37,7 +36,7 @@ class ConnectTimeout(TimeoutError):
 class ResponseReader:
     """Makes a `Response` of what a destination has sent: bounded, printable, without secrets."""
 
-    def __init__(self, destination: WebhookDestination) -> None:
+    def __init__(self, destination: DestinationConfig) -> None:
         self._destination = destination
         self._redactor = Redactor(collect_secrets(destination))
         self._kept_headers = (*_KEPT_HEADERS, *destination.limit_headers)
@@ -60,7 +59,7 @@ class ResponseReader:
             beginning = body[: self._redacted_bytes].decode(errors="surrogateescape")
             text = self._redactor.redact(beginning)
         if hint.unexpected is not None:
-            error = self._describe(describe_unexpected(hint, text))
+            error = self.describe(describe_unexpected(hint, text))
         elif 300 <= (hint.status or status) < 400 and (location := headers.get("location")):
             target = truncate(self._redactor.redact(_redirect_target(location)), 100)
             error = f"a redirect to {target}, which is not followed"
@@ -69,10 +68,11 @@ class ResponseReader:
 
     def failed(self, failure: Reason, text: str) -> Response:
         """Return the result of a request without a response, with the reason and a description."""
-        response = Response(None, failure=failure, error=self._describe(text))
+        response = Response(None, failure=failure, error=self.describe(text))
         return msgspec.structs.replace(response, hint=self._destination.read_response(response))
 
-    def _describe(self, text: str) -> str:
+    def describe(self, text: str) -> str:
+        """Return a description of a failure as it may be kept: printable, without secrets."""
         return truncate(self._redactor.redact(text), KEPT_ERROR_CHARS)
 
 

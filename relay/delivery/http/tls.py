@@ -5,6 +5,7 @@ checks whether the files have changed, and if so, reads them again.
 """
 
 import ssl
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from relay.core.errors import RelayError, describe_os_error
 from relay.delivery.http.shortage import check_descriptors
 
 log = structlog.get_logger()
+
+HTTP = ("http/1.1",)
+"""What relay speaks to a web server, as ALPN names it (RFC 7301)."""
 
 _FileState = tuple[int, int, int] | None
 """Inode, size and time of change of a file; None if it cannot be found."""
@@ -27,11 +31,12 @@ class TlsError(RelayError):
 class ClientTls:
     """The TLS context for the next connection to a destination."""
 
-    def __init__(self, files: TlsConfig | None) -> None:
-        """Raises `TlsError`."""
+    def __init__(self, files: TlsConfig | None, protocols: Sequence[str] = HTTP) -> None:
+        """``protocols`` are offered to the server (ALPN). Raises `TlsError`."""
         self._files = files
+        self._protocols = tuple(protocols)
         self._states = _file_states(files)
-        self._context = None if files is None else create_ssl_context(files)
+        self._context = None if files is None else create_ssl_context(files, self._protocols)
 
     def context(self) -> ssl.SSLContext:
         """Return the context, with the files as they are now.
@@ -41,25 +46,27 @@ class ClientTls:
         is no file descriptor to read them.
         """
         if self._files is None or self._context is None:
-            return create_ssl_context(None)
+            return create_ssl_context(None, self._protocols)
         states = _file_states(self._files)
         if states != self._states:
             check_descriptors()  # without one, the files could not be read and would seem unusable
             self._states = states
             try:
-                self._context = create_ssl_context(self._files)
+                self._context = create_ssl_context(self._files, self._protocols)
             except TlsError as error:
                 log.warning("tls.not_renewed", error=str(error))
         return self._context
 
 
-def create_ssl_context(files: TlsConfig | None) -> ssl.SSLContext:
+def create_ssl_context(
+    files: TlsConfig | None, protocols: tuple[str, ...] = HTTP
+) -> ssl.SSLContext:
     """Return a context with these files; with None, one with the system's certificate authorities.
 
     Raises `TlsError`; with None `OSError`, if there is no file descriptor.
     """
     if files is None:
-        return _system_context()
+        return _system_context(protocols)
     file = files.ca_file
     try:
         context = ssl.create_default_context(cafile=file)
@@ -71,18 +78,19 @@ def create_ssl_context(files: TlsConfig | None) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         text = describe_os_error(error) if isinstance(error, OSError) else str(error)
         raise TlsError(f"{file}: cannot be used for TLS: {text}") from error
-    return _with_alpn(context)
+    return _with_alpn(context, protocols)
 
 
 @cache
-def _system_context() -> ssl.SSLContext:
+def _system_context(protocols: tuple[str, ...]) -> ssl.SSLContext:
     """Return a context that destinations without ``tls`` share: each takes time and memory."""
     check_descriptors()  # OpenSSL would silently trust nothing, and this context is kept for ever
-    return _with_alpn(ssl.create_default_context())
+    return _with_alpn(ssl.create_default_context(), protocols)
 
 
-def _with_alpn(context: ssl.SSLContext) -> ssl.SSLContext:
-    context.set_alpn_protocols(["http/1.1"])
+def _with_alpn(context: ssl.SSLContext, protocols: tuple[str, ...]) -> ssl.SSLContext:
+    if protocols:
+        context.set_alpn_protocols(protocols)
     return context
 
 

@@ -23,8 +23,8 @@ class Envelope:
 
     def __init__(self, destination: WebhookDestination, on_template_error: OnTemplateError) -> None:
         self._authorization = _authorization_headers(destination)
-        self._headers = _ValueTemplates("headers", destination.headers, on_template_error)
-        self._query = _ValueTemplates("query", destination.query, on_template_error)
+        self._headers = ValueTemplates("headers", destination.headers, on_template_error)
+        self._query = ValueTemplates("query", destination.query, on_template_error)
         self._is_empty = not (self._authorization or destination.headers or destination.query)
 
     def wrap(
@@ -56,7 +56,7 @@ def _authorization_headers(to: WebhookDestination) -> Mapping[str, str]:
     return {}
 
 
-class _ValueTemplates:
+class ValueTemplates:
     """Header or query values by name, some of which are templates."""
 
     def __init__(

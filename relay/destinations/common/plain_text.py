@@ -14,6 +14,7 @@ Container output keeps its line breaks: each of its lines begins with a bar.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -50,9 +51,9 @@ def render_plain_text(card: Card, limits: TextLimits) -> str:
         lines.append(_fit_body(card, limits))
     # The time is last: a phone's lock screen shows the first lines, and its own time.
     for name, value in (*card.facts, ("Time", card.time)):
-        is_image = name == "Image" and _IMAGE.fullmatch(value) is not None
-        fits = is_image and len(value) <= limits.value
-        lines.append(f"{name}: {value if fits else _fit(value, limits.value, limits)}")
+        fits = len(value) <= limits.value
+        is_kept = fits and is_image(name, value)
+        lines.append(f"{name}: {value if is_kept else _fit(value, limits.value, limits)}")
     each = card.share_inspect(limits.inspect) - 2
     lines += [_fit(line, each, limits) for line in card.inspect_lines(each)]
     parts = ["\n".join(lines)]
@@ -62,16 +63,37 @@ def render_plain_text(card: Card, limits: TextLimits) -> str:
     return "\n\n".join(parts)
 
 
+def is_image(name: str, value: str) -> bool:
+    """Whether a fact is the reference of an image, which has to be copied as it is."""
+    return name == "Image" and _IMAGE.fullmatch(value) is not None
+
+
 def break_links(pieces: Sequence[Piece]) -> str:
     """Return the text of pieces; a `ZERO_WIDTH_SPACE` breaks every link except the author's."""
+    return join(break_links_in_pieces(pieces))
+
+
+def break_links_in_pieces(pieces: Sequence[Piece]) -> list[Piece]:
+    """Do what `break_links` does, for services that write each kind differently."""
     text = join(pieces)
     kinds = [kind for kind, piece in pieces for _ in piece]
+    breaks = [
+        found.start()
+        for found in _ADDRESS.finditer(text)
+        if PieceKind.FILLED in kinds[max(0, found.start() - 1) : found.start() + 1]
+    ]
+    broken, end = [], 0
+    for kind, piece in pieces:
+        start, end = end, end + len(piece)
+        cuts = [start, *(at for at in breaks if start < at <= end), end]
+        parts = (text[one:other] for one, other in pairwise(cuts))
+        broken.append(Piece(kind, ZERO_WIDTH_SPACE.join(parts)))
+    return broken
 
-    def break_link(found: re.Match[str]) -> str:
-        around = kinds[max(0, found.start() - 1) : found.start() + 1]
-        return ZERO_WIDTH_SPACE if PieceKind.FILLED in around else ""
 
-    return _ADDRESS.sub(break_link, text)
+def break_all_links(text: str) -> str:
+    """Return a text that others chose; a `ZERO_WIDTH_SPACE` breaks every link in it."""
+    return _ADDRESS.sub(ZERO_WIDTH_SPACE, text)
 
 
 def _fit_output(output: Output, limits: TextLimits) -> str:
@@ -79,14 +101,14 @@ def _fit_output(output: Output, limits: TextLimits) -> str:
 
     def make_text(allowed: int) -> str:
         lines = output.fit(allowed).split("\n")
-        return _break_all("\n".join(f"{_BAR}{line}" for line in lines))
+        return break_all_links("\n".join(f"{_BAR}{line}" for line in lines))
 
     return _shorten(make_text, limits.output[output.title], limits)
 
 
 def _fit(text: str, limit: int, limits: TextLimits) -> str:
     """Return ``text`` without links. Its ``limits.size`` is at most ``limit``: see `_shorten`."""
-    return _shorten(lambda allowed: _break_all(truncate(text, allowed)), limit, limits)
+    return _shorten(lambda allowed: break_all_links(truncate(text, allowed)), limit, limits)
 
 
 def _fit_body(card: Card, limits: TextLimits) -> str:
@@ -94,10 +116,6 @@ def _fit_body(card: Card, limits: TextLimits) -> str:
     return _shorten(
         lambda allowed: break_links(card.body_pieces(allowed)), limits.custom_text, limits
     )
-
-
-def _break_all(text: str) -> str:
-    return _ADDRESS.sub(ZERO_WIDTH_SPACE, text)
 
 
 def _shorten(make_text: Callable[[int], str], limit: int, limits: TextLimits) -> str:

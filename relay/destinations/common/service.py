@@ -1,6 +1,7 @@
-"""The base class of services that show messages to people, such as chats.
+"""The base classes of what shows messages to people: `MessageDestination`, and over HTTP
+`ServiceDestination`.
 
-Its ``title`` and ``text`` replace relay's headline and facts; those of a route override them.
+Their ``title`` and ``text`` replace relay's headline and facts; those of a route override them.
 """
 
 import re
@@ -11,7 +12,7 @@ from functools import cache
 import msgspec
 from pydantic import AfterValidator, SecretStr
 
-from relay.config.destination import OnTemplateError, Renderer, RouteTexts
+from relay.config.destination import DestinationConfig, OnTemplateError, Renderer, RouteTexts
 from relay.config.templates.budget import TemplateError
 from relay.config.templates.context import STATUS_NAMES
 from relay.config.templates.template import Template
@@ -40,10 +41,10 @@ def text_matching(pattern: str, otherwise: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-class ServiceDestination(WebhookDestination):
-    """A service that shows messages to people: relay's own text, or that of a template."""
+class MessageDestination(DestinationConfig):
+    """Shows messages to people: relay's own text, or that of a template."""
 
-    public_keys = WebhookDestination.public_keys | {"title", "text"}
+    public_keys = DestinationConfig.public_keys | {"title", "text"}
     audience = Audience.PEOPLE
 
     title: TemplateText | None = None
@@ -60,6 +61,19 @@ class ServiceDestination(WebhookDestination):
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
 
+    def build_renderer(
+        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+    ) -> Renderer:
+        """See `DestinationConfig`. The repr of the renderer shows no secret."""
+        texts = CustomText(self.title, self.text, routes, on_template_error)
+        return lambda notification: self.render(texts.make_card(notification))
+
+
+class ServiceDestination(MessageDestination, WebhookDestination):
+    """A service that shows messages to people, and is reached over HTTP."""
+
+    public_keys = MessageDestination.public_keys | WebhookDestination.public_keys
+
     def json_request(self, message: object, headers: Mapping[str, str] | None = None) -> Request:
         """Return the request that sends ``message`` as JSON to the `endpoint`."""
         all_headers = {"Content-Type": "application/json", **(headers or {})}
@@ -69,13 +83,9 @@ class ServiceDestination(WebhookDestination):
         self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
-        texts = CustomText(self.title, self.text, routes, on_template_error)
+        render = super().build_renderer(routes, on_template_error, colour=colour)
         envelope = Envelope(self, on_template_error)
-
-        def render(notification: Notification) -> Request:
-            return envelope.wrap(self.render(texts.make_card(notification)), notification)
-
-        return render
+        return lambda notification: envelope.wrap(render(notification), notification)
 
 
 class CustomText:

@@ -17,9 +17,11 @@ from tests.unit.destinations.configs import config_with, problems
 from tests.unit.destinations.contract import contracts
 
 SIGNING = "whsec_" + base64.b64encode(b"s" * 32).decode()
-MINIMAL = {"http": "url: https://x", "console": ""} | {
-    name: contract.keys for name, contract in contracts().items()
-}
+MINIMAL = {
+    "http": "url: https://x",
+    "console": "",
+    "email": "host: mail.example.com, sender: relay@example.com, recipients: ops@example.com",
+} | {name: contract.keys for name, contract in contracts().items()}
 
 
 def http(entry: str) -> HttpDestination:
@@ -100,6 +102,7 @@ def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) 
     value = own.get(key) or SAMPLES.get(key, "canary")
     (tmp_path / "secret").write_text(f"{value}\n")
     parts = [part for part in MINIMAL[kind].split(", ") if not part.startswith(f"{key}:")]
+    parts += ["username: u"] if kind == "email" else []
     rest = ", ".join([f"type: {kind}", *filter(None, parts)])
     from_file = config_with(f"{rest}, {key}_file: secret", tmp_path)
     assert from_file == config_with(f"{rest}, {key}: '{value}'")
@@ -113,8 +116,9 @@ def test_the_keys_that_hold_secrets() -> None:
         name: frozenset(it.secrets) for name, it in contracts().items()
     }
     own["http"] = frozenset({"signing_secret"})
+    no_webhook = {"console": set(), "email": {"password"}}
     for kind in DESTINATION_TYPES.models:
-        wanted = everywhere | own.get(kind, set()) if kind != "console" else set()
+        wanted = no_webhook.get(kind, everywhere | own.get(kind, set()))
         assert set(DESTINATION_TYPES.secret_keys(kind)) == wanted, kind
 
 
