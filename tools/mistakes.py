@@ -10,6 +10,7 @@ from textwrap import fill
 
 from relay.cli.check import format_warning
 from relay.config import load_located
+from relay.config.origin import of_file
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES
@@ -52,7 +53,7 @@ def find_problems(text: str, environ: Mapping[str, str], folder: Path) -> list[s
     path = folder / "config.yaml"
     path.write_text(text)
     try:
-        located = load_located(path, environ, DESTINATION_TYPES)
+        located = load_located(of_file(path), environ, DESTINATION_TYPES)
         config = located.config
         issues = [
             *find_warnings(config, DESTINATION_TYPES),

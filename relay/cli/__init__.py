@@ -16,7 +16,7 @@ from relay.cli.output import open_missing_streams
 from relay.core.errors import RelayError, describe_os_error
 
 COMMANDS = (
-    *("check", "dead", "demo", "destination", "explain", "incidents", "outbox", "reload"),
+    *("check", "dead", "demo", "destination", "explain", "incidents", "init", "outbox", "reload"),
     *("replay", "run", "schema", "send", "status", "tail", "test"),
 )
 

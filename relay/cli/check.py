@@ -13,8 +13,10 @@ from msgspec.structs import replace
 from relay.cli.connections import ConnectionResult, reach_all
 from relay.cli.options import config_option, find_config
 from relay.cli.tables import format_duration
-from relay.config import Config, DestinationConfig
+from relay.config import Config, ConfigOrigin, DestinationConfig
 from relay.config.errors import ConfigIssue, IssueScope
+from relay.config.load import unused_variable
+from relay.config.show import show
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError, Problem, RelayError
 from relay.core.event import HEARTBEAT
@@ -45,7 +47,15 @@ class ConnectionsFailed(RelayError):
     is_flag=True,
     help="Also connect to the engines and destinations. Nothing is sent to a destination.",
 )
-def check(file: Path | None, config_file: Path | None, strict: bool, connects: bool) -> None:
+@click.option(
+    "--show",
+    "shows",
+    is_flag=True,
+    help="Print the configuration itself, the built-in one too, with its secrets hidden.",
+)
+def check(
+    file: Path | None, config_file: Path | None, strict: bool, connects: bool, shows: bool
+) -> None:
     """Validate a configuration, and print its engines, destinations and routes.
 
     Of each destination it prints what it is told of, and when: incidents or events.
@@ -56,24 +66,27 @@ def check(file: Path | None, config_file: Path | None, strict: bool, connects: b
     """
     if file is not None and config_file is not None:
         raise click.UsageError("give the file once: as FILE or with --config")
-    found = find_config(file or config_file)
-    located = load_located_config(found, os.environ)
+    origin = find_config(file or config_file)
+    located = load_located_config(origin, os.environ)
     config = located.config
     _create_ssl_contexts(config)
     endpoints = resolve_endpoints(config.engines, os.environ)
     policies = build_policies(config)
-    warnings = located.locate(
-        [
-            *find_warnings(config, DESTINATION_TYPES),
-            *find_policy_warnings(config, policies),
-            *_find_engine_warnings(endpoints),
-            *_find_heartbeat_warnings(config),
-        ]
-    )
+    issues = [
+        *find_warnings(config, DESTINATION_TYPES),
+        *find_policy_warnings(config, policies),
+        *_find_engine_warnings(endpoints),
+        *_find_heartbeat_warnings(config),
+    ]
+    unused = (unused_variable(origin, name) for name in located.unused_variables)
+    warnings = [*unused, *located.locate(issues)]
     if strict and warnings:
         raise ConfigError(warnings)
-    for line in describe_config(config, policies, found, endpoints):
-        click.echo(line)
+    if shows:
+        click.echo(show(origin, DESTINATION_TYPES), nl=False)
+    else:
+        for line in describe_config(config, policies, origin, endpoints):
+            click.echo(line)
     for warning in warnings:
         click.echo(format_warning(warning), err=True)
     if connects:
@@ -131,16 +144,16 @@ def _print_connections(results: Sequence[ConnectionResult]) -> None:
 
 
 def describe_config(
-    config: Config, policies: Policies, file: Path | None, endpoints: Mapping[str, Endpoint]
+    config: Config, policies: Policies, origin: ConfigOrigin, endpoints: Mapping[str, Endpoint]
 ) -> list[str]:
-    """Return the configuration in words, without its secrets; ``file`` is where it was read."""
+    """Return the configuration in words, without its secrets; ``origin`` is where it was read."""
     store = (
-        "memory (there is no configuration file)"
-        if file is None
-        else resolve_store_path(config.store.path, file.parent, os.environ)
+        resolve_store_path(config.store.path, origin.folder, os.environ)
+        if origin.is_stored
+        else "memory (there is no configuration file)"
     )
     return [
-        f"configuration {file or '(built in)'} is valid",
+        f"configuration {origin.name} is valid",
         f"store {store}",
         *_admin_lines(config),
         "",

@@ -51,17 +51,17 @@ class Connection:
 def locate_store(config_file: Path | None) -> StoreLocation:
     """Find the store of a configuration.
 
-    Raises `ConfigError`, and `OperationError` if there is no configuration file: relay then keeps
-    everything in memory.
+    Raises `ConfigError`, and `OperationError` if there is neither a configuration file nor a
+    variable with a destination: relay then keeps everything in memory.
     """
-    file = find_config(config_file)
-    if file is None:
+    origin = find_config(config_file)
+    if not origin.is_stored:
         raise OperationError(
             "without a configuration file relay keeps nothing on disk: name the file that relay "
-            "runs with (--config FILE, or $RELAY_CONFIG)"
+            "runs with (--config FILE, or $RELAY_CONFIG), or set the variables that it runs with"
         )
-    outline = read_outline(file, os.environ)
-    return StoreLocation(outline, resolve_store_path(outline.store, file.parent, os.environ))
+    outline = read_outline(origin, os.environ)
+    return StoreLocation(outline, resolve_store_path(outline.store, origin.folder, os.environ))
 
 
 @asynccontextmanager

@@ -14,10 +14,10 @@ from typing import TypeVar
 import click
 import msgspec
 
-from relay.config import Config, ConfigOutline, read_outline
+from relay.config import Config, ConfigOrigin, ConfigOutline, find_origin, read_outline
 from relay.config.types import parse_duration
 from relay.core.errors import RelayError
-from relay.destinations.catalog import default_config, load_config
+from relay.destinations.catalog import load_located_config
 from relay.store.records import Selection
 
 DEFAULT_FILE = Path("/etc/relay/config.yaml")
@@ -37,31 +37,24 @@ config_option = click.option(
     "config_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help=f"The configuration. Default: $RELAY_CONFIG, else {DEFAULT_FILE}.",
+    help="The configuration. Default: $RELAY_CONFIG or the text in $RELAY_CONFIG_YAML, else "
+    f"{DEFAULT_FILE}, else the built-in one with what variables such as $RELAY_SLACK_URL name.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 
 
-def find_config(config_file: Path | None) -> Path | None:
-    """Return the configuration file to use; None if none is given and there is none to find."""
-    if config_file is not None:
-        return config_file
-    if named := os.environ.get("RELAY_CONFIG"):
-        return Path(named)
-    try:
-        DEFAULT_FILE.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:
-        pass  # the file exists, and reading it will say what is wrong
-    return DEFAULT_FILE
+def find_config(config_file: Path | None) -> ConfigOrigin:
+    """Return the place of the configuration; ``config_file`` is the one of the command line.
+
+    Raises `ConfigError` if the environment contradicts itself.
+    """
+    return find_origin(config_file, os.environ, DEFAULT_FILE)
 
 
 def read_config(config_file: Path | None) -> Config:
     """Read the configuration, or return the built-in one. Raises `ConfigError`."""
-    file = find_config(config_file)
-    return default_config() if file is None else load_config(file, os.environ)
+    return load_located_config(find_config(config_file), os.environ).config
 
 
 def check_known(noun: str, name: str | None, known: Collection[str]) -> None:
@@ -83,8 +76,8 @@ def complete_names(
 
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
         try:
-            file = find_config(context.params.get("config_file"))
-            names = [] if file is None else select(read_outline(file, os.environ))
+            origin = find_config(context.params.get("config_file"))
+            names = select(read_outline(origin, os.environ))
         except (RelayError, OSError):
             return []
         return [name for name in names if name.startswith(incomplete)]

@@ -11,7 +11,7 @@ from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
 from relay.admin.operations import NotRunning
 from relay.cli.connect import locate_store
-from relay.cli.options import config_option, find_config
+from relay.cli.options import config_option
 from relay.core.errors import ConfigError
 from relay.store.database import resolve_store_path
 
@@ -50,6 +50,4 @@ def _locate_store(config_file: Path | None) -> tuple[Path, ConfigError | None]:
     try:
         return locate_store(config_file).path, None
     except ConfigError as error:
-        file = find_config(config_file)
-        assert file is not None, "only a file can be wrong"
-        return resolve_store_path(None, file.parent, os.environ), error
+        return resolve_store_path(None, Path(), os.environ), error

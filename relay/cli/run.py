@@ -4,9 +4,8 @@ import asyncio
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -15,14 +14,15 @@ import structlog
 
 from relay.admin import logs
 from relay.cli import creating_lasting_objects
-from relay.cli.options import DEFAULT_FILE, config_option, find_config, read_config
+from relay.cli.options import DEFAULT_FILE, config_option, find_config
 from relay.cli.output import StandardError, standard_output
-from relay.config import Config
+from relay.config import Config, ConfigOrigin, OriginKind
+from relay.config.services import main_variables
 from relay.core.tasks import Shutdown
 from relay.daemon import run as daemon
 from relay.daemon.reload import ConfigSource
 from relay.delivery.client import ConsoleOutput
-from relay.destinations.catalog import load_config
+from relay.destinations.catalog import load_located_config
 from relay.store.database import resolve_store_path
 
 log = structlog.get_logger()
@@ -45,25 +45,41 @@ def run(config_file: Path | None, debug: bool) -> None:
     """
     with _hold_sighup():
         with creating_lasting_objects():
-            config = read_config(config_file)
-            file = find_config(config_file)
-            store = (
-                None
-                if file is None
-                else resolve_store_path(config.store.path, file.parent, os.environ)
-            )
+            origin = find_config(config_file)
+            located = load_located_config(origin, os.environ)
+            config, store = located.config, None
+            if origin.is_stored:
+                store = resolve_store_path(config.store.path, origin.folder, os.environ)
             output = logs.configure(StandardError(), level="debug" if debug else config.log.level)
             loop_factory = _loop_factory()
         return_large_blocks()
-        if file is None:
+        _log_origin(origin, located.unused_variables)
+        with output.write_in_background(), asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(_run(config, origin, store, keep_level=debug))
+
+
+def _log_origin(origin: ConfigOrigin, unused_variables: Sequence[str]) -> None:
+    """Say which configuration is used, if it is not simply a file."""
+    if unused_variables:
+        log.warning(
+            "relay.variables_unused",
+            variables=", ".join(unused_variables),
+            reason=f"{origin.name} does not refer to them",
+        )
+    match origin.kind:
+        case OriginKind.BUILT_IN:
             log.info(
                 "relay.without_config",
                 uses="the built-in configuration",
                 looked_at=f"$RELAY_CONFIG (not set), {DEFAULT_FILE} (not there)",
-                remedy="name a file with --config",
+                remedy=f"name a file with --config, or set a variable: {main_variables()[0]} …",
             )
-        with output.write_in_background(), asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(_run(config, file, store, keep_level=debug))
+        case OriginKind.VARIABLES:
+            log.info(
+                "relay.without_config",
+                uses=f"the built-in configuration, with {', '.join(origin.variables)}",
+                shown_by="relay check --show",
+            )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -103,14 +119,16 @@ def _unblock_sighup() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
-async def _run(config: Config, file: Path | None, store: Path | None, *, keep_level: bool) -> None:
+async def _run(
+    config: Config, origin: ConfigOrigin, store: Path | None, *, keep_level: bool
+) -> None:
     """Run the daemon. A reload does not change the level of the log if ``keep_level``."""
     shutdown = Shutdown()
-    if file is None:
+    if origin.kind is OriginKind.BUILT_IN:
         source = None
         shutdown.handle_signals(signal.SIGHUP)  # sent when the terminal is closed
     else:
-        source = ConfigSource(partial(load_config, file, os.environ))
+        source = ConfigSource(lambda: load_located_config(origin, os.environ).config)
         source.handle_sighup()
         shutdown.handle_signals()
     _unblock_sighup()

@@ -90,10 +90,11 @@ def tail(
 
 def _follow_relay(config_file: Path | None, tap_filter: TapFilter, as_json: bool) -> None:
     """Show what the running relay decides, until it ends or this command is interrupted."""
-    if find_config(config_file) is None:
+    if not find_config(config_file).is_stored:
         raise OperationError(
             "without a configuration file there is no running relay to ask: name the file that it "
-            f"runs with (--config FILE, or $RELAY_CONFIG), or {USE_HISTORY}"
+            "runs with (--config FILE, or $RELAY_CONFIG), or set the variables that it runs with, "
+            f"or {USE_HISTORY}"
         )
     location = locate_store(config_file)
     check_known("engine", tap_filter.engine, location.outline.engines)

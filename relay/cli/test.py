@@ -58,7 +58,7 @@ def _load_suites(files: Sequence[Path], config_file: Path | None) -> list[Suite]
     problems: set[Problem] = set()
     for file in files:
         try:
-            suites.append(load_suite(file, config_file, find_config(None), os.environ))
+            suites.append(load_suite(file, config_file, lambda: find_config(None), os.environ))
         except ConfigError as error:
             problems.update(error.problems)
     if problems:

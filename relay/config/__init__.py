@@ -34,12 +34,14 @@ from relay.config.model import (
     Route,
     StoreConfig,
 )
+from relay.config.origin import ConfigOrigin, OriginKind, find_origin
 from relay.config.types import LogLevel, Rate, StartFrom, WhenFull
 
 __all__ = [
     "AdminConfig",
     "BatchConfig",
     "Config",
+    "ConfigOrigin",
     "ConfigOutline",
     "DeadLettersConfig",
     "DestinationConfig",
@@ -57,6 +59,7 @@ __all__ = [
     "Match",
     "Not",
     "OnTemplateError",
+    "OriginKind",
     "Pattern",
     "Range",
     "Rate",
@@ -73,6 +76,7 @@ __all__ = [
     "UnixSocket",
     "WhenFull",
     "default",
+    "find_origin",
     "load",
     "load_located",
     "parse",

@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from relay.config.destination import DestinationConfig
 from relay.config.model import Config
-from relay.config.types import Name
+from relay.config.types import Name, Section
 
 Models = Mapping[str, type[DestinationConfig]]
 """The models of destinations by the value of their ``type``."""
@@ -50,10 +50,15 @@ class DestinationTypes:
         return _build_config_model(used) if used else self.config_model
 
     def secret_keys(self, type_name: object) -> list[str]:
-        """Return the keys of a type that hold a secret; ``KEY_file`` may name a file for each."""
+        """Return the keys of a type that hold a secret."""
         model = self._find(type_name)
         fields = {} if model is None else model.model_fields
         return [key for key, field in fields.items() if is_secret(field.annotation)]
+
+    def file_keys(self, type_name: object) -> list[str]:
+        """Return the keys of a type whose values ``KEY_file`` may name a file for."""
+        model = self._find(type_name)
+        return [] if model is None else file_keys(model)
 
     def is_public(self, type_name: object, key: str) -> bool:
         """Whether an error may show the value of a key: no if it may hold a secret."""
@@ -106,6 +111,15 @@ class _ByType:
     def __get_pydantic_core_schema__(self, _: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         choices = {name: handler.generate_schema(model) for name, model in self._models.items()}
         return core_schema.tagged_union_schema(choices, discriminator="type")
+
+
+def file_keys(model: type[Section]) -> list[str]:
+    """Return the keys of a section that may be in a file: its secrets, and what goes with them."""
+    return [
+        key
+        for key, field in model.model_fields.items()
+        if is_secret(field.annotation) or key in model.keys_in_files
+    ]
 
 
 def is_secret(annotation: object) -> bool:

@@ -1,4 +1,4 @@
-"""Reads a configuration: from the text of a file to a `Config`, or to every problem in it.
+"""Reads a configuration: from its text to a `Config`, or to every problem in it.
 
 The steps: parse the YAML (`yaml_reader`), resolve ``${NAME}`` and ``…_file`` (`secrets`), validate
 the model (`model`), describe what pydantic found (`messages`), and add file, line and column.
@@ -7,7 +7,6 @@ the model (`model`), describe what pydantic found (`messages`), and add file, li
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -26,25 +25,19 @@ from relay.config.errors import (
 from relay.config.match_parser import scalar_to_text
 from relay.config.messages import to_issues
 from relay.config.model import Config, KnownNames
-from relay.config.secrets import FILE_SUFFIX, ExternalValues, expand, read_files, substitute
+from relay.config.origin import ConfigOrigin, OriginKind, built_in, of_file
+from relay.config.secrets import (
+    ExternalValues,
+    expand,
+    is_secret_path,
+    read_files,
+    substitute,
+)
+from relay.config.services import FILE_SUFFIX as FILE_VARIABLE_SUFFIX
+from relay.config.variables import PLACE, find_source
 from relay.config.yaml_reader import Document, SourceLocation, read_document
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import DEFAULT_ENGINE, RELAY_ENGINE
-
-_MAX_BYTES = 2**20
-_DEFAULT = """
-destinations:
-  terminal: {type: console}
-routes:
-  - name: died
-    match:
-      type: container
-      any: [{action: die, cause: [crashed, oom]}, {action: oom}]
-      interactive: false
-    to: terminal
-  - {name: not-started, match: {action: start_failed}, to: terminal}
-  - {name: unhealthy, match: {type: container, health: unhealthy}, to: terminal}
-"""
 
 
 def load(path: Path, environ: Mapping[str, str], types: DestinationTypes) -> Config:
@@ -52,8 +45,7 @@ def load(path: Path, environ: Mapping[str, str], types: DestinationTypes) -> Con
 
     ``types`` are the types of destinations that it may use.
     """
-    text = read_text(path)
-    return parse(text, file=str(path), environ=environ, folder=path.parent, types=types)
+    return load_located(of_file(path), environ, types).config
 
 
 def parse(
@@ -71,7 +63,7 @@ def parse(
     Raises `ConfigError` with every problem. No message contains a value of ``environ``, a secret,
     or the content of a secret's file.
     """
-    return _parse(text, file, environ, folder, types).config
+    return _parse(text, file, environ, folder, types)[0].config
 
 
 class LocatedConfig(msgspec.Struct, frozen=True):
@@ -80,24 +72,36 @@ class LocatedConfig(msgspec.Struct, frozen=True):
     config: Config
     locate: Callable[[Iterable[ConfigIssue]], list[Problem]]
     """Turns issues, whose paths begin at the top of the file, into problems from top to bottom."""
+    unused_variables: tuple[str, ...] = ()
+    """The variables of destinations that are set, and that it does not refer to."""
 
 
 def load_located(
-    path: Path | None, environ: Mapping[str, str], types: DestinationTypes
+    origin: ConfigOrigin, environ: Mapping[str, str], types: DestinationTypes
 ) -> LocatedConfig:
-    """Do what `load` does, or `default` if ``path`` is None, and keep the lines of the file."""
-    if path is None:
-        found = _parse(_DEFAULT, "(built in)", {}, Path(), types)
-        # nobody can look up a line of it
-        return LocatedConfig(
-            found.config, lambda issues: [replace(it, line=0) for it in found.locate(issues)]
+    """Read a configuration, and keep the lines of its file.
+
+    Raises `ConfigError` with every problem; one is a variable of a destination that the
+    configuration does not refer to, unless the command line has named the file.
+    """
+    try:
+        found, used = _parse(origin.read(), origin.name, environ, origin.folder, types)
+    except ConfigError as error:
+        raise ConfigError(_name_sources(error.problems, origin, environ)) from None
+    if origin.kind in (OriginKind.VARIABLES, OriginKind.BUILT_IN):
+        return replace(
+            found, locate=lambda issues: _name_sources(found.locate(issues), origin, environ)
         )
-    return _parse(read_text(path), str(path), environ, path.parent, types)
+    unused = tuple(name for name in origin.variables if name not in used)
+    if unused and not origin.may_ignore_variables:
+        raise ConfigError([unused_variable(origin, name) for name in unused])
+    return replace(found, unused_variables=unused)
 
 
 def _parse(
     text: str, file: str, environ: Mapping[str, str], folder: Path, types: DestinationTypes
-) -> LocatedConfig:
+) -> tuple[LocatedConfig, set[str]]:
+    """Return the configuration in a text, and the variables that it refers to."""
     document, external = read_document(text, file), ExternalValues()
     data = read_files(substitute(document.data, environ, external), folder, external, types)
     config, issues = None, _find_repeated_route_names(data)
@@ -110,35 +114,45 @@ def _parse(
     problems = reporter.to_problems(issues)
     if problems or config is None:
         raise ConfigError(problems)
-    return LocatedConfig(config, reporter.to_problems)
+    return LocatedConfig(config, reporter.to_problems), external.variables
+
+
+def unused_variable(origin: ConfigOrigin, variable: str) -> Problem:
+    """Return the problem that a variable of a destination is set, and not referred to."""
+    message = (
+        f"is set, but {origin.name} is the configuration and does not refer to it: remove the "
+        f"variable, or write ${{{variable}}} where its value belongs"
+    )
+    return Problem(PLACE, 0, 0, variable, message)
+
+
+def _name_sources(
+    problems: Iterable[Problem], origin: ConfigOrigin, environ: Mapping[str, str]
+) -> list[Problem]:
+    """Return the problems with variables in place of lines, if there is no file to look into."""
+    if origin.kind in (OriginKind.FILE, OriginKind.TEXT):
+        return list(problems)
+    return [_name_source(problem, environ) for problem in problems]
+
+
+def _name_source(problem: Problem, environ: Mapping[str, str]) -> Problem:
+    variable = find_source(problem.path)
+    if variable is None:
+        return replace(problem, line=0, column=0)
+    # the text has a reference: people know the path of a file, and must not see any other value
+    is_path = variable.endswith(FILE_VARIABLE_SUFFIX)
+    shown = quote(environ[variable]) if is_path else "the value"
+    message = problem.message.replace(f"'${{{variable}}}'", shown)
+    return Problem(PLACE, 0, 0, variable, message)
 
 
 def default(types: DestinationTypes) -> Config:
-    """Return the configuration for when there is no file.
+    """Return the configuration for when there is neither a file nor a variable.
 
     It prints when a container of the local engine fails: it runs out of memory, crashes,
-    cannot be started or becomes unhealthy.
+    cannot be started or becomes unhealthy; and when the engine is lost.
     """
-    return parse(_DEFAULT, file="default", environ={}, folder=Path(), types=types)
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a file of at most 1 MiB. Raises `ConfigError` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            message = f"is larger than {_MAX_BYTES // 2**20} MiB"
-        else:
-            return content.decode()
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        message = f"is not UTF-8 text, on line {line}"
-    except ValueError:
-        message = "cannot be read: its name holds a NUL"
-    raise ConfigError([Problem(str(path), 0, 0, "", message)])
+    return load_located(built_in(), {}, types).config
 
 
 def _collect_names(data: Mapping[str, object]) -> KnownNames:
@@ -230,31 +244,15 @@ class _ProblemReporter:
     def _format_message(self, issue: ConfigIssue, location: SourceLocation, path: KeyPath) -> str:
         if variable := self._external.empty.get(path):
             return f"the variable {variable} is empty: set it, or write ${{{variable}:-default}}"
-        secret = self._is_secret(issue.path)
+        secret = is_secret_path(issue.path, self._data, self._types)
         message = issue.message
         if issue.detail and not secret and issue.path not in self._external.substituted:
             message += issue.detail
         if issue.scope is not IssueScope.VALUE:
             return message
-        if secret or not location.text:
+        if secret or not location.text or issue.path in self._external.files:
             return f"the value {message}"
         return f"{quote(location.text)} {message}"
-
-    def _is_secret(self, path: KeyPath) -> bool:
-        """Whether the value at this path may be a secret, so that it is not shown."""
-        match path:
-            case ("engines", _, "url") | ("admin", "token"):
-                return True
-            case ("engines", _, "headers", str(name)):
-                return not name.endswith(FILE_SUFFIX)
-            case ("destinations", name, str(key), *_):
-                if str(path[-1]).endswith(FILE_SUFFIX):
-                    return False
-                destinations: Any = self._data["destinations"]
-                type_name = destinations[name].get("type")  # which may be missing or invalid
-                return not self._types.is_public(type_name, key)
-            case _:
-                return path[:1] == ("destinations",)
 
 
 class ConfigOutline(msgspec.Struct, frozen=True):
@@ -269,13 +267,13 @@ class ConfigOutline(msgspec.Struct, frozen=True):
     routes: tuple[str, ...]
 
 
-def read_outline(path: Path, environ: Mapping[str, str]) -> ConfigOutline:
-    """Read the outline of a file.
+def read_outline(origin: ConfigOrigin, environ: Mapping[str, str]) -> ConfigOutline:
+    """Read the outline of a configuration.
 
     For commands that ask a running relay or its store: their user need not have its secrets.
-    Raises `ConfigError` if the file is not YAML, or if ``store.path`` cannot be resolved.
+    Raises `ConfigError` if it is not YAML, or if ``store.path`` cannot be resolved.
     """
-    data = read_document(read_text(path), str(path)).data
+    data = read_document(origin.read(), origin.name).data
     destinations = _as_mapping(data.get("destinations"))
     unordered = [
         name for name, to in destinations.items() if _as_mapping(to).get("ordering") == "none"
@@ -284,7 +282,7 @@ def read_outline(path: Path, environ: Mapping[str, str]) -> ConfigOutline:
     try:
         store_path = Path(expand(store, environ)) if isinstance(store, str) and store else None
     except InvalidValue as error:
-        raise ConfigError([Problem(str(path), 0, 0, "store.path", str(error))]) from None
+        raise ConfigError([Problem(origin.name, 0, 0, "store.path", str(error))]) from None
     engines = tuple(_as_mapping(data.get("engines"))) or (DEFAULT_ENGINE,)
     routes = data.get("routes")
     names = [_as_mapping(it).get("name") for it in routes] if isinstance(routes, list) else []

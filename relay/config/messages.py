@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from relay.config import match
 from relay.config.destination import DestinationConfig
-from relay.config.destination_types import DestinationTypes, is_secret
+from relay.config.destination_types import DestinationTypes, file_keys
 from relay.config.errors import (
     ConfigIssue,
     InvalidValue,
@@ -178,9 +178,8 @@ class _Messages:
 
     def _known_keys(self, loc: _Location) -> list[str]:
         """Return the keys that the mapping at pydantic's location may have."""
-        fields = self._model_at(loc).model_fields
-        files = (f"{key}_file" for key, field in fields.items() if is_secret(field.annotation))
-        return [*fields, *files]
+        model = self._model_at(loc)
+        return [*model.model_fields, *(f"{key}_file" for key in file_keys(model))]
 
     def _model_at(self, loc: _Location) -> type[Section]:
         model: type[Section]

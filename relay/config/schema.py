@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from relay.config.destination import DestinationConfig
-from relay.config.destination_types import DestinationTypes, is_secret
+from relay.config.destination_types import DestinationTypes, file_keys
 from relay.config.incident_keys import GROUP_KEYS
 from relay.config.match import FIELDS, FIXED_VALUES, KNOWN_VALUES, MAPPING_FIELDS, NUMBER_FIELDS
 from relay.config.secrets import FILE_SUFFIX
@@ -125,9 +125,8 @@ def _complete_section(node: Schema, model: type[Section]) -> None:
         properties[key]["description"] = description
     node["properties"] = properties
     node.pop("title", None)
-    for key, field in model.model_fields.items():
-        if is_secret(field.annotation):
-            _allow_file(node, key)
+    for key in file_keys(model):
+        _allow_file(node, key)
     rules = node.setdefault("allOf", [])
     for base in reversed(model.__mro__):
         rules += vars(base).get("schema_rules", ())
@@ -197,7 +196,7 @@ def _allow_reference(node: Schema, key: str) -> Schema:
 
 
 def _allow_file(node: Schema, key: str) -> None:
-    """Accept either a secret or, in another key, the path of a file that holds it."""
+    """Accept either a value or, in another key, the path of a file that holds it."""
     file_key = key + FILE_SUFFIX
     node["properties"][file_key] = {
         **TEXT,

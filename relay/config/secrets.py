@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -32,6 +33,8 @@ class ExternalValues(msgspec.Struct):
     """For a value read from a file: the path of the ``…_file`` key that names it."""
     empty: dict[KeyPath, str] = msgspec.field(default_factory=dict)
     """For a value that is empty because its variable is: the name of the variable."""
+    variables: set[str] = msgspec.field(default_factory=set)
+    """The names of all variables that are referred to."""
     issues: list[ConfigIssue] = msgspec.field(default_factory=list)
 
 
@@ -67,6 +70,12 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     return "".join((*pieces, text[end:]))
 
 
+def is_reference(text: str) -> bool:
+    """Whether a text is one reference without a default, so that it holds nothing itself."""
+    found = _REFERENCE.fullmatch(text)
+    return found is not None and found[1] is not None and found[3] is None
+
+
 def _substitute_value(
     value: object, path: KeyPath, environ: Mapping[str, str], external: ExternalValues
 ) -> object:
@@ -90,6 +99,7 @@ def _substitute_text(
 ) -> str:
     if "${" in text:
         external.substituted.add(path)
+        external.variables.update(found[1] for found in _REFERENCE.finditer(text) if found[1])
     try:
         expanded = expand(text, environ)
         if UNUSABLE.search(expanded):
@@ -161,7 +171,7 @@ class _FileReader:
 
     def read_destination(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
         """Return a destination with its secrets, and with the paths of its TLS files resolved."""
-        keys = [name + FILE_SUFFIX for name in self._types.secret_keys(entry.get("type"))]
+        keys = [name + FILE_SUFFIX for name in self._types.file_keys(entry.get("type"))]
         result = self._fill_headers(self._fill_from_files(entry, path, keys), path)
         basic = entry.get("basic_auth")
         if isinstance(basic, Mapping):
@@ -269,3 +279,20 @@ def read_secret_file(file_path: Path) -> str:
     if "\0" in text:
         raise ValueError("is a file that holds a NUL")
     return text
+
+
+def is_secret_path(path: KeyPath, data: Mapping[str, object], types: DestinationTypes) -> bool:
+    """Whether the value at this path of a configuration may be a secret, and must not be shown."""
+    match path:
+        case ("engines", _, "url") | ("admin", "token"):
+            return True
+        case ("engines", _, "headers", str(name)):
+            return not name.endswith(FILE_SUFFIX)
+        case ("destinations", name, str(key), *_):
+            if str(path[-1]).endswith(FILE_SUFFIX):
+                return False
+            destinations: Any = data["destinations"]
+            type_name = destinations[name].get("type")  # which may be missing or invalid
+            return not types.is_public(type_name, key)
+        case _:
+            return path[:1] == ("destinations",)

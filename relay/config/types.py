@@ -47,6 +47,8 @@ class Section(BaseModel):
 
     Each class has its own rules only; those of its bases apply as well.
     """
+    keys_in_files: ClassVar[frozenset[str]] = frozenset()
+    """Keys that are no secrets, but may be in a file as a secret may: with ``KEY_file``."""
 
 
 def not_both(one: str, other: str) -> Schema:

@@ -3,7 +3,7 @@
 Each type is one module of this package: the model of its keys, the message, how a response is
 read, and its limits with their sources. To add a type, write its module and add its model here. The
 module is imported when a configuration uses the type. No other module knows a service by name; only
-``console`` is known elsewhere, because it is what relay uses if there is no configuration file.
+`relay.config.services` and `relay.config.builtin` name those that need no configuration file.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from relay.config import (
     Config,
+    ConfigOrigin,
     DestinationTypes,
     LocatedConfig,
     default,
@@ -53,9 +54,9 @@ def parse_config(text: str, *, file: str, environ: Mapping[str, str], folder: Pa
     return parse(text, file=file, environ=environ, folder=folder, types=DESTINATION_TYPES)
 
 
-def load_located_config(path: Path | None, environ: Mapping[str, str]) -> LocatedConfig:
+def load_located_config(origin: ConfigOrigin, environ: Mapping[str, str]) -> LocatedConfig:
     """Return a configuration with the lines of its file: see `relay.config.load_located`."""
-    return load_located(path, environ, DESTINATION_TYPES)
+    return load_located(origin, environ, DESTINATION_TYPES)
 
 
 def default_config() -> Config:

@@ -56,6 +56,7 @@ class TelegramDestination(ServiceDestination):
     """A Telegram bot."""
 
     public_keys = ServiceDestination.public_keys | {"chat_id", "thread_id"}
+    keys_in_files = frozenset({"chat_id"})
     max_response_bytes = ECHO_MAX_BYTES
 
     own_urls = r"https://api\.telegram\.org(/|$)"

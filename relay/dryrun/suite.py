@@ -3,11 +3,11 @@
 It is parsed from YAML to a `Suite`, and every problem in it is reported at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config import Config
+from relay.config import Config, ConfigOrigin
 from relay.config.errors import (
     ConfigIssue,
     IssueScope,
@@ -15,7 +15,7 @@ from relay.config.errors import (
     format_path,
     quote,
 )
-from relay.config.load import read_text
+from relay.config.origin import of_file, read_text
 from relay.config.yaml_reader import Document, DocumentKind, read_document
 from relay.core.errors import ConfigError, Problem, describe_os_error
 from relay.destinations import catalog
@@ -69,13 +69,13 @@ _CASE_KEYS = ("name", "engine", "podman", "events", "recording", "expect", "expe
 def load_suite(
     file: Path,
     config_file: Path | None,
-    default_config: Path | None,
+    find_default: Callable[[], ConfigOrigin],
     environ: Mapping[str, str],
 ) -> Suite:
     """Load the tests in a file, and the configuration that they test.
 
-    That is ``config_file`` if given, else the one that the file names, else ``default_config``,
-    else the built-in configuration. ``environ`` is the environment for it; the file's own
+    That is ``config_file`` if given, else the one that the file names, else what ``find_default``
+    finds. ``environ`` is the environment for it; the file's own
     ``environment`` takes precedence. Raises `ConfigError` with everything that is wrong with the
     tests, or with the configuration.
     """
@@ -83,12 +83,9 @@ def load_suite(
     parser = _SuiteParser(document, file.parent)
     named, environment = parser.parse_header()
     parser.raise_problems()
-    path = config_file or (file.parent / named if named else default_config)
-    config = (
-        catalog.default_config()
-        if path is None
-        else catalog.load_config(path, {**environ, **environment})
-    )
+    path = config_file or (file.parent / named if named else None)
+    origin = find_default() if path is None else of_file(path)
+    config = catalog.load_located_config(origin, {**environ, **environment}).config
     cases = parser.parse_cases(config)
     parser.raise_problems()
     return Suite(file, config, cases)

@@ -197,7 +197,10 @@ def test_a_relay_that_hangs_is_unhealthy(engine: PrivateEngine, built: str, tmp_
 @pytest.mark.parametrize(
     ("mode", "message"),
     [
-        (None, "/etc/relay/config.yaml: cannot be read: No such file or directory"),
+        (
+            None,
+            "/etc/relay/config.yaml: there is no such file, and no variable names a destination",
+        ),
         (0o600, "/etc/relay/config.yaml: cannot be read: Permission denied"),
         (0o644, "/run/secrets/hook"),
     ],

@@ -56,17 +56,24 @@ class RelayProcess:
 
     def __init__(
         self,
-        config: Path,
+        config: Path | None,
         *,
+        folder: Path | None = None,
         env: Mapping[str, str] | None = None,
         program: Sequence[str] = RELAY,
     ) -> None:
-        """``env`` is added to PATH, HOME and LANG; nothing else is in the environment."""
-        self._command = [*program, "--config", str(config)]
-        self._folder = config.parent
+        """``config`` None leaves it to relay to find its configuration; ``folder`` is needed then.
+
+        ``env`` is added to PATH, HOME and LANG; nothing else is in the environment.
+        """
+        if folder is None:
+            assert config is not None
+            folder = config.parent
+        self._command = [*program, *(["--config", str(config)] if config else [])]
+        self._folder = folder
         self._env = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(config.parent),
+            "HOME": str(folder),
             "LANG": "C.UTF-8",
             **(env or {}),
         }

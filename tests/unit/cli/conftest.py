@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ routes:
     to: terminal
   - {name: unhealthy, match: {health: unhealthy}, to: audit}
 """
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of relay's is set, whatever the environment of the tests has."""
+    for name in list(os.environ):
+        if name.startswith("RELAY_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

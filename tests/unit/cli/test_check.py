@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from relay.cli.connections import ConnectionResult
 from relay.core.errors import ConfigError
@@ -206,6 +207,51 @@ def test_connect(monkeypatch: pytest.MonkeyPatch, is_reached: bool) -> None:
         assert result.exit_code == 0
     else:
         assert failure(result) == "1 of 2 cannot be reached"
+
+
+def test_show(file: Path) -> None:
+    """Only the configuration is printed, as YAML and without its secrets; problems as ever."""
+    result = run("check", "--show")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        0,
+        f"# {file}, without its secrets",
+    )
+    shown = yaml.safe_load(result.stdout)
+    assert shown["destinations"]["ops"] == {"type": "slack", "url": "(hidden)"}
+    assert "s3cret" not in result.output
+    assert "is valid" not in result.stdout
+    file.write_text("routes: 5")
+    assert isinstance(run("check", "--show").exception, ConfigError)
+
+
+def test_a_variable_beside_the_given_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning, as the command line comes first; beside ``RELAY_CONFIG`` it is an error."""
+    monkeypatch.setenv("RELAY_NTFY_TOPIC", "s3cret")
+    message = f"RELAY_NTFY_TOPIC: is set, but {file} is the configuration and does not refer to it"
+    result = run("check", str(file))
+    assert result.exit_code == 0
+    assert f"environment: warning: {message}" in result.stderr
+    for arguments in (["check", "--strict", str(file)], ["check"], ["explain"], ["send", "ops"]):
+        error = run(*arguments).exception
+        assert isinstance(error, ConfigError)
+        assert f"environment: {message}" in str(error)
+
+
+def test_variables_in_place_of_a_file(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are named as the configuration; its store is on disk."""
+    monkeypatch.delenv("RELAY_CONFIG")
+    monkeypatch.setenv("RELAY_NTFY_TOPIC", "s3cret")
+    monkeypatch.setattr("relay.cli.options.DEFAULT_FILE", tmp_path / "none.yaml")
+    lines = run("check").stdout.splitlines()
+    assert lines[:2] == [
+        "configuration (built in, with RELAY_NTFY_TOPIC) is valid",
+        f"store {tmp_path}/.local/state/relay/relay.db",
+    ]
+    assert "  ntfy: ntfy https://ntfy.sh/…" in lines
+    assert 'topic: "${RELAY_NTFY_TOPIC}"' in run("check", "--show").stdout
+    assert "s3cret" not in run("check", "--show").output
 
 
 def test_the_built_in_configuration(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import ConfigOutline, read_outline
+from relay.config.origin import of_file
 from relay.core.errors import ConfigError, StoreInUse
 from relay.store.outbox import open_outbox
 from tests.unit.cli.cli_store import Installation, failure, in_store, run
@@ -35,11 +36,11 @@ def test_an_outline_of_a_wrong_configuration(tmp_path: Path) -> None:
     """The outline is read however wrong the rest is."""
     file = tmp_path / "config.yaml"
     file.write_text(f"{SECRETS}nonsense: 1\n")
-    assert read_outline(file, {}) == ConfigOutline(
+    assert read_outline(of_file(file), {}) == ConfigOutline(
         Path("relay.db"), ("ops", "audit"), ("audit",), ("local",), ("crashed",)
     )
     file.write_text("destinations: 5\nengines: {a: 1, b: }\nstore: {path: '${WHERE}/x'}\n")
-    assert read_outline(file, {"WHERE": "/w"}) == ConfigOutline(
+    assert read_outline(of_file(file), {"WHERE": "/w"}) == ConfigOutline(
         Path("/w/x"), (), (), ("a", "b"), ()
     )
 
@@ -50,7 +51,7 @@ def test_no_outline(tmp_path: Path, text: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError):
-        read_outline(file, {})
+        read_outline(of_file(file), {})
 
 
 def test_a_store_that_only_systemd_knows(

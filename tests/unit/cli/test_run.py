@@ -18,6 +18,8 @@ from relay.cli.run import _loop_factory, return_large_blocks
 from relay.config import Config
 from relay.daemon.run import Environment
 
+Started = tuple[list[dict[str, object]], Path | None]
+
 CONFIG = """
 log: {level: warning}
 destinations: {terminal: {type: console}}
@@ -107,3 +109,63 @@ def test_without_a_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert first["uses"] == "the built-in configuration"
     assert first["looked_at"] == f"$RELAY_CONFIG (not set), {nowhere} (not there)"
     assert second["event"] == "relay.started"
+
+
+def run_without_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **environ: str) -> Started:
+    """Run it where no file is; return its log, and the store that it was given."""
+    written, stores = io.StringIO(), []
+
+    async def run_daemon(_: Config, store: Path | None, *__: object) -> None:
+        stores.append(store)
+        structlog.get_logger().info("relay.started")
+
+    for module in ("options", "run"):
+        monkeypatch.setattr(f"relay.cli.{module}.DEFAULT_FILE", tmp_path / "config.yaml")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("relay.cli.run.StandardError", lambda: written)
+    monkeypatch.setattr("relay.daemon.run.run_daemon", run_daemon)
+    result = CliRunner().invoke(cli.relay, ["run"])
+    assert result.exception is None
+    return [json.loads(line) for line in written.getvalue().splitlines()], stores[0]
+
+
+def test_with_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first line names it, and where the rest can be seen; deliveries are kept on disk."""
+    (first, second), store = run_without_a_file(
+        monkeypatch, tmp_path, RELAY_NTFY_TOPIC="s3cret", STATE_DIRECTORY=str(tmp_path)
+    )
+    assert first["event"] == "relay.without_config"
+    assert first["uses"] == "the built-in configuration, with RELAY_NTFY_TOPIC"
+    assert first["shown_by"] == "relay check --show"
+    assert second["event"] == "relay.started"
+    assert store == tmp_path / "relay.db"
+
+
+def test_with_a_whole_configuration_in_a_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Relative paths start at the current folder."""
+    monkeypatch.chdir(tmp_path)
+    text = CONFIG.replace("warning", "info") + "store: {path: here.db}"
+    (first,), store = run_without_a_file(monkeypatch, tmp_path, RELAY_CONFIG_YAML=text)
+    assert first["event"] == "relay.started"
+    assert store == tmp_path / "here.db"
+
+
+def test_a_variable_that_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Beside the file of the command line it is mentioned."""
+    written = io.StringIO()
+
+    async def run_daemon(*_: object) -> None:
+        pass
+
+    monkeypatch.setenv("RELAY_NTFY_TOPIC", "s3cret")
+    monkeypatch.setattr("relay.cli.run.StandardError", lambda: written)
+    monkeypatch.setattr("relay.daemon.run.run_daemon", run_daemon)
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    assert CliRunner().invoke(cli.relay, ["run", "--config", str(file)]).exit_code == 0
+    (line,) = map(json.loads, written.getvalue().splitlines())
+    assert (line["event"], line["variables"]) == ("relay.variables_unused", "RELAY_NTFY_TOPIC")
+    assert line["reason"] == f"{file} does not refer to them"

@@ -60,11 +60,13 @@ def test_example() -> None:
 
 
 def test_default() -> None:
-    """Without a file, relay prints which containers of the local engine die."""
+    """Without a file, relay prints what fails on the local engine, and that it is lost."""
     config = default_config()
     assert list(config.engines) == ["local"]
     assert list(config.destinations) == ["terminal"]
-    assert [route.name for route in config.routes] == ["died", "not-started", "unhealthy"]
+    assert [route.name for route in config.routes] == [
+        *("died", "not-started", "unhealthy", "engine-lost")
+    ]
     assert all(route.to == ("terminal",) for route in config.routes)
 
 

@@ -230,12 +230,12 @@ def test_invalid_configuration(text: str) -> None:
 
 
 def test_every_type_has_its_own_keys() -> None:
-    """A type has the keys of its model, and a ``…_file`` key for each secret."""
+    """A type has the keys of its model, and a ``…_file`` key for all that may be in a file."""
     for name, kind in DESTINATION_TYPES.models.items():
         keys = set(SCHEMA["$defs"][kind.__name__]["properties"])
         assert keys == {
             *kind.model_fields,
-            *(f"{key}_file" for key in DESTINATION_TYPES.secret_keys(name)),
+            *(f"{key}_file" for key in DESTINATION_TYPES.file_keys(name)),
         }
 
 

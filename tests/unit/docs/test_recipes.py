@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from relay.config.origin import built_in
 from relay.config.warnings import find_warnings
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 from relay.dryrun.compare import run_suite
@@ -95,7 +96,7 @@ def test_it_does_what_it_says(
     for text in recipe.tests:
         file = tmp_path / "tests.yaml"
         file.write_text(text)
-        for judgement in run_suite(load_suite(file, config, None, ENVIRONMENT)):
+        for judgement in run_suite(load_suite(file, config, built_in, ENVIRONMENT)):
             assert not judgement.differences, judgement.case.name
 
 

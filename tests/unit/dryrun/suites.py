@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from relay.config.origin import built_in
 from relay.dryrun.suite import Suite, load_suite
 
 CONFIG = """
@@ -30,4 +31,4 @@ def write_suite(folder: Path, tests: str, config: str = CONFIG) -> Path:
 
 def parse_suite(folder: Path, tests: str) -> Suite:
     """Write and load a file of tests."""
-    return load_suite(write_suite(folder, tests), None, None, {})
+    return load_suite(write_suite(folder, tests), None, built_in, {})

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.config.origin import built_in
 from relay.dryrun.compare import run_suite
 from relay.dryrun.suite import load_suite
 from tests.streams import ENGINES
@@ -39,7 +40,7 @@ def test_a_body_in_a_batch(tmp_path: Path) -> None:
 """
     config = CONFIG.replace('http://audit/hook"', 'http://audit/hook", batch: {}')
     file = write_suite(tmp_path, f"tests:\n  - name: it\n{case}", config)
-    (result,) = run_suite(load_suite(file, None, None, {}))
+    (result,) = run_suite(load_suite(file, None, built_in, {}))
     assert result.differences == ()
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.config.origin import built_in
 from relay.core.errors import ConfigError
 from relay.dryrun.compare import run_suite
 from relay.dryrun.suite import load_suite
@@ -37,7 +38,7 @@ def test_they_hold(folder: Path) -> None:
     """The documented tests pass with the example configuration."""
     file = folder / "tests.yaml"
     file.write_text(DOCUMENTED)
-    assert [it.differences for it in run_suite(load_suite(file, None, None, {}))] == [()] * 4
+    assert [it.differences for it in run_suite(load_suite(file, None, built_in, {}))] == [()] * 4
 
 
 def test_the_two_messages(folder: Path) -> None:
@@ -45,7 +46,7 @@ def test_the_two_messages(folder: Path) -> None:
     header, _, _ = DOCUMENTED.partition("tests:")
     file = folder / "two.yaml"
     file.write_text(f"{header}tests:\n  - name: two\n{TWO_MESSAGES}")
-    assert [it.differences for it in run_suite(load_suite(file, None, None, {}))] == [()]
+    assert [it.differences for it in run_suite(load_suite(file, None, built_in, {}))] == [()]
 
 
 @given(st.data())
@@ -60,4 +61,4 @@ def test_no_mutation_raises_anything_but_a_config_error(folder: Path, data: st.D
     file = folder / "changed.yaml"
     file.write_text(text)
     with contextlib.suppress(ConfigError):
-        list(run_suite(load_suite(file, None, None, {})))
+        list(run_suite(load_suite(file, None, built_in, {})))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.config.origin import built_in, of_file
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import default_config
 from relay.dryrun.event_builder import START_NS
@@ -170,20 +171,21 @@ def test_which_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     bare.write_text(f"tests: [{CASE}]")
     environ = {"SLACK": "http://slack/"}
 
-    def second_route(file: Path, chosen: Path | None, usual: Path | None) -> str:
-        return load_suite(file, chosen, usual, environ).config.routes[1].name
+    def second_route(file: Path, chosen: Path | None) -> str:
+        suite = load_suite(file, chosen, lambda: of_file(other), environ)
+        return suite.config.routes[1].name
 
-    assert second_route(file, other, None) == "other"
-    assert second_route(file, None, other) == "crashed"
-    assert second_route(bare, None, other) == "other"
-    assert load_suite(bare, None, None, {}).config == default_config()
+    assert second_route(file, other) == "other"
+    assert second_route(file, None) == "crashed"
+    assert second_route(bare, None) == "other"
+    assert load_suite(bare, None, built_in, {}).config == default_config()
 
 
 def test_problems_of_the_configuration(tmp_path: Path) -> None:
     """Are reported with their lines, as `relay check` does."""
     file = write_suite(tmp_path, f"tests: [{CASE}]", CONFIG.replace("to: plain}", "to: plan}"))
     with pytest.raises(ConfigError, match=r"config.yaml:\d+:\d+: routes\[4\].to: 'plan' is not"):
-        load_suite(file, None, None, {})
+        load_suite(file, None, built_in, {})
 
 
 @pytest.mark.parametrize(
@@ -368,4 +370,4 @@ def test_an_empty_file(tmp_path: Path) -> None:
     file = tmp_path / "tests.yaml"
     file.write_text("")
     with pytest.raises(ConfigError, match="holds no tests: write 'tests'"):
-        load_suite(file, None, None, {})
+        load_suite(file, None, built_in, {})

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.config.origin import built_in
 from relay.core.incident import incident_object
 from relay.dryrun.compare import run_suite
 from relay.dryrun.expectation import INCIDENT_KEYS
@@ -30,7 +31,7 @@ routes:
 def differences(folder: Path, case: str, config: str = CONFIG) -> list[str]:
     """Run one case."""
     file = write_suite(folder, f"tests:\n  - name: it\n{case}", config)
-    (result,) = run_suite(load_suite(file, None, None, {}))
+    (result,) = run_suite(load_suite(file, None, built_in, {}))
     return list(result.differences)
 
 

@@ -59,16 +59,24 @@ def describe_error(error: BaseException) -> str:
 
 
 def _suggest_permission(socket: str) -> str:
-    """Say who may open a socket in the file system, as far as that can be found out."""
+    """Say who may open a socket in the file system, and how relay becomes one of them."""
     try:
         found = Path(socket).stat()
     except OSError:
         return "relay's user must be in the socket's group, and may enter its folder"
-    mode = stat.S_IMODE(found.st_mode)
+    mode, gid = stat.S_IMODE(found.st_mode), found.st_gid
+    as_owner = f"or run relay as the user {found.st_uid} (docker run --user {found.st_uid})"
     if mode & 0o060 != 0o060:  # connect(2) needs the right to write, and the docker command both
-        return f"its mode ({mode:04o}) lets no group in: give its group the right to read and write"
+        return (
+            f"its mode ({mode:04o}) lets no group in: give its group the right to read and write, "
+            f"{as_owner}"
+        )
     try:
-        group = f"{grp.getgrgid(found.st_gid).gr_name} ({found.st_gid})"
+        name = grp.getgrgid(gid).gr_name
+        group, by_hand = f"{name} ({gid})", f"usermod -aG {name} USER, "
     except KeyError:  # in a container, where the host's groups have no names
-        group = str(found.st_gid)
-    return f"relay's user must be in the group {group}"
+        group, by_hand = str(gid), ""
+    return (
+        f"relay's user must be in the group {group}: {by_hand}docker run --group-add {gid}, or "
+        f"SupplementaryGroups={gid} under systemd; {as_owner}"
+    )

@@ -37,14 +37,16 @@ def permission_denied(path: Path) -> UnixClientConnectorError:
 
 
 def test_a_closed_socket_names_the_missing_group(tmp_path: Path) -> None:
-    """The error names the group that relay's user lacks, with its number."""
+    """The error names the group that relay's user lacks, and how it is given each way to run."""
     path = tmp_path / "docker.sock"
     path.touch()
     path.chmod(0o660)
-    group = grp.getgrgid(path.stat().st_gid)
+    group, owner = grp.getgrgid(path.stat().st_gid), path.stat().st_uid
     assert describe_error(permission_denied(path)) == (
         f"{path}: permission denied: relay's user must be in the group "
-        f"{group.gr_name} ({group.gr_gid})"
+        f"{group.gr_name} ({group.gr_gid}): usermod -aG {group.gr_name} USER, docker run "
+        f"--group-add {group.gr_gid}, or SupplementaryGroups={group.gr_gid} under systemd; "
+        f"or run relay as the user {owner} (docker run --user {owner})"
     )
 
 
@@ -56,17 +58,20 @@ def test_a_closed_socket_whose_group_has_no_name(tmp_path: Path) -> None:
     path.chmod(0o660)
     os.chown(path, -1, 54321)
     assert describe_error(permission_denied(path)).endswith(
-        ": relay's user must be in the group 54321"
+        ": relay's user must be in the group 54321: docker run --group-add 54321, or "
+        "SupplementaryGroups=54321 under systemd; or run relay as the user 0 (docker run --user 0)"
     )
 
 
 def test_a_closed_socket_that_no_group_may_open(tmp_path: Path) -> None:
-    """No group would help, so none is named."""
+    """No group would help, so none is named; its owner may open it."""
     path = tmp_path / "docker.sock"
     path.touch()
     path.chmod(0o600)
+    owner = path.stat().st_uid
     assert describe_error(permission_denied(path)).endswith(
-        ": its mode (0600) lets no group in: give its group the right to read and write"
+        ": its mode (0600) lets no group in: give its group the right to read and write, "
+        f"or run relay as the user {owner} (docker run --user {owner})"
     )
 
 
