@@ -297,15 +297,13 @@ class Dispatcher:
         return [
             (destination, each.subject)
             for each in self._state.list_incidents(destination)
-            if each.is_open and each.told_count
+            if _is_repeated(each)
         ]
 
     def repeat(self, key: IncidentKey, now: Now) -> Message | None:
         """Return what repeats an incident as it is now; None if it is no longer open."""
         incident = self._state.get_incident(key)
-        if incident is None or not (incident.is_open and incident.told_count):
-            return None
-        return repeat_message(incident, now)
+        return repeat_message(incident, now) if incident and _is_repeated(incident) else None
 
     def balance(self, destination: str, route: str) -> Balance:
         """Return where the events are that a route took for a destination."""
@@ -360,7 +358,7 @@ class Dispatcher:
         policy = self._tracker.policies.destinations.get(destination)
         if policy is None or policy.audience is not Audience.ALERTS:
             return []
-        if not self.list_told(destination):
+        if not any(map(_is_repeated, self._state.list_incidents(destination))):
             return []
         state = self._state.get_destination(destination)
         self._state.put_destination(replace(state, refreshed_ns=now.steady_ns))
@@ -400,3 +398,8 @@ class Dispatcher:
                 if finishes.engine == engine:
                     times_ns = tuple(time_ns + by_ns for time_ns in finishes.times_ns)
                     self._state.put_finishes(replace(finishes, times_ns=times_ns))
+
+
+def _is_repeated(incident: Incident) -> bool:
+    """Whether alerts of an incident are told again before they expire: it is open, and was told."""
+    return incident.is_open and incident.told_count > 0

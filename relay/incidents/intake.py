@@ -22,7 +22,7 @@ from relay.incidents.evidence import Evidence, Fact, find_evidence
 from relay.incidents.group import make_group_key
 from relay.incidents.incident import Incident, Opening
 from relay.incidents.life import LOOP_WINDOW_NS, SECOND_NS
-from relay.incidents.observation import Observation
+from relay.incidents.observation import Observation, ObservedContainer
 from relay.incidents.plain import add_event, raise_severity
 from relay.incidents.state import Finishes
 from relay.incidents.stored_event import StoredEvent, store_event
@@ -145,8 +145,7 @@ class Intake:
         """
         before, accepts = incident, incident.accepts_events
         if evidence is not None:
-            resolve_after_ns = self._tracker.route_policy(incident).resolve_after_ns
-            incident = incidents.apply(incident, evidence, resolve_after_ns)
+            incident = self._apply_evidence(incident, evidence)
             may_reopen = is_problem and incidents.may_reopen(incident, evidence)
             if result is not None and may_reopen and (not accepts or incident.is_unwatched):
                 if incident.is_unwatched:
@@ -278,21 +277,12 @@ class Intake:
                 life = replace(life, unknown_since_ns=gap.time_ns)
                 self._tracker.put(replace(incident, life=life), now)
 
-    def apply_evidence(self, subject: str, evidence: Evidence, now: Now) -> None:
-        """Apply evidence that is no event to the incidents of its subject."""
-        for incident in list(self._state.by_subject.get(subject, {}).values()):
-            policy = self._tracker.route_policy(incident)
-            applied = incidents.apply(incident, evidence, policy.resolve_after_ns)
-            if applied is not incident:
-                self._tracker.put(applied, now)
-
     def recover_own(self, subject: str, now: Now) -> None:
         """Apply that an engine or a destination of relay's is seen to work."""
-        for incident in self._state.by_subject.get(subject, {}).values():
+        for incident in list(self._state.by_subject.get(subject, {}).values()):
             if not incident.life.is_up:
-                at_ns = now.at(RELAY_ENGINE)
-                self.apply_evidence(subject, Evidence(Fact.STARTED, at_ns, RELAY_ENGINE), now)
-                return
+                evidence = Evidence(Fact.STARTED, now.at(RELAY_ENGINE), RELAY_ENGINE)
+                self._tracker.put(self._apply_evidence(incident, evidence), now)
 
     def observe(self, observation: Observation, now: Now) -> None:
         """Apply what a reconciliation shows."""
@@ -303,33 +293,17 @@ class Intake:
             subject = container_key(observation.engine, seen.name, seen.id, seen.labels)
             seen_subjects.add(subject)
             for incident in list(self._state.by_subject.get(subject, {}).values()):
-                found = observations.find_evidence(incident.life, seen, observation)
-                for evidence in found:
-                    self._apply_to(incident.destination, subject, evidence, now)
-                self._close_gap(incident.destination, subject, seen, observation, now)
+                self._tracker.put(self._apply_observed(incident, seen, observation), now)
         if observation.missing:
             self._remove_missing(seen_subjects, observation, now)
 
-    def _apply_to(self, destination: str, subject: str, evidence: Evidence, now: Now) -> None:
-        incident = self._state.get_incident((destination, subject))
-        assert incident is not None, "evidence removes none"
-        policy = self._tracker.route_policy(incident)
-        applied = incidents.apply(incident, evidence, policy.resolve_after_ns)
-        self._tracker.put(applied, now)
-
-    def _close_gap(
-        self,
-        destination: str,
-        subject: str,
-        seen: observations.ObservedContainer,
-        observation: Observation,
-        now: Now,
-    ) -> None:
-        incident = self._state.get_incident((destination, subject))
-        assert incident is not None, "evidence removes none"
+    def _apply_observed(
+        self, incident: Incident, seen: ObservedContainer, observation: Observation
+    ) -> Incident:
+        for evidence in observations.find_evidence(incident.life, seen, observation):
+            incident = self._apply_evidence(incident, evidence)
         life = observations.observe(incident.life, seen, observation)
-        if life is not incident.life:
-            self._tracker.put(replace(incident, life=life), now)
+        return incident if life is incident.life else replace(incident, life=life)
 
     def _remove_missing(self, seen: set[str], observation: Observation, now: Now) -> None:
         """Apply that containers with incidents are no longer there, or services start again."""
@@ -341,10 +315,14 @@ class Intake:
                 continue
             evidence = observations.find_absence(subject, life, observation)
             if evidence is not None:
-                self._apply_to(incident.destination, subject, evidence, now)
+                self._tracker.put(self._apply_evidence(incident, evidence), now)
             elif life.unknown_since_ns is not None and life.changed_ns < observation.taken_ns:
                 life = replace(life, unknown_since_ns=None)
                 self._tracker.put(replace(incident, life=life), now)
+
+    def _apply_evidence(self, incident: Incident, evidence: Evidence) -> Incident:
+        policy = self._tracker.route_policy(incident)
+        return incidents.apply(incident, evidence, policy.resolve_after_ns)
 
 
 def _is_new_problem(incident: Incident, evidence: Evidence) -> bool:

@@ -114,6 +114,7 @@ class Reconciler:
             if self._config.on_reconnect:
                 await self._wait_min_interval(MIN_INTERVAL_RECONNECTED_S)
             else:
+                await asyncio.sleep(EVENT_GRACE_S)  # events of the history may be on their way
                 self._known.reconciled()
                 await self._wait_for_next(every_s)
             retry_s = min(every_s or RETRY_INTERVAL_S, RETRY_INTERVAL_S)
