@@ -11,6 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from relay import __version__
 from relay.admin.api import ErrorAnswer
 from relay.admin.operations import (
     AdminOperations,
@@ -144,6 +145,11 @@ class RemoteOperations(AdminOperations):
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._error(f"sent an answer that cannot be read ({status}): {error}") from error
         match status:
+            case 404:
+                raise self._error(
+                    "does not know this request: it runs another version than this command "
+                    f"({__version__}), so restart it"
+                )
             case 409:
                 raise NotReloaded(message)
             case 422:

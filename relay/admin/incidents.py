@@ -11,7 +11,14 @@ from relay.incidents.incident import Incident
 from relay.incidents.incidents import Incidents
 from relay.incidents.rows import decode_rows, encode_changes
 from relay.incidents.state import Changes, Rows
-from relay.incidents.view import IncidentDetails, IncidentPage, find_details, list_page
+from relay.incidents.view import (
+    IncidentDetails,
+    IncidentPage,
+    SilentUntil,
+    find_details,
+    list_page,
+    never_silent,
+)
 from relay.store.outbox import Outbox
 
 
@@ -30,6 +37,10 @@ class IncidentAccess(msgspec.Struct, frozen=True):
             return self.live.export(), self.live.now()
         return decode_rows(await self.outbox.incident_rows()), Now(self.now_ns())
 
+    @property
+    def _silent_until_ns(self) -> SilentUntil:
+        return never_silent if self.live is None else self.live.silent_until_ns
+
     async def list_page(self, request: IncidentsRequest) -> IncidentPage:
         """See `relay.incidents.view.list_page`."""
         rows, now = await self.read()
@@ -40,12 +51,13 @@ class IncidentAccess(msgspec.Struct, frozen=True):
             include_ended=request.all,
             after=request.after,
             subject=request.subject,
+            silent_until_ns=self._silent_until_ns,
         )
 
     async def find(self, beginning: str) -> list[IncidentDetails]:
         """Return the incidents, at each destination, whose ids begin like this."""
         rows, now = await self.read()
-        return find_details(rows, now, beginning)
+        return find_details(rows, now, beginning, self._silent_until_ns)
 
     async def close(self, incident_id: str) -> bool:
         """Resolve the incident with this id at every destination; return whether one was open.

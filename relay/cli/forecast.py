@@ -60,8 +60,12 @@ def describe_incident(incident: IncidentView, policies: Policies, now_ns: int) -
 def _describe_wait(incident: IncidentView, policies: Policies) -> str:
     """Return what is told next of an open incident if nothing happens to it."""
     route = policies.routes.get((incident.route, incident.destination), RoutePolicy())
-    hold_ns = find_hold(incident.longest_spell_ns, route.resolve_after_ns)
-    found = [f"when well for {format_duration(hold_ns)}"] if route.send_resolved else []
+    if incident.ending is None:
+        hold_ns = find_hold(incident.longest_spell_ns, route.resolve_after_ns)
+        end = f"when well for {format_duration(hold_ns)}"
+    else:
+        end = f"when not started for {format_duration(route.resolve_after_ns)}"
+    found = [end] if route.send_resolved else []
     if policies.destinations[incident.destination].repeat_interval_ns:
         found.append("the reminder")
     return ", or ".join(found) or "nothing"

@@ -16,11 +16,12 @@ from relay.cli.tables import (
     format_time,
 )
 from relay.core.event import format_rfc3339
-from relay.core.incident import Condition, Status
+from relay.core.incident import Condition, Status, UpdateReason, is_flapping
 from relay.core.severity import Severity
 from relay.core.text import truncate
 from relay.destinations.common.document import event_object
 from relay.destinations.common.event_text import describe_event
+from relay.incidents.subject import is_own
 from relay.incidents.view import IncidentDetails, IncidentView
 
 HEADINGS = ("INCIDENT", "SEVERITY", "SINCE", "WHAT", "STATE", "EVENTS", "DESTINATION", "TOLD")
@@ -32,7 +33,7 @@ SHORT_ID = len("inc_") + 12
 """How much of an id is in a column. `relay incidents show` and `close` take as much."""
 
 _CONDITIONS = {
-    Condition.UP: "up again",
+    Condition.UP: "up",
     Condition.RESTARTING: "restarting",
     Condition.DOWN: "down",
     Condition.UNHEALTHY: "unhealthy",
@@ -60,7 +61,15 @@ def describe_state(incident: IncidentView) -> str:
         lasted_ns = (incident.ended_ns or incident.started_ns) - incident.started_ns
         return f"{incident.resolution} after {format_duration(lasted_ns)}"
     state = _CONDITIONS[incident.condition]
-    return f"crash-looping, {state}" if incident.crash_looping else state
+    if incident.condition is Condition.DOWN and incident.ending is not None:
+        state += f" ({incident.ending})"
+    return f"{_describe_loop(incident)}, {state}" if incident.crash_looping else state
+
+
+def _describe_loop(incident: IncidentView) -> str:
+    is_own_subject = is_own(incident.key)
+    flaps = is_flapping(incident.deaths, incident.unhealthy, is_own=is_own_subject)
+    return "flapping" if flaps else "crash-looping"
 
 
 def describe_told(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str:
@@ -76,6 +85,8 @@ def describe_last_told(incident: IncidentView) -> str:
         return "refused: told again with its next update"
     if incident.message is not None:
         return "queued, not delivered yet"
+    if incident.given_up:
+        return "given up: told again"
     if incident.update is None and incident.held is not None:
         return f"held: {incident.held}"
     return "not yet" if incident.told_ns is None else format_time(incident.told_ns)
@@ -85,7 +96,14 @@ def describe_update(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> 
     """Return what the destination will be told, and when; None if there is nothing to tell."""
     if incident.update is None:
         return None
-    return f"{incident.update.value.replace('_', ' ')} {_next(incident, now_ns, is_daemon)}"
+    return f"{_name_update(incident)} {_next(incident, now_ns, is_daemon)}"
+
+
+def _name_update(incident: IncidentView) -> str:
+    assert incident.update is not None
+    if incident.update is UpdateReason.CRASH_LOOPING:
+        return _describe_loop(incident)
+    return incident.update.value.replace("_", " ")
 
 
 def _next(incident: IncidentView, now_ns: int, is_daemon: bool) -> str:
@@ -198,7 +216,7 @@ def _timeline(details: IncidentDetails) -> Iterator[tuple[int, str]]:
         described.add(last.time_ns)
     for time_ns in details.failures_ns:
         if time_ns not in described:
-            yield time_ns, "died or became unhealthy"
+            yield time_ns, _describe_failure(incident)
             described.add(time_ns)
     if incident.last_event_ns not in described:
         yield incident.last_event_ns, f"last event, the {format_ordinal(incident.total)}"
@@ -211,13 +229,24 @@ def _timeline(details: IncidentDetails) -> Iterator[tuple[int, str]]:
     if incident.told_ns is not None:
         yield incident.told_ns, _describe_last_message(incident)
     if incident.due_ns is not None and incident.update is not None:
-        yield incident.due_ns, f"to be told: {incident.update.value.replace('_', ' ')}"
+        yield incident.due_ns, f"to be told: {_name_update(incident)}"
+
+
+def _describe_failure(incident: IncidentView) -> str:
+    """Return what a failure was, as far as that is known: only their sums are."""
+    if is_own(incident.key):
+        return "failed"
+    if incident.unhealthy == incident.deaths:
+        return "became unhealthy"
+    return "died or became unhealthy" if incident.unhealthy else "died"
 
 
 def _describe_last_message(incident: IncidentView) -> str:
     message = f"told, by the {format_ordinal(incident.told_count)} message about it"
     if incident.refused:
         return f"{message}: the destination refused it, it is a dead letter"
+    if incident.given_up:
+        return f"{message}: given up, it is a dead letter"
     if incident.message is not None:
         return f"{message}: not delivered yet ({incident.message})"
     return message

@@ -60,7 +60,7 @@ def incidents(
         for name in context.params
     ):
         name = context.invoked_subcommand
-        raise click.UsageError(f"these options stand behind the command: relay incidents {name} …")
+        raise click.UsageError(f"write the options after the command: relay incidents {name} …")
 
 
 def convert_incident_id(_: click.Context, __: click.Parameter, value: str) -> str:

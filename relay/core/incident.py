@@ -99,6 +99,15 @@ class Condition(StrEnum):
         return Condition.DOWN.value if self is Condition.RESTARTING else self.value
 
 
+def is_flapping(deaths: int, unhealthy: int, *, is_own: bool) -> bool:
+    """Whether what happens again and again is no death: it becomes unhealthy, or out of reach.
+
+    ``deaths`` include the times that it became unhealthy, and ``is_own`` is whether the incident
+    is about an engine or a destination.
+    """
+    return is_own or unhealthy == deaths
+
+
 ERROR_MAX = 200
 """How many characters of an engine's error are kept."""
 

@@ -325,6 +325,10 @@ class Dispatcher:
         ]
         return [*self._state.waiting, *reminders]
 
+    def silent_until_ns(self, engine: str) -> int:
+        """Return until when nothing of an engine is told at the most: see `Engines`."""
+        return self._engines.silent_until_ns(engine)
+
     def export(self) -> Rows:
         """Return all rows."""
         return self._state.export()

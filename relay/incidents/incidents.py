@@ -230,6 +230,13 @@ class Incidents:
         """Return how many incidents are open, and how many events were held back."""
         return self._dispatcher.count()
 
+    def silent_until_ns(self, engine: str) -> int:
+        """Return until when nothing of an engine is told at the most, by relay's clock.
+
+        After a reconnect and after a start its history is read first. 0 if that is done.
+        """
+        return self._dispatcher.silent_until_ns(engine)
+
     def export(self) -> Rows:
         """Return all rows."""
         return self._dispatcher.export()

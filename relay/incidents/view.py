@@ -5,7 +5,7 @@ relay or reads the store.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import nsmallest
 
 import msgspec
@@ -20,12 +20,16 @@ from relay.incidents.group import Group
 from relay.incidents.incident import SEVERITIES, Incident
 from relay.incidents.life import find_condition
 from relay.incidents.state import Rows
+from relay.incidents.subject import is_own
 from relay.incidents.tally import Tally
 
 MAX_DETAILS = 100
 """Of how many incidents `find_details` returns everything: each has up to two events of 8 KiB."""
 
 _RANKS = {severity: -rank for rank, severity in enumerate(SEVERITIES)}
+
+SilentUntil = Callable[[str], int]
+"""Returns until when nothing of an engine is told: see `Incidents.silent_until_ns`."""
 
 _Order = tuple[bool, int, int, str, str]
 """What incidents are ordered by: see `_find_order`."""
@@ -55,6 +59,8 @@ class IncidentView(msgspec.Struct, frozen=True):
     """Its events since it was told last, or since it was held."""
     deaths: int
     """How often it died without being asked to, or became unhealthy."""
+    unhealthy: int
+    """How often of these it became unhealthy."""
     told_count: int
     """How many messages told of it."""
     group: Mapping[str, str]
@@ -67,18 +73,24 @@ class IncidentView(msgspec.Struct, frozen=True):
     update: UpdateReason | None = None
     """What there is to tell; None if nothing is."""
     due_ns: int | None = None
-    """When its group is to be told, by relay's clock; None if the group has nothing to tell."""
+    """When it is to be told, by relay's clock; None if that is not known, or nothing is to be told.
+    After a reconnect of its engine it may be earlier."""
     message: str | None = None
     """The id of the last message about it, as long as that waits to be delivered."""
     blocked: bool = False
     """Whether an earlier message of its group waits to be delivered, and nothing else is told of
     the group until then."""
+    given_up: bool = False
+    """Whether the last message about it was given up for its age or for want of room."""
     refused: bool = False
     """Whether the destination refused the last message about it."""
     held: str | None = None
     """Why its last update was not told; None if it was told."""
     unknown_since_ns: int | None = None
     """Since when events of it may be missing; None if none are."""
+    ending: Resolution | None = None
+    """How its subject ended, if it did so by itself or was asked to: its incident is over unless
+    the subject is started again."""
     longest_spell_ns: int = 0
     """The longest time that its subject was well before it failed again."""
 
@@ -117,6 +129,11 @@ class IncidentPage(msgspec.Struct, frozen=True):
     """The list goes on here: the ``after`` of the next page; None at its end."""
 
 
+def never_silent(_: str) -> int:
+    """Of every engine everything is told at once."""
+    return 0
+
+
 def list_page(
     rows: Rows,
     now: Now,
@@ -125,6 +142,7 @@ def list_page(
     include_ended: bool = False,
     after: str | None = None,
     subject: str | None = None,
+    silent_until_ns: SilentUntil = never_silent,
 ) -> IncidentPage:
     """Return incidents: open ones first, then by severity, then the latest.
 
@@ -145,21 +163,23 @@ def list_page(
     page, goes_on = found[:limit], len(found) > limit
     groups = _index_groups(rows, page)
     return IncidentPage(
-        [_make_view(each, groups, now) for each in page],
+        [_make_view(each, groups, now, silent_until_ns) for each in page],
         len(known),
         count_incidents(rows.incidents, rows.tallies),
         msgspec.json.encode(_find_order(page[-1])).decode() if goes_on else None,
     )
 
 
-def find_details(rows: Rows, now: Now, beginning: str) -> list[IncidentDetails]:
+def find_details(
+    rows: Rows, now: Now, beginning: str, silent_until_ns: SilentUntil = never_silent
+) -> list[IncidentDetails]:
     """Return the incidents whose ids begin like this, at most `MAX_DETAILS`."""
     matching = (each for each in rows.incidents if each.id.startswith(beginning))
     found = nsmallest(MAX_DETAILS, matching, _find_order)
     groups = _index_groups(rows, found)
     return [
         IncidentDetails(
-            _make_view(each, groups, now),
+            _make_view(each, groups, now, silent_until_ns),
             each.first.decode(),
             None if each.later is None else each.later.decode(),
             each.life.failures_ns,
@@ -209,10 +229,16 @@ def _index_groups(rows: Rows, incidents: Iterable[Incident]) -> dict[tuple[str, 
 
 
 def _make_view(
-    incident: Incident, groups: Mapping[tuple[str, str], Group], now: Now
+    incident: Incident,
+    groups: Mapping[tuple[str, str], Group],
+    now: Now,
+    silent_until_ns: SilentUntil,
 ) -> IncidentView:
     update, destination = incident.update, incident.destination
     group = groups.get((destination, incident.group), Group(destination, incident.group))
+    due_ns = None if update is None else group.due_ns
+    if due_ns is not None and not is_own(incident.subject):
+        due_ns = max(due_ns, silent_until_ns(incident.life.engine))
     is_blocked = group.waiting is not None and group.waiting != incident.waiting
     return IncidentView(
         id=incident.id,
@@ -229,17 +255,20 @@ def _make_view(
         total=incident.total,
         untold=incident.untold,
         deaths=incident.deaths,
+        unhealthy=incident.unhealthy,
         told_count=incident.told_count,
         group=group.fields,
         told_ns=incident.named_ns,
         ended_ns=incident.ended_ns,
         resolution=incident.resolution,
         update=update,
-        due_ns=None if update is None else group.due_ns,
+        due_ns=due_ns,
         message=incident.waiting,
         blocked=update is not None and is_blocked,
+        given_up=incident.told is None and incident.told_count > 0,
         refused=incident.was_refused,
         held=incident.held,
         unknown_since_ns=incident.life.unknown_since_ns,
+        ending=incident.life.ended,
         longest_spell_ns=incident.life.longest_spell_ns,
     )

@@ -169,7 +169,11 @@ async def test_a_full_queue(
         (200, b"hello", "sent an answer that cannot be read (200)"),
         (200, b"\xff", "sent an answer that cannot be read (200)"),
         (500, b"oh \x1b[2J", "sent an answer that cannot be read (500)"),
-        (404, b'{"error": "Not Found"}', "does not accept this command (404): Not Found"),
+        (
+            404,
+            b'{"error": "Not Found"}',
+            "does not know this request: it runs another version than this command",
+        ),
     ],
 )
 async def test_another_version(

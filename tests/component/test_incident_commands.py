@@ -11,15 +11,19 @@ import msgspec
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from relay.admin.operations import LocalOperations
+from relay.admin.operations import DaemonHooks, LocalOperations
 from relay.admin.tap import TapFilter, TappedEvent
-from relay.core.incident import Resolution, Status
+from relay.core.incident import Resolution, Status, UpdateReason
 from relay.incidents.effect import Effect, EffectKind
 from relay.incidents.view import IncidentDetails, IncidentPage
-from relay.store.outbox import open_outbox
+from relay.store.outbox import Outbox, open_outbox
+from tests.component.admin_samples import DAEMON_STATUS
 from tests.component.daemon_with_config import DaemonWithConfig, http_destination
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
+from tests.unit.cli.cli_store import load_incidents
+from tests.unit.incidents.events import die, ns
+from tests.unit.incidents.world import World
 
 DEATHS = {"name": "deaths", "match": {"action": "die"}, "to": ["ops", "audit"]}
 TOKEN = "0123456789abcdef"
@@ -177,3 +181,24 @@ async def test_what_was_closed_while_no_relay_ran(
         await webhook.wait_for(lambda summaries: len(summaries) == 3)
         (over,) = (await remote.list_incidents(10, include_ended=True)).incidents
         assert (over.id, over.resolution) == (incident.id, Resolution.CLOSED)
+
+
+async def test_what_is_due_before_the_history_is_read(outbox: Outbox) -> None:
+    """It is told once that is done, at the latest half a minute after the start."""
+    world = World().play([die(0)], 1)
+    incidents = load_incidents(world.dispatcher.export(), ns(10))
+    hooks = DaemonHooks(dict, bool, lambda: DAEMON_STATUS, never_reload, incidents)
+    operations = LocalOperations(outbox, lambda: ["ops"], lambda: ns(10), hooks)
+    (incident,) = (await operations.list_incidents(10)).incidents
+    (details,) = await operations.find_incidents(incident.id)
+    assert incident.update is UpdateReason.OPENED
+    assert incident.due_ns == details.incident.due_ns == ns(40)
+    incidents.stream_opened("here", 0, is_local=True)
+    incidents.caught_up("here")
+    (incident,) = (await operations.list_incidents(10)).incidents
+    assert incident.due_ns == ns(3)
+
+
+async def never_reload() -> list[str]:
+    """The configuration stays as it is."""
+    return []

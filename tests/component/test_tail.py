@@ -213,7 +213,11 @@ async def test_a_broken_connection(control_socket: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
-        (404, b'{"error": "Not Found"}', r"does not accept this command \(404\): Not Found"),
+        (
+            404,
+            b'{"error": "Not Found"}',
+            "does not know this request: it runs another version than this command",
+        ),
         (200, b'{"version": "1", "now_ns": 1}\n', "sent a line that cannot be read: "),
     ],
 )

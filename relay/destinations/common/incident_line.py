@@ -14,6 +14,7 @@ from relay.core.incident import (
     Resolution,
     Status,
     UpdateReason,
+    is_flapping,
 )
 from relay.core.text import truncate, truncate_or_blank
 from relay.destinations.common.event_text import (
@@ -148,9 +149,11 @@ def format_minute(time_ns: int, now_ns: int) -> str:
     return time[:5] if is_today else f"{day} {time[:5]}"
 
 
-def is_flapping(report: IncidentReport) -> bool:
-    """Whether what happens again and again is no death: it becomes unhealthy, or out of reach."""
-    return report.problem.type == TYPE_RELAY or report.unhealthy == report.deaths
+def describe_loop(report: IncidentReport) -> str:
+    """Return what an incident that loops is: ``crash-looping``, or ``flapping`` without deaths."""
+    is_own = report.problem.type == TYPE_RELAY
+    flaps = is_flapping(report.deaths, report.unhealthy, is_own=is_own)
+    return "flapping" if flaps else "crash-looping"
 
 
 def find_lasting(report: IncidentReport) -> str:
@@ -161,7 +164,7 @@ def find_lasting(report: IncidentReport) -> str:
     if condition is Condition.UNKNOWN:
         return "open"
     if condition is not Condition.DOWN and report.crash_looping:
-        return "flapping" if is_flapping(report) else "crash-looping"
+        return describe_loop(report)
     return "not stable" if condition is Condition.UP else find_kind(report.problem).lasting
 
 
@@ -181,10 +184,9 @@ def describe_incident(report: IncidentReport, now_ns: int) -> Pieces:
         what = _describe_problem(report, with_span=False)
         rest = f" stays down: {what}, not started since {since} UTC"
     elif report.crash_looping:
-        word = "flapping" if is_flapping(report) else "crash-looping"
         is_implied = report.condition is Condition.RESTARTING
         ending = f"; it {state}" if state and not is_implied else ""
-        rest = f" is {word}: {_describe_problem(report)}{ending}"
+        rest = f" is {describe_loop(report)}: {_describe_problem(report)}{ending}"
     else:
         worse = " got worse: it" if report.reason is UpdateReason.WORSE else ""
         ending = f" and {state}" if state else ""

@@ -16,12 +16,12 @@ from relay.destinations.common.event_text import describe_event
 from relay.destinations.common.incident_line import (
     CONTAINERS,
     describe_incident,
+    describe_loop,
     find_back,
     find_kind,
     find_lasting,
     format_minute,
     format_span,
-    is_flapping,
     merge_pieces,
     name_piece,
     name_subject,
@@ -242,8 +242,8 @@ def _describe_problems(update: Update, firing: Sequence[IncidentReport]) -> list
     if all(each.reason is UpdateReason.STAYS_DOWN for each in firing):
         what = "stay down"
     elif all(each.crash_looping for each in firing):
-        is_sick = all(map(is_flapping, firing))
-        what = "are flapping" if is_sick else "are crash-looping"
+        flap = {"flapping"} == set(map(describe_loop, firing))
+        what = "are flapping" if flap else "are crash-looping"
     return _with_names(update, f"{count:,} {nouns.pop()} {what}", firing, count)
 
 

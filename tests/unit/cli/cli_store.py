@@ -151,6 +151,8 @@ def running_relay(
                 await work(outbox)
             rows = decode_rows(await outbox.incident_rows())
             incidents = load_incidents(rows, now_ns) if rows.incidents else without_incidents()
+            incidents.stream_opened("here", 0, is_local=True)
+            incidents.caught_up("here")
             hooks = DaemonHooks(
                 lambda: known, enable, lambda: daemon_status, reload_async, incidents
             )

@@ -36,7 +36,7 @@ def test_an_open_incident(installation: Installation) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == (
         "container die 'web-1' (exit_code 3, cause crashed)\n"
-        "✓ died  matches → ops: open: crash-looping, up again, since 2027-01-15 08:00:00Z; "
+        "✓ died  matches → ops: open: crash-looping, up, since 2027-01-15 08:00:00Z; "
         "told: 2027-01-15 08:00:03Z; next: when well for 1 min, or the reminder; → audit at once\n"
     )
 
@@ -75,6 +75,7 @@ def test_no_relay(installation: Installation) -> None:
     [
         ({}, "next: when well for 1 min, or the reminder"),
         ({"longest_spell_ns": 180 * 10**9}, "next: when well for 6 min, or the reminder"),
+        ({"ending": Resolution.STOPPED}, "next: when not started for 1 min, or the reminder"),
         ({"route": "quiet"}, "next: the reminder"),
         ({"destination": "pager"}, "next: when well for 1 min"),
         ({"condition": Condition.UNKNOWN}, "open: unknown: events may be missing, since"),

@@ -13,6 +13,7 @@ from relay.core.text import escape_unprintable
 from relay.incidents.incident import Incident
 from relay.incidents.rows import decode_rows, encode_changes
 from relay.incidents.state import Changes, Rows
+from relay.incidents.subject import engine_key
 from relay.incidents.view import IncidentView, find_details
 from relay.store.outbox import Outbox
 from tests.unit.cli.cli_store import (
@@ -24,8 +25,8 @@ from tests.unit.cli.cli_store import (
     run,
     running_relay,
 )
-from tests.unit.incidents.events import crash_loop, die, ns, start
-from tests.unit.incidents.world import World
+from tests.unit.incidents.events import crash_loop, die, health, ns, start
+from tests.unit.incidents.world import Setup, World
 
 NOW_S = 5000
 
@@ -71,7 +72,7 @@ def test_list(installation: Installation) -> None:
     ]
     assert "critical  2027-01-15 09:23:22Z  web   down" in first
     assert first.endswith("1       ops          not yet; opened in 2 s")
-    assert "api   crash-looping, up again  4       ops          2027-01-15 09:23:23Z" in second
+    assert "api   crash-looping, up  4       ops          2027-01-15 09:23:23Z" in second
     last = everything.stdout.splitlines()[-1]
     assert "back  recovered after 1 min 1 s" in last
 
@@ -181,8 +182,8 @@ incident {id_}
   message      {message.id}
   timeline
     2027-01-15 08:00:00Z  opened: web-1 crashed with exit code 3
-    2027-01-15 08:00:05Z  died or became unhealthy
-    2027-01-15 08:08:20Z  died or became unhealthy
+    2027-01-15 08:00:05Z  died
+    2027-01-15 08:08:20Z  died
     2027-01-15 08:08:21Z  last problem: web-1 crashed with exit code 3
     2027-01-15 08:08:23Z  told, by the 3rd message about it: not delivered yet ({message.id})
 """
@@ -310,6 +311,7 @@ VIEW = IncidentView(
     total=1,
     untold=0,
     deaths=1,
+    unhealthy=0,
     told_count=1,
     group={},
     told_ns=ns(3),
@@ -322,10 +324,15 @@ VIEW = IncidentView(
         ({}, "2027-01-15 08:00:03Z"),
         ({"held": "brief", "told_count": 0}, "held: brief"),
         ({"message": "ntf_1"}, "queued, not delivered yet"),
+        ({"given_up": True}, "given up: told again"),
+        (
+            {"given_up": True, "update": UpdateReason.OPENED, "due_ns": ns(13)},
+            "given up: told again; opened in 3 s",
+        ),
         ({"refused": True}, "refused: told again with its next update"),
         (
             {"update": UpdateReason.CRASH_LOOPING, "due_ns": ns(70)},
-            "2027-01-15 08:00:03Z; crash looping in 1 min",
+            "2027-01-15 08:00:03Z; crash-looping in 1 min",
         ),
         (
             {"update": UpdateReason.RESOLVED, "due_ns": ns(9)},
@@ -348,6 +355,14 @@ def test_states() -> None:
     """In words."""
     loop = msgspec.structs.replace(VIEW, crash_looping=True, condition=Condition.RESTARTING)
     assert describe_state(loop) == "crash-looping, restarting"
+    both = msgspec.structs.replace(loop, deaths=3, unhealthy=2)
+    assert describe_state(both) == "crash-looping, restarting"
+    flapping = msgspec.structs.replace(both, unhealthy=3, condition=Condition.UP)
+    assert describe_state(flapping) == "flapping, up"
+    engine = msgspec.structs.replace(loop, key=engine_key("here"), condition=Condition.UP)
+    assert describe_state(engine) == "flapping, up"
+    stopped = msgspec.structs.replace(VIEW, ending=Resolution.STOPPED)
+    assert describe_state(stopped) == "down (stopped)"
     unknown = msgspec.structs.replace(VIEW, condition=Condition.UNKNOWN)
     assert describe_state(unknown) == "unknown: events may be missing"
     over = msgspec.structs.replace(
@@ -375,6 +390,38 @@ def test_the_timeline_of_one_that_is_over() -> None:
         "    2027-01-15 08:01:00Z  over: recovered",
         "    2027-01-15 08:01:03Z  to be told: resolved",
     ]
+
+
+def test_the_timeline_of_one_whose_message_was_given_up() -> None:
+    """It does not say that the destination was told, and when it will be."""
+    world = World()
+    world.broken.add("ops")
+    world.play([die(0)], 10)
+    world.give_up(world.waiting[0])
+    (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
+    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
+    assert (
+        "    2027-01-15 08:00:03Z  told, by the 1st message about it: given up, it is a dead letter"
+        in lines
+    )
+    (told,) = (line for line in lines if line.startswith("  told "))
+    assert "given up: told again; opened in" in told
+
+
+def test_the_timeline_of_flapping_health() -> None:
+    """It became unhealthy, it did not die."""
+    world = World(
+        Setup({"name": "sick", "match": {"action": "health_status: unhealthy"}, "to": ["ops"]})
+    )
+    events = [
+        each for t in (0, 20, 40) for each in (health(t, "unhealthy"), health(t + 10, "healthy"))
+    ]
+    world.play(events, 55)
+    (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
+    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
+    assert "  state        flapping, up" in lines
+    assert "    2027-01-15 08:00:20Z  became unhealthy" in lines
+    assert lines[-1] == "    2027-01-15 08:01:03Z  to be told: flapping"
 
 
 def test_events_that_were_only_counted() -> None:
