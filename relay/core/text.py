@@ -4,7 +4,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 ELLIPSIS = "…"
 """Marks the place where text was cut."""
@@ -29,7 +29,9 @@ _HIDDEN = (  # DEL, C1, format characters, line ends and `_INVISIBLE`
     *(*range(0x1D173, 0x1D17B), *range(0xE0000, 0xE0200)),
 )
 
-Truncator = Callable[[str, int, Callable[[str], str]], str]
+Escape = Callable[[str], str]
+"""Returns how a service writes one character; for the same character always the same."""
+Truncator = Callable[[str, int, Escape], str]
 """`truncate`, `truncate_lines` or `truncate_start`."""
 
 
@@ -83,7 +85,7 @@ def _hidden() -> tuple[re.Pattern[bytes], Mapping[int, str]]:
     return re.compile(b"|".join(groups)), {code: json.dumps(chr(code))[1:-1] for code in _HIDDEN}
 
 
-def escape_with(replacements: Mapping[str, str]) -> Callable[[str], str]:
+def escape_with(replacements: Mapping[str, str]) -> Escape:
     """Return an escape that replaces these characters, and escapes what does not print."""
     return lambda character: replacements.get(character) or escape_unprintable(character)
 
@@ -94,15 +96,18 @@ escape_brackets = escape_with({"<": "‹", ">": "›"})
 
 def utf16_length(text: str) -> int:
     """Return the length in UTF-16 code units: the strictest way in which services count."""
-    return len(text.encode("utf-16-le")) // 2
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
-def truncate(text: str, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
+def truncate(text: str, limit: int, escape: Escape = escape_unprintable) -> str:
     """Return ``text``, each character escaped by ``escape``, in at most ``limit`` UTF-16 units.
 
     `ELLIPSIS` marks the cut. What ``escape`` returns for a character is kept whole or not at all,
     so no escape sequence is cut in two. ``limit`` is at least 1.
     """
+    start = text[: limit + 1]
+    if _find_unchanged(escape).fullmatch(start):
+        return text if len(text) <= limit else start[: limit - 1] + ELLIPSIS
     pieces: list[str] = []
     size = kept = 0
     for character in text:
@@ -116,27 +121,36 @@ def truncate(text: str, limit: int, escape: Callable[[str], str] = escape_unprin
     return "".join(pieces)
 
 
-def truncate_or_blank(
-    text: str, limit: int, escape: Callable[[str], str] = escape_unprintable
-) -> str:
+@lru_cache(maxsize=64)
+def _find_unchanged(escape: Escape) -> re.Pattern[str]:
+    """Return what matches a text of ASCII characters that ``escape`` leaves as they are."""
+    unchanged = "".join(it for it in map(chr, range(128)) if escape(it) == it)
+    return re.compile(f"[{re.escape(unchanged)}]*" if unchanged else "")
+
+
+def truncate_or_blank(text: str, limit: int, escape: Escape = escape_unprintable) -> str:
     """Like `truncate`, but `BLANK` replaces a text that would show nothing."""
     return truncate(text if text.strip() else BLANK, limit, escape)
 
 
-def truncate_lines(text: str, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
+def truncate_lines(text: str, limit: int, escape: Escape = escape_unprintable) -> str:
     """Like `truncate`, but line breaks are kept."""
-    return truncate(
-        text, limit, lambda character: character if character == "\n" else escape(character)
-    )
+    return truncate(text, limit, _keep_line_breaks(escape))
 
 
-def truncate_start(text: str, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
+def truncate_start(text: str, limit: int, escape: Escape = escape_unprintable) -> str:
     """Like `truncate_lines`, but the end of the text is kept and its start is cut."""
+    return truncate(text[::-1], limit, _escape_backwards(escape))[::-1]
 
-    def escape_reversed(character: str) -> str:
-        return character if character == "\n" else escape(character)[::-1]
 
-    return truncate(text[::-1], limit, escape_reversed)[::-1]
+@lru_cache(maxsize=64)  # the same function again, so that `_find_unchanged` knows it
+def _keep_line_breaks(escape: Escape) -> Escape:
+    return lambda character: character if character == "\n" else escape(character)
+
+
+@lru_cache(maxsize=64)
+def _escape_backwards(escape: Escape) -> Escape:
+    return lambda character: character if character == "\n" else escape(character)[::-1]
 
 
 def defuse_links(text: str) -> str:

@@ -6,6 +6,7 @@ the values from which the texts of the configuration are rendered.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -164,7 +165,7 @@ class Opening(NamedTuple):
     severity: Severity
 
 
-class Card(msgspec.Struct, frozen=True):
+class Card(msgspec.Struct, frozen=True, dict=True):
     """Headline, facts, container output and notes. Any of these texts may be hostile."""
 
     notification: Notification
@@ -284,7 +285,7 @@ class Card(msgspec.Struct, frozen=True):
             return shown
         return [*shown, Piece(PieceKind.OWN, "\n"), *fit(self.custom_text, rest, escapes)]
 
-    @property
+    @cached_property
     def lines(self) -> list[Line]:
         """What is told of each incident, unless the headline or the text says it."""
         update = self.notification.update

@@ -6,13 +6,14 @@ until a service writes it: the author's words, the author's links, and what is f
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
 from relay.config.templates.parts import TemplatePart
 from relay.core.text import (
     ELLIPSIS,
+    Escape,
     defuse_links,
     escape_brackets,
     escape_unprintable,
@@ -54,7 +55,6 @@ class Piece(NamedTuple):
 
 
 Pieces = tuple[Piece, ...]
-Escape = Callable[[str], str]
 
 
 class Escapes(NamedTuple):

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from relay.core.text import (
     BLANK,
     ELLIPSIS,
+    Escape,
     defuse_links,
     escape_json_bytes,
     escape_unprintable,
+    escape_with,
     truncate,
+    truncate_lines,
     truncate_or_blank,
     truncate_start,
     utf16_length,
@@ -82,6 +85,42 @@ def test_keeps_every_limit(text: str, limit: int) -> None:
     assert utf16_length(cut) <= limit
     assert cut.isprintable()
     assert cut == escape_unprintable(text) or cut.endswith(ELLIPSIS)
+
+
+def truncate_by_character(text: str, limit: int, escape: Escape) -> str:
+    """The definition of `truncate`, character by character."""
+    pieces = [escape(character) for character in text]
+    if sum(map(utf16_length, pieces)) <= limit:
+        return "".join(pieces)
+    while sum(map(utf16_length, pieces)) >= limit:
+        pieces.pop()
+    return "".join(pieces) + ELLIPSIS
+
+
+ESCAPES: list[Escape] = [
+    escape_unprintable,
+    escape_with({"&": "&amp;", "<": "‹", "-": "\\-"}),
+    lambda character: character,
+    lambda character: f"\\{character}",
+]
+"""Those of services: they change nothing, some characters, or all."""
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+@given(st.text() | st.text("ab-]^\\\n<&é🔥", max_size=50), st.integers(1, 40))
+def test_short_cuts_change_no_result(escape: Escape, text: str, limit: int) -> None:
+    """Ordinary text is not looked at character by character, but the result is the same."""
+
+    def keep_breaks(character: str) -> str:
+        return character if character == "\n" else escape(character)
+
+    def backwards(character: str) -> str:
+        return keep_breaks(character)[::-1]
+
+    assert truncate(text, limit, escape) == truncate_by_character(text, limit, escape)
+    assert truncate_lines(text, limit, escape) == truncate_by_character(text, limit, keep_breaks)
+    start_cut = truncate_by_character(text[::-1], limit, backwards)[::-1]
+    assert truncate_start(text, limit, escape) == start_cut
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\n\t", "\u3000"])
