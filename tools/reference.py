@@ -90,6 +90,7 @@ class _Page:
         }
         yield f"## destinations\n\n{DESTINATIONS}"
         shared_rows: dict[str, list[Row]] = {}
+        known: dict[str, list[list[Row]]] = {name: [] for name in types}
         for title, group in groups.items():
             first, *_ = group.values()
             keys = [
@@ -101,10 +102,12 @@ class _Page:
                 if key not in shared_rows
             }
             shared_rows |= shared
+            for name in group:
+                known[name] += shared.values()
             yield f"### {title}\n\n{_table(row for each in shared.values() for row in each)}"
         for name, model in types.items():
             own_rows = [self._rows(model, key) for key in _keys(model)]
-            rows = [row for each in own_rows for row in each if each not in shared_rows.values()]
+            rows = [row for each in own_rows for row in each if each not in known[name]]
             yield f"### {name}\n\n{model['description']}\n"
             yield _table(rows) if rows else "It has no keys of its own.\n"
 

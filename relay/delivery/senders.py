@@ -13,6 +13,7 @@ from relay.core.exchange import Reached, Sender
 from relay.core.tasks import import_in_thread
 
 if TYPE_CHECKING:
+    from relay.destinations.apprise import AppriseDestination
     from relay.destinations.common.webhook import WebhookDestination
     from relay.destinations.email import EmailDestination
 
@@ -41,8 +42,11 @@ async def open_sender(destination: DestinationConfig, console: BinaryIO) -> Asyn
             from relay.delivery.smtp import SmtpSender
 
             yield SmtpSender(cast("EmailDestination", destination))
-        case _:
-            raise NotImplementedError(destination.transport)
+        case Transport.APPRISE:
+            await import_in_thread("relay.delivery.apprise")
+            from relay.delivery.apprise import AppriseSender
+
+            yield AppriseSender(cast("AppriseDestination", destination))
 
 
 async def reach(destination: DestinationConfig) -> Reached | None:
@@ -58,5 +62,5 @@ async def reach(destination: DestinationConfig) -> Reached | None:
             from relay.delivery.smtp import SmtpSender
 
             return await SmtpSender(cast("EmailDestination", destination)).reach()
-        case _:
-            raise NotImplementedError(destination.transport)
+        case Transport.APPRISE:
+            return Reached("not tried: Apprise can only send", is_reached=True)

@@ -37,6 +37,7 @@ DESTINATION_TYPES = DestinationTypes(
         "pagerduty": "relay.destinations.pagerduty:PagerDutyDestination",
         "alertmanager": "relay.destinations.alertmanager:AlertmanagerDestination",
         "email": "relay.destinations.email:EmailDestination",
+        "apprise": "relay.destinations.apprise:AppriseDestination",
         "console": "relay.destinations.console:ConsoleDestination",
     }
 )

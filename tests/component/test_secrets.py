@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from relay.config.destination import Transport
 from relay.destinations.catalog import DESTINATION_TYPES
 from tests.component.scripted_engine import ScriptedEngine
 from tests.support.daemon import RelayProcess, write_config
@@ -54,8 +55,8 @@ def destinations(at: str) -> dict[str, object]:
     http = {"type": "http", **DEFAULT_ENTRY}
     entries: dict[str, object] = {
         kind: {"type": kind, **ENTRIES.get(kind, DEFAULT_ENTRY)}
-        for kind in DESTINATION_TYPES.models
-        if kind != "console"
+        for kind, model in DESTINATION_TYPES.models.items()
+        if model.transport is Transport.HTTP
     }
     entries |= {
         "basic": {**http, "basic_auth": {"username": "u", "password": "{canary}-password"}},

@@ -21,6 +21,7 @@ MINIMAL = {
     "http": "url: https://x",
     "console": "",
     "email": "host: mail.example.com, sender: relay@example.com, recipients: ops@example.com",
+    "apprise": "url: json://localhost/hook",
 } | {name: contract.keys for name, contract in contracts().items()}
 
 
@@ -100,6 +101,7 @@ def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) 
     """``KEY_file`` gives the same value as ``KEY``, and no repr shows it."""
     own = contracts()[kind].secrets if kind in contracts() else {}
     value = own.get(key) or SAMPLES.get(key, "canary")
+    value = "json://canary.example/x" if kind == "apprise" else value
     (tmp_path / "secret").write_text(f"{value}\n")
     parts = [part for part in MINIMAL[kind].split(", ") if not part.startswith(f"{key}:")]
     parts += ["username: u"] if kind == "email" else []
@@ -116,7 +118,7 @@ def test_the_keys_that_hold_secrets() -> None:
         name: frozenset(it.secrets) for name, it in contracts().items()
     }
     own["http"] = frozenset({"signing_secret"})
-    no_webhook = {"console": set(), "email": {"password"}}
+    no_webhook = {"console": set(), "email": {"password"}, "apprise": {"url"}}
     for kind in DESTINATION_TYPES.models:
         wanted = no_webhook.get(kind, everywhere | own.get(kind, set()))
         assert set(DESTINATION_TYPES.secret_keys(kind)) == wanted, kind
