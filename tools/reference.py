@@ -11,7 +11,9 @@ from typing import Any
 from relay.config.destination import Transport
 from relay.config.incident_keys import GROUP_FIELD
 from relay.config.schema import build_schema
+from relay.config.services import SERVICES
 from relay.config.types import DURATION, ENGINE_URL, LISTEN_ADDRESS, NAME, RATE, WEB_URL
+from relay.config.variables import OTHERS
 from relay.core.incident import Notify
 from relay.core.severity import Severity
 from relay.destinations.catalog import DESTINATION_TYPES
@@ -35,6 +37,11 @@ the two: the value, or the path of a file that holds it.
 DESTINATIONS = """\
 Each has a `type`, keys that it shares with others, and keys of its own.
 [destinations.md](destinations.md) says what each needs and what it is sent.
+"""
+VARIABLES = """\
+Without a configuration file these are the destinations of the built-in configuration, which tells
+them what fails ([quick start](quick-start.md)). Each may have `_FILE` at its end and name a file
+with the value. `relay init` takes the same values as options.
 """
 
 _TYPE_NAMES = {
@@ -63,7 +70,7 @@ class _Page:
 
     def text(self) -> str:
         parts = [INTRODUCTION, *self._file(), *self._destinations(), *self._routes()]
-        return "\n".join(parts)
+        return "\n".join([*parts, *_variables()])
 
     def _file(self) -> Iterator[str]:
         """Yield the table of sections, and the keys of those that occur once."""
@@ -145,6 +152,18 @@ class _Page:
                 if self._defs.get(name, {}).get("properties"):
                     return name
         return None
+
+
+def _variables() -> Iterator[str]:
+    """Yield the table of the variables, and of the options of `relay init`."""
+    yield f"## Variables\n\n{VARIABLES}"
+    yield "| variable | option of `relay init` | key of the destination | what it is |"
+    yield "|---|---|---|---|"
+    for service in SERVICES:
+        for it in service.settings:
+            key, meaning = f"`{service.name}.{it.key}`", it.meaning
+            yield f"| `{it.variable}` | `--{it.option}` | {key} | {meaning} |"
+    yield "".join(f"\n- `{name}`: {meaning}" for name, meaning in OTHERS.items()) + "\n"
 
 
 def _keys(node: Node) -> list[str]:

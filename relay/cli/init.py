@@ -9,6 +9,7 @@ import click
 
 from relay.cli.options import DEFAULT_FILE
 from relay.config import builtin, variables
+from relay.config.load import name_source
 from relay.config.services import SERVICES, Service, Setting, all_settings
 from relay.core.errors import ConfigError, Problem, RelayError
 from relay.destinations.catalog import parse_config
@@ -126,14 +127,11 @@ def _check(text: str, folder: Path) -> None:
 
 def _name_option(problem: Problem) -> Problem:
     """Return a problem of the text as one of the option or the variable that led to it."""
-    variable = variables.find_source(problem.path)
     if problem.path.startswith("routes"):
         return _problem("--project", problem.message)
-    if variable is None:
-        return _problem(problem.path, problem.message)
-    if variable in os.environ:
-        reference = f"'${{{variable}}}'"
-        return _problem(variable, problem.message.replace(reference, "the value"))
+    variable = variables.find_source(problem.path)
+    if variable is None or variable in os.environ:
+        return name_source(problem, os.environ)
     (option,) = (it.option for it in all_settings() if it.variable == variable)
     return _problem(f"--{option}", problem.message)
 
@@ -163,7 +161,8 @@ def _write(path: Path, text: str, mode: int, *, replaces: bool) -> None:
         ) from None
     except OSError as error:
         raise NotWritten(
-            f"{path} cannot be written: {error.strerror}; name another file with --output"
+            f"{path} cannot be written: {error.strerror}; name another file with --output, or - "
+            "for standard output"
         ) from None
 
 

@@ -132,10 +132,11 @@ def _name_sources(
     """Return the problems with variables in place of lines, if there is no file to look into."""
     if origin.kind in (OriginKind.FILE, OriginKind.TEXT):
         return list(problems)
-    return [_name_source(problem, environ) for problem in problems]
+    return [name_source(problem, environ) for problem in problems]
 
 
-def _name_source(problem: Problem, environ: Mapping[str, str]) -> Problem:
+def name_source(problem: Problem, environ: Mapping[str, str]) -> Problem:
+    """Return a problem of a text that refers to variables as one of the variable behind it."""
     variable = find_source(problem.path)
     if variable is None:
         return replace(problem, line=0, column=0)

@@ -15,18 +15,22 @@ from relay.config.services import PREFIX, SERVICES, Service, Setting, all_settin
 from relay.core.errors import ConfigError, Problem
 
 CONFIG = "RELAY_CONFIG"
-"""Names the configuration file."""
 CONFIG_YAML = "RELAY_CONFIG_YAML"
-"""Holds a whole configuration."""
 REQUIRE_CONFIG = "RELAY_REQUIRE_CONFIG"
-"""If it is ``1``, relay does not run without a file and without variables; the image sets it."""
 HOST = "RELAY_HOST"
-"""The name of this machine in messages."""
+OTHERS = {
+    CONFIG: "The path of the configuration file.",
+    CONFIG_YAML: "A whole configuration, instead of a file.",
+    HOST: "The name of this machine in messages, where there is no file.",
+    REQUIRE_CONFIG: "With `1` relay does not run without a file and without a variable that names "
+    "a destination; the image sets it.",
+    "RELAY_SSLKEYLOGFILE": "A file for the keys of TLS connections, for debugging.",
+}
+"""The variables that are no destination's, and what each is, in Markdown."""
 
 PLACE = "environment"
 """What errors name instead of a file."""
 
-_OTHERS = (CONFIG, CONFIG_YAML, REQUIRE_CONFIG, HOST, "RELAY_SSLKEYLOGFILE")
 _MEANT = {
     "RELAY_CONFIG_FILE": CONFIG,
     "RELAY_CONFIG_YAML_FILE": CONFIG,
@@ -95,7 +99,7 @@ def find_source(path: str) -> str | None:
 
 def _find_unknown(environ: Mapping[str, str]) -> Iterator[Problem]:
     known = [it for each in all_settings() for it in (each.variable, each.file_variable)]
-    known += _OTHERS
+    known += OTHERS
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in known or _OF_THE_PLATFORM.fullmatch(name):
             continue

@@ -106,6 +106,7 @@ def run_command(config: Path, *args: str) -> str:
 
 COMMANDS = (
     ("check",),
+    ("check", "--show"),
     ("outbox", "list"),
     ("outbox", "list", "--json"),
     ("dead", "list"),

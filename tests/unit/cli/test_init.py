@@ -140,7 +140,14 @@ def test_a_wrong_value(options: list[str], wanted: str, usual: Path) -> None:
 def test_a_wrong_variable(usual: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is about the variable."""
     monkeypatch.setenv("RELAY_SLACK_URL", "canary")
-    assert failure().startswith("relay init: RELAY_SLACK_URL: the value is not an http or https")
+    assert failure().startswith("environment: RELAY_SLACK_URL: the value is not an http or https")
+    monkeypatch.delenv("RELAY_SLACK_URL")
+    monkeypatch.setenv("RELAY_SLACK_URL_FILE", "/nowhere/slack")
+    assert failure() == (
+        "environment: RELAY_SLACK_URL_FILE: '/nowhere/slack' cannot be read: "
+        "No such file or directory"
+    )
+    monkeypatch.delenv("RELAY_SLACK_URL_FILE")
     monkeypatch.setenv("RELAY_SLACK_URL", "")
     assert failure().startswith("environment: RELAY_SLACK_URL: is empty")
     assert not usual.exists()
@@ -165,7 +172,10 @@ def test_a_place_that_cannot_be_written(usual: Path) -> None:
     """The error says what to do; nothing is left behind."""
     usual.mkdir(parents=True)
     error = failure("--slack", SLACK, "--force")
-    assert error == f"{usual} cannot be written: Is a directory; name another file with --output"
+    assert error == (
+        f"{usual} cannot be written: Is a directory; name another file with --output, or - for "
+        "standard output"
+    )
     assert list(usual.parent.iterdir()) == [usual]
     below = usual / "not" / "there" / "config.yaml"
     assert "No such file" in failure("--slack", SLACK, "--output", str(below))
