@@ -126,8 +126,8 @@ class AdminOperations(ABC):
     async def replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Turn dead letters into deliveries again, with the same ids.
 
-        Those whose destination is not configured stay dead letters. So do those about incidents
-        that have moved on: what they say was told since, or is no longer true.
+        Those whose destination is not configured stay dead letters. So do those whose incidents
+        have moved on: something newer was told of them, or they are no longer as the message says.
         """
         return await self.call(REPLAY_DEAD_LETTERS, selection)
 

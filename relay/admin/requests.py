@@ -1,4 +1,4 @@
-"""What the operations are asked, and what they answer, where no other module has a type for it."""
+"""The types of the requests to the operations, and of those answers that are made for them."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -77,4 +77,4 @@ class ReplayResult(msgspec.Struct, frozen=True):
     left: Mapping[str, int] = {}
     """How many stay dead letters, by destination: those that are not configured."""
     superseded: int = 0
-    """How many stay dead letters because they tell of incidents that have moved on."""
+    """How many stay dead letters because what they say of incidents is out of date."""

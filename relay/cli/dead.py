@@ -95,8 +95,8 @@ def replay(config_file: Path | None, everything: bool, **options: Any) -> None:
     """Queue dead letters for delivery again, under the same ids.
 
     Each goes behind what already waits for the same destination about the same container. One about
-    an incident that has moved on stays a dead letter: what it says was told since, or is no longer
-    true.
+    an incident that has moved on stays a dead letter: something newer was told of the incident, or
+    it is no longer as the message says.
     """
     filters = _require_selection(Filters(**options), everything)
     asyncio.run(_replay(locate_store(config_file), filters))
@@ -247,7 +247,7 @@ async def _replay(location: StoreLocation, filters: Filters) -> None:
 def _describe_superseded(count: int) -> str:
     verb, they = ("stays", "it tells") if count == 1 else ("stay", "they tell")
     return (
-        f"{_count_letters(count)} {verb}: {they} of incidents that have moved on since, and would "
+        f"{_count_letters(count)} {verb}: {they} of incidents that have changed since, and would "
         "be taken for news. relay dead show ID shows them, relay dead drop ID removes them"
     )
 

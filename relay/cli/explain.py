@@ -16,10 +16,10 @@ from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
 from relay.admin.operations import OperationError
 from relay.cli.connect import locate_store
-from relay.cli.forecast import describe_incident, describe_prospect
+from relay.cli.forecast import describe_forecast, describe_incident
 from relay.cli.options import check_known, complete_engine, config_option, read_config
 from relay.core.event import Cause, Event
-from relay.dryrun.incidents import foresee
+from relay.dryrun.incidents import forecast
 from relay.dryrun.simulator import describe_mismatch, format_event
 from relay.incidents.policy import Policies, build_policies
 from relay.incidents.subject import subject_key
@@ -93,7 +93,7 @@ class Present:
     type=click.Choice([cause.value for cause in Cause]),
     help="Why the container died, if that does not follow from the event alone.",
 )
-@click.option("--now", is_flag=True, help="Ask the running relay which incident there is.")
+@click.option("--now", is_flag=True, help="Ask the running relay which incident the container has.")
 @click.pass_context
 def explain(
     context: click.Context,
@@ -210,7 +210,7 @@ def _describe_destinations(
             if view is not None and present is not None:
                 text = f": {describe_incident(view, policies, present.now_ns)}"
             else:
-                text = describe_prospect(foresee(policies, event, result, name))
+                text = describe_forecast(forecast(policies, event, result, name))
         destinations.setdefault(text, []).append(name)
     return "; ".join(f"→ {', '.join(names)}{text}" for text, names in destinations.items())
 

@@ -1,4 +1,4 @@
-"""What a destination of incidents is told of an event: as the first of its container, or by now.
+"""What a destination of incidents is told next: of an event, or of an incident that there is.
 
 Names come from others: unprintable characters are escaped, long texts are cut.
 """
@@ -12,7 +12,7 @@ from relay.cli.incident_table import (
 from relay.cli.tables import format_duration, format_time
 from relay.core.incident import Status
 from relay.core.text import truncate
-from relay.dryrun.incidents import Prospect
+from relay.dryrun.incidents import Forecast
 from relay.incidents.incident import REMEMBERED_NS
 from relay.incidents.life import find_hold
 from relay.incidents.policy import Policies, RoutePolicy
@@ -22,18 +22,18 @@ GROUP_MAX = 60
 """Longest name of a group, in UTF-16 units."""
 
 
-def describe_prospect(prospect: Prospect) -> str:
+def describe_forecast(forecast: Forecast) -> str:
     """Return what follows the name of a destination, if nothing happened before the event."""
-    if prospect.notification.update is None:
+    if forecast.notification.update is None:
         return " at once"
     opens = ""
-    if prospect.incident is not None:
-        subject = truncate(prospect.incident, SUBJECT_MAX)
+    if forecast.incident is not None:
+        subject = truncate(forecast.incident, SUBJECT_MAX)
         opens = f"opens an incident{f' ({subject})' if subject else ''}, "
-    if prospect.group is None:
+    if forecast.group is None:
         return f": {opens}told at once"
-    wait = f"in {_format_wait(prospect.wait_ns)}" if prospect.wait_ns else "at once"
-    group = truncate("/".join(filter(None, prospect.group)), GROUP_MAX)
+    wait = f"in {_format_wait(forecast.wait_ns)}" if forecast.wait_ns else "at once"
+    group = truncate("/".join(filter(None, forecast.group)), GROUP_MAX)
     return f": {opens}told {wait} with {f'others of {group}' if group else 'all others'}"
 
 

@@ -93,7 +93,7 @@ def describe_last_told(incident: IncidentView) -> str:
 
 
 def describe_update(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str | None:
-    """Return what the destination will be told, and when; None if there is nothing to tell."""
+    """Return what the destination will be told, and when; None if nothing is to be told."""
     if incident.update is None:
         return None
     return f"{_name_update(incident)} {_next(incident, now_ns, is_daemon)}"

@@ -1,4 +1,4 @@
-"""``relay incidents``: shows what is open and what was told of it, and closes incidents."""
+"""``relay incidents``: shows what is open, with what destinations were told; closes incidents."""
 
 import asyncio
 import re
@@ -87,7 +87,8 @@ def show(config_file: Path | None, id_: str, as_json: bool) -> None:
 def close(config_file: Path | None, id_: str) -> None:
     """Resolve an incident at every destination, although it is not known to be well.
 
-    Who was told of it is told its end. A further problem within an hour opens it again.
+    Each destination that was told of it is told its end. A further problem within an hour opens it
+    again.
     """
     asyncio.run(_close(locate_store(config_file), id_))
 

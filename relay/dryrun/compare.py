@@ -18,7 +18,7 @@ from relay.core.incident import Update, incident_object
 from relay.core.notification import Notification
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.dryrun.expectation import Expectation
-from relay.dryrun.incidents import PlannedNotification, foresee
+from relay.dryrun.incidents import PlannedNotification, forecast
 from relay.dryrun.partial_match import find_missing, find_missing_parts
 from relay.dryrun.simulator import RoutedEvent, Simulator, describe_mismatch, format_event
 from relay.dryrun.suite import Case, Suite
@@ -342,7 +342,7 @@ class _BodyRenderer:
         if notification.update is not None or not self._policies.takes_incidents(route, name):
             return notification
         result = RouteResult(self._routes[route], Verdict.SENT, (name,))
-        return foresee(self._policies, notification.events[0], result, name).notification
+        return forecast(self._policies, notification.events[0], result, name).notification
 
     def _renderer(self, name: str) -> Renderer:
         def on_template_error(where: str, why: str) -> None:

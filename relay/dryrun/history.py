@@ -74,10 +74,9 @@ async def fetch_history(
 ) -> History:
     """Ask an engine for its history, and process and route it with the daemon's code.
 
-    Events before the window are read too, because they explain the ones within it: their incidents
-    begin with the oldest event that is read. Containers are
-    inspected if the daemon would do so, which shows their current state. Raises one of
-    `relay.ingest.docker.engine.errors.ENGINE_ERRORS`.
+    Events before the window are read too, because they explain the ones within it: incidents begin
+    with the oldest event that is read. Containers are inspected if the daemon would do so, which
+    shows their current state. Raises one of `relay.ingest.docker.engine.errors.ENGINE_ERRORS`.
     """
     async with connect() as client:
         async with asyncio.timeout(TIMEOUT_S):

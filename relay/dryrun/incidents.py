@@ -160,7 +160,7 @@ class SimulatedIncidents:
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class Forecast:
     """What would become of an event at one destination if it were the first of its subject."""
 
     destination: str
@@ -171,16 +171,16 @@ class Prospect:
     incident: str | None
     """The name of the subject whose incident it opens; None if it opens none."""
     group: tuple[str, ...] | None = None
-    """What the others have in common with it that it is told with; None if it is told alone."""
+    """What it has in common with the others of its message; None if it is told alone."""
 
 
-def foresee(
+def forecast(
     policies: Policies,
     event: Event,
     result: RouteResult,
     destination: str,
     included: Included | None = None,
-) -> Prospect:
+) -> Forecast:
     """Return what a destination would be sent of an event, if nothing else happened.
 
     ``result`` is that of a route that sends it there, and ``included`` the engine's answer to what
@@ -190,12 +190,12 @@ def foresee(
     planned = incidents.take(event, [replace(result, destinations=(destination,))])
     if planned:
         notification = planned[0].notification
-        return Prospect(destination, replace(notification, included=included), 0, None)
+        return Forecast(destination, replace(notification, included=included), 0, None)
     incident = incidents.find_incident(destination, event)
     if incident is not None and included is not None:
         incidents.dispatcher.put_included(incident.id, included, Now(event.time_ns))
     first, policy = incidents.finish()[0], policies.destinations[destination]
-    return Prospect(
+    return Forecast(
         destination,
         first.notification,
         first.at_ns - event.time_ns,

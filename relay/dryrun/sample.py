@@ -10,7 +10,7 @@ from relay.config import Config
 from relay.core.event import Cause, Event
 from relay.core.include import Include, Included
 from relay.core.notification import Notification, build_notification
-from relay.dryrun.incidents import foresee
+from relay.dryrun.incidents import forecast
 from relay.incidents.policy import build_policies
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.routing.router import Router, Verdict
@@ -65,8 +65,8 @@ def build_sample(
             if result.verdict is Verdict.SENT and destination in result.destinations:
                 include = result.route.include.request
                 included = None if include is None else _describe(include)
-                prospect = foresee(policies, event, result, destination, included)
-                return Sample(prospect.notification, result.route.name)
+                expected = forecast(policies, event, result, destination, included)
+                return Sample(expected.notification, result.route.name)
     return Sample(build_notification("test", events[0]), None)
 
 

@@ -185,7 +185,7 @@ def test_replay_what_has_moved_on(
     with relay if is_running else nullcontext():
         result = run("dead", "replay", *arguments)
     assert (
-        "1 dead letter stays: it tells of incidents that have moved on since, and would be taken "
+        "1 dead letter stays: it tells of incidents that have changed since, and would be taken "
         "for news. relay dead show ID shows them, relay dead drop ID removes them\n"
     ) in result.stderr
     if arguments == ["1"]:
@@ -201,7 +201,7 @@ def test_replay_what_has_not(installation: Installation) -> None:
     bury_message(installation, moves_on=False)
     result = run("dead", "replay", "--all")
     assert result.stdout == "replayed 1 dead letter\n"
-    assert "moved on" not in result.stderr
+    assert "changed since" not in result.stderr
     assert numbers(installation.store) == []
 
 
