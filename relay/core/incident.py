@@ -176,11 +176,11 @@ class IncidentReport(msgspec.Struct, frozen=True):
     deaths: int
     """How often it died without being asked to, or became unhealthy, so far."""
     unhealthy: int
-    """How often of these it became unhealthy."""
+    """How many of these times it became unhealthy."""
     notified_before: bool
     """Whether an earlier message told of it, as far as the destination took it."""
     sequence: int
-    """The how-manieth message about it this is, from 1."""
+    """How many messages have told of it, this one included."""
     opening_route: str
     """The route that opened it, whatever it is called now. Keys at services are made of it."""
     problem: Problem

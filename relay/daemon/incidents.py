@@ -27,9 +27,9 @@ log = structlog.get_logger()
 
 
 def is_refusal(reason: Reason) -> bool:
-    """Whether a message that was given up must not be sent again by itself.
+    """Whether what a message says must not be told again before there is something new.
 
-    One that only became too old is told again as soon as the destination takes something.
+    If the message only became too old, it is told again at once.
     """
     return reason is not Reason.EXPIRED
 
@@ -37,7 +37,7 @@ def is_refusal(reason: Reason) -> bool:
 async def load_incidents(config: Config, outbox: Outbox, clocks: EngineClocks) -> Incidents:
     """Continue with the incidents that are in the store.
 
-    A message of which the store knows nothing was delivered. If the store was damaged it may be
+    A message that is not in the store was delivered. If the store was damaged, the message may be
     lost instead: then it counts as waiting until `settle_lost` is called.
     """
     rows = decode_rows(await outbox.incident_rows())
@@ -54,7 +54,7 @@ async def load_incidents(config: Config, outbox: Outbox, clocks: EngineClocks) -
 
 
 async def settle_lost(incidents: Incidents, outbox: Outbox) -> None:
-    """Let messages be told again that a damaged store has lost: they neither wait nor are dead."""
+    """Let what a damaged store has lost be told again: messages that neither wait nor are dead."""
     outstanding = set(incidents.list_outstanding())
     fates = await outbox.message_fates(outstanding)
     for destination, message_id in outstanding - fates.waiting - fates.dead.keys():

@@ -22,7 +22,7 @@ def close_incidents(rows: Iterable[Incident], incident_id: str, now: Now) -> lis
 def mark_replayed(
     rows: Iterable[Incident], messages: Mapping[tuple[str, str], str]
 ) -> list[Incident]:
-    """Return the incidents that refused messages told of, as they are when these wait again.
+    """Return the incidents whose last message was refused, as they are when it waits once more.
 
     ``messages`` are the ids of the messages, by destination and id of an incident.
     """
@@ -42,7 +42,7 @@ class SupersededMessages:
         self._names = {(each.destination, each.name) for each in rows}
 
     def includes(self, destination: str, update: Update) -> bool:
-        """Whether an incident of a message was told of later, or is no longer as it says.
+        """Whether a later message told of one of the incidents, or one has changed since.
 
         Sent again, the message would tell what is known as if it were new. The end of an incident
         that is forgotten may be told, unless the same subject has another one.

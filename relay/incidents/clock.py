@@ -1,4 +1,4 @@
-"""The present, by relay's clock and by those of the engines, and which engines are heard."""
+"""The present, by relay's clock and by those of the engines, and which engines are connected."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,10 @@ import msgspec
 from relay.incidents.life import SECOND_NS
 
 SETTLE_NS = 30 * SECOND_NS
-"""How long after a reconnect an engine's history and reconciliation are waited for."""
+"""For how long after a reconnect relay waits for an engine's history and reconciliation."""
 
 CLOCK_TOLERANCE_NS = 10 * SECOND_NS
-"""An engine's clock whose lead changes by more was set."""
+"""If the lead of an engine's clock changes by more, somebody has set the clock."""
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -28,19 +28,19 @@ class Now(msgspec.Struct, frozen=True):
 
 
 class EngineStatus(msgspec.Struct):
-    """How an engine is heard."""
+    """Whether an engine is connected, and what is known of it."""
 
     waiting_since_ns: int
-    """Since when its history and reconciliation are waited for, by the steady clock."""
+    """Since when relay waits for its history and reconciliation, by the steady clock."""
     is_connected: bool = False
     is_settled: bool = False
     """Whether its history was read, and reconciled where there was a gap."""
     heard_until_ns: int = 0
-    """Until when everything that happened is known, by its clock, if it is not heard now."""
+    """Until when everything that happened is known, by its clock, if it is not connected now."""
 
 
 class Engines:
-    """Which engines are heard. Nothing of it is stored: a start is like a reconnect of all."""
+    """Which engines are connected. Nothing of it is stored: a start is like a reconnect of all."""
 
     def __init__(self, started_ns: int) -> None:
         """``started_ns`` is the steady clock's time."""
@@ -77,7 +77,7 @@ class Engines:
     def silent_until_ns(self, engine: str) -> int:
         """Return until when nothing of an engine is told, by the steady clock; 0 if it may be.
 
-        After a reconnect and after a start its history and reconciliation are waited for.
+        After a reconnect, and after a start, relay waits for its history and reconciliation.
         """
         status = self._get(engine)
         if status.is_settled:
@@ -85,7 +85,7 @@ class Engines:
         return status.waiting_since_ns + SETTLE_NS
 
     def find_set_clocks(self, now: Now) -> dict[str, int]:
-        """Return by how much the clocks were set that were set since the last call."""
+        """Return the engines whose clocks were set since the last call, and by how much."""
         found: dict[str, int] = {}
         for engine, lead_ns in now.leads_ns.items():
             before_ns = self._leads_ns.setdefault(engine, lead_ns)

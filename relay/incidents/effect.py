@@ -31,7 +31,7 @@ class Effect(msgspec.Struct, frozen=True, omit_defaults=True):
     incident: str | None = None
     """The id of the incident; None for `EffectKind.GROUPED`."""
     total: int = 0
-    """The how-manieth event of the incident it is."""
+    """How many events the incident has, this one included."""
 
 
 class EffectObserver(Protocol):

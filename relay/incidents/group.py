@@ -76,7 +76,7 @@ def _first_label(attributes: Mapping[str, str], labels: Sequence[str]) -> str:
 
 
 def find_due(group: Group, policy: DestinationPolicy, now_ns: int) -> int:
-    """Return when the first update of a group, which comes now, is due."""
+    """Return when a group is due that has its first update now."""
     due_ns = now_ns + policy.group_wait_ns
     if group.last_ns is None:
         return due_ns

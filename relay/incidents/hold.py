@@ -12,7 +12,7 @@ class HeldReason(StrEnum):
     """Why events are not told. The word is the same in logs, metrics and commands."""
 
     BRIEF = "brief"
-    """The problem was over before it could be told, and the destination is told of open ones."""
+    """The problem was over before it could be told, and the destination wants open ones only."""
     SEND_RESOLVED = "send_resolved"
     """The end is not told, because ``send_resolved`` is false."""
     UNWATCHED = "unwatched"

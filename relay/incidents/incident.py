@@ -27,7 +27,7 @@ REMEMBERED_NS = HOUR_NS
 SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 
-class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+class Told(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What a destination was told last of an incident."""
 
     status: Status
@@ -36,7 +36,7 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     crash_looping: bool = False
 
 
-class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
+class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The problems of one subject at one destination. It is stored as one row."""
 
     id: str
@@ -74,7 +74,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True):
     deaths: int = 0
     """How often it died without being asked to, or became unhealthy."""
     unhealthy: int = 0
-    """How often of these it became unhealthy."""
+    """How many of these times it became unhealthy."""
     crash_looping: bool = False
     was_reopened: bool = False
     """Whether a problem opened it again after its end was told, and that is not told yet."""

@@ -72,7 +72,7 @@ class DueMessages(msgspec.Struct, frozen=True):
     refreshes: Sequence[str]
     """The destinations whose open incidents are to be repeated now."""
     is_complete: bool
-    """False if more is due now: the caller should let others run and ask again."""
+    """False if more is due now: the caller should let other tasks run, and ask again."""
 
 
 class Incidents:

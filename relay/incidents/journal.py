@@ -52,7 +52,7 @@ class Journal:
             self._log("incident.unwatched", incident, events=incident.total)
 
     def failed(self, event: Event) -> None:
-        """Note the error by which an event could not be taken; call it while that is handled."""
+        """Note that an event was not taken because of the error that is being handled."""
         log.exception("incident.event_failed", id=event.id, engine=event.engine)
 
     def told(self, message: Message) -> None:

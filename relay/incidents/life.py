@@ -43,7 +43,7 @@ class Health(StrEnum):
     UNHEALTHY = "unhealthy"
 
 
-class Life(msgspec.Struct, frozen=True, omit_defaults=True):
+class Life(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What is known of the life of a subject."""
 
     engine: str
@@ -248,7 +248,7 @@ def find_hold(longest_spell_ns: int, resolve_after_ns: int) -> int:
 
 
 def find_overdue(life: Life) -> int | None:
-    """Return when it will have been down for so long that it will not be restarted; None if up."""
+    """Return from when on it counts as down for good; None if it is up, has ended, or may be up."""
     if life.is_up or life.ended is not None or life.unknown_since_ns is not None:
         return None
     return life.died_ns + STAYS_DOWN_NS if life.will_restart else life.died_ns

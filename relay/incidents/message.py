@@ -31,7 +31,7 @@ MAX_INCIDENTS = 100
 """How many incidents a message lists."""
 
 MAX_INCLUDED = 2
-"""Of how many incidents it says what their routes wanted in addition."""
+"""For how many incidents a message has what their routes include."""
 
 REASONS = tuple(UpdateReason)
 
@@ -57,7 +57,7 @@ class Message(msgspec.Struct, frozen=True):
     """How many further events were held back since the message before."""
 
     def to_notification(self) -> Notification:
-        """Return what the destination renders. The first incident's answer to `Include` is its."""
+        """Return what the destination renders, with what is included for the first incident."""
         reports = self.update.incidents
         return Notification(
             id=self.id,

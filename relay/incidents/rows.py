@@ -9,7 +9,9 @@ import structlog
 from relay.incidents.destination import DestinationState
 from relay.incidents.group import Group
 from relay.incidents.incident import Incident
+from relay.incidents.plain import PlainEvents
 from relay.incidents.state import Changes, Finishes, Rows
+from relay.incidents.stored_event import StoredEvent
 from relay.incidents.tally import Tally
 
 log = structlog.get_logger()
@@ -50,11 +52,23 @@ def decode_rows(stored: Iterable[tuple[str, str, bytes]]) -> Rows:
         try:
             row_type, _ = _KINDS[kind]
             row = msgspec.json.decode(content, type=row_type)
+            for event in _list_events(row):
+                event.decode()
         except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.error("incidents.row_unreadable", kind=kind, key=key, reason=str(error))
         else:
             getattr(rows, kind).append(row)
     return rows
+
+
+def _list_events(row: object) -> Iterable[StoredEvent]:
+    match row:
+        case Incident():
+            return (row.first, row.last)
+        case Group(plain=PlainEvents() as plain):
+            return plain.events
+        case _:
+            return ()
 
 
 def _make_key(*parts: str) -> str:

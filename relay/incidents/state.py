@@ -67,7 +67,7 @@ NO_CHANGES = Changes(Rows())
 
 
 class Waiting(msgspec.Struct):
-    """What a message told of that is not settled yet."""
+    """What a message is about that is not settled yet."""
 
     incidents: list[IncidentKey] = msgspec.field(default_factory=list)
     groups: list[GroupKey] = msgspec.field(default_factory=list)

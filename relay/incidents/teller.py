@@ -29,7 +29,7 @@ STORM_GROUPS = 3
 """More groups of a destination that are due within its ``group_wait`` are told together."""
 
 REMINDED_NS = 7 * 24 * HOUR_NS
-"""After so much time without an event an incident is reminded of no more."""
+"""A reminder leaves out incidents that have had no event for so long."""
 
 
 class Teller:

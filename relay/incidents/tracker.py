@@ -1,7 +1,7 @@
 """Keeps incidents, groups and the schedule consistent with each other.
 
-Whoever changes an incident hands it to `IncidentTracker.put`, which notes when its group and the
-incident itself are due next.
+Every change of an incident goes through `IncidentTracker.put`, which notes when the incident and
+its group are due next.
 """
 
 from enum import StrEnum
@@ -111,7 +111,7 @@ class IncidentTracker:
     def schedule_check(self, incident: Incident, now: Now) -> None:
         """Note when the incident changes next if nothing happens.
 
-        While its engine is not heard, nothing changes; `check_engine` goes on.
+        While its engine is not connected, nothing changes; `check_engine` goes on.
         """
         key = (Task.CHECK, incident.destination, incident.subject)
         resolve_after_ns = self.route_policy(incident).resolve_after_ns

@@ -35,6 +35,23 @@ def test_a_removed_row_is_deleted() -> None:
     assert content is None
 
 
+def test_an_event_that_cannot_be_read() -> None:
+    """Its row is left out, too: relay would need the event as soon as it starts."""
+    world = World(Setup({"name": "all", "match": {"type": "container"}, "to": ["ops"]}))
+    world.play([die(0), event("pull", 0, "img")], 1)
+    encoded = encode_changes(Changes(world.dispatcher.export()))
+    stored = [
+        (kind, key, content.replace(b'"host":"node-1"', b'"host":17'))
+        for (kind, key), content in encoded.items()
+        if content
+    ]
+    with structlog.testing.capture_logs() as logs:
+        rows = decode_rows(stored)
+    assert rows.incidents == []
+    assert [each.plain for each in rows.groups] == [None]
+    assert [each["kind"] for each in logs] == ["incidents", "groups"]
+
+
 @pytest.mark.parametrize(
     "row", [("incidents", "k", b"{"), ("incidents", "k", b"{}"), ("future", "k", b"{}")]
 )
