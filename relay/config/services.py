@@ -83,6 +83,7 @@ SERVICES = (
         ("token", "TOKEN", "The token of an application of that server."),
     ),
     _service("webhook", "http", ("url", "URL", "Any webhook; it gets JSON.")),
+    _service("apprise", "apprise", ("url", "URL", "A URL of Apprise, for a hundred services.")),
 )
 """In the order in which they are listed. The types are names of the catalogue of destinations."""
 

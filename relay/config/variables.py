@@ -84,7 +84,10 @@ def find_destination_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def find_source(path: str) -> str | None:
-    """Return the variable behind a value of the built-in configuration, by the path of its key."""
+    """Return the variable behind a value of the built-in configuration, by the path of its key.
+
+    For what is wrong with a destination as a whole that is the first variable of its service.
+    """
     if path == "engines.local.host":
         return HOST
     for service in SERVICES:
@@ -94,6 +97,8 @@ def find_source(path: str) -> str | None:
                 return setting.variable
             if path == key + FILE_KEY_SUFFIX:
                 return setting.file_variable
+        if path.startswith(f"destinations.{service.name}"):
+            return service.settings[0].variable
     return None
 
 

@@ -213,3 +213,42 @@ def test_any_value(url: str, projects: list[str]) -> None:
         assert isinstance(result.exception, ConfigError)
         lines = str(result.exception).splitlines()
         assert all(line.startswith("relay init: --") for line in lines), lines
+
+
+WHAT_IS_TOLD = """
+config: config.yaml
+tests:
+  - name: a crash, in its project only
+    events:
+      - {action: die, name: web, exit_code: 3, label: {com.docker.compose.project: shop}}
+      - {action: die, name: other, exit_code: 3, label: {com.docker.compose.project: blog}}
+      - {action: die, name: none, exit_code: 3}
+    expect: [{route: died, to: webhook, match: {name: web}}]
+  - name: an OOM kill
+    events: [{action: oom, name: web, label: {com.docker.compose.project: shop}}]
+    expect: [{route: died, to: webhook}]
+  - name: a failing health check
+    events:
+      - action: "health_status: unhealthy"
+        name: web
+        label: {com.docker.compose.project: shop}
+    expect: [{route: unhealthy, to: webhook}]
+  - name: a lost engine, whatever the project
+    events: [{type: relay, action: engine_lost, attribute: {reason: gone}}]
+    expect: [{route: engine-lost, to: webhook}]
+  - name: not an end by itself
+    events:
+      - {action: die, name: job, exit_code: 0, label: {com.docker.compose.project: shop}}
+    expect: []
+"""
+
+
+def test_what_the_file_tells(tmp_path: Path) -> None:
+    """What fails in the project, and the engine that hosts it."""
+    file = tmp_path / "config.yaml"
+    arguments = ("--webhook", "https://example.com/x", "--project", "shop")
+    assert run("init", *arguments, "--output", str(file)).exit_code == 0
+    tests = tmp_path / "tests.yaml"
+    tests.write_text(WHAT_IS_TOLD)
+    result = run("test", str(tests))
+    assert "5 tests, none failed" in result.output, result.output

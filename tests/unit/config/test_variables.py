@@ -28,6 +28,7 @@ GOOD = {
     "RELAY_GOTIFY_URL": "https://gotify.example.com/canary",
     "RELAY_GOTIFY_TOKEN": "canary",
     "RELAY_WEBHOOK_URL": "https://example.com/canary",
+    "RELAY_APPRISE_URL": "json://example.com/canary",
 }
 
 
@@ -174,6 +175,19 @@ def test_a_variable_that_is_like_no_other() -> None:
     """The message lists those that exist."""
     (line,) = problems({"RELAY_COFFEE": "canary", **SLACK})
     assert "RELAY_COFFEE: is no variable of relay's (there are: RELAY_SLACK_URL, " in line
+
+
+@pytest.mark.parametrize("name", ["RELAY_APPRISE_URL", "RELAY_APPRISE_URL_FILE"])
+def test_a_library_that_is_not_installed(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The message is about the variable, and says what to install."""
+    (tmp_path / "url").write_text(GOOD["RELAY_APPRISE_URL"])
+    value = str(tmp_path / "url") if name.endswith("_FILE") else GOOD[name]
+    monkeypatch.setattr("relay.destinations.apprise.find_spec", lambda _: None)
+    (line,) = problems({name: value})
+    assert line.startswith("environment: RELAY_APPRISE_URL: ")
+    assert "pip install 'docker-event-relay[apprise]'" in line
 
 
 def test_every_mistake_at_once() -> None:
