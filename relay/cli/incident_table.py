@@ -24,7 +24,7 @@ from relay.destinations.common.event_text import describe_event
 from relay.incidents.subject import is_own
 from relay.incidents.view import IncidentDetails, IncidentView
 
-HEADINGS = ("INCIDENT", "SEVERITY", "SINCE", "WHAT", "STATE", "EVENTS", "DESTINATION", "TOLD")
+HEADINGS = ("INCIDENT", "SEVERITY", "SINCE", "SUBJECT", "STATE", "EVENTS", "DESTINATION", "TOLD")
 
 SUBJECT_MAX = 40
 """Longest name of a container in a column, in UTF-16 units."""
@@ -152,6 +152,7 @@ def to_document(incident: IncidentView) -> dict[str, object]:
         "message": incident.message,
         "blocked": incident.blocked,
         "refused": incident.refused,
+        "given_up": incident.given_up,
         "held": incident.held,
         **_times("unknown_since", incident.unknown_since_ns),
     }
@@ -249,4 +250,4 @@ def _describe_last_message(incident: IncidentView) -> str:
         return f"{message}: given up, it is a dead letter"
     if incident.message is not None:
         return f"{message}: not delivered yet ({incident.message})"
-    return message
+    return f"{message}: delivered"

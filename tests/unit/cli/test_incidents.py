@@ -68,7 +68,7 @@ def test_list(installation: Installation) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     heading, first, second = result.stdout.splitlines()
     assert heading.split() == [
-        *("INCIDENT", "SEVERITY", "SINCE", "WHAT", "STATE", "EVENTS", "DESTINATION", "TOLD")
+        *("INCIDENT", "SEVERITY", "SINCE", "SUBJECT", "STATE", "EVENTS", "DESTINATION", "TOLD")
     ]
     assert "critical  2027-01-15 09:23:22Z  web   down" in first
     assert first.endswith("1       ops          not yet; opened in 2 s")
@@ -148,6 +148,7 @@ def test_json(installation: Installation) -> None:
         "message": None,
         "blocked": False,
         "refused": False,
+        "given_up": False,
         "held": None,
         "unknown_since_at": None,
         "unknown_since_ns": None,
@@ -386,7 +387,7 @@ def test_the_timeline_of_one_that_is_over() -> None:
     (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
     lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
     assert lines[-3:] == [
-        "    2027-01-15 08:00:03Z  told, by the 1st message about it",
+        "    2027-01-15 08:00:03Z  told, by the 1st message about it: delivered",
         "    2027-01-15 08:01:00Z  over: recovered",
         "    2027-01-15 08:01:03Z  to be told: resolved",
     ]
