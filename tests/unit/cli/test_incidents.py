@@ -70,11 +70,11 @@ def test_list(installation: Installation) -> None:
     assert heading.split() == [
         *("INCIDENT", "SEVERITY", "SINCE", "SUBJECT", "STATE", "EVENTS", "DESTINATION", "TOLD")
     ]
-    assert "critical  2027-01-15 09:23:22Z  web   down" in first
+    assert "critical  2027-01-15 09:23:22Z  web      down" in first
     assert first.endswith("1       ops          not yet; opened in 2 s")
-    assert "api   crash-looping, up  4       ops          2027-01-15 09:23:23Z" in second
+    assert "api      crash-looping, up  4       ops          2027-01-15 09:23:23Z" in second
     last = everything.stdout.splitlines()[-1]
-    assert "back  recovered after 1 min 1 s" in last
+    assert "back     recovered after 1 min 1 s" in last
 
 
 def test_list_without_a_relay(installation: Installation) -> None:
