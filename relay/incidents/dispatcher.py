@@ -99,7 +99,7 @@ class Dispatcher:
         self.effect_observer: EffectObserver | None = None
         """Watches what is done with each event; None for nobody."""
         self._engines.find_set_clocks(now)
-        self.unwatched_at_start = Reloader(self._tracker, router).reload(policies, now)
+        self.unwatched_at_start = self._configure(policies, router, now)
         """How many open incidents the configuration no longer watches."""
         self._correct_times(now)
         for incident in list(state.list_incidents()):
@@ -268,10 +268,17 @@ class Dispatcher:
 
     def reload(self, policies: Policies, router: Router, now: Now) -> tuple[int, Changes]:
         """Use other policies and routes; return how many incidents are watched no longer."""
-        unwatched = Reloader(self._tracker, router).reload(policies, now)
+        unwatched = self._configure(policies, router, now)
         for name in policies.destinations:
             self._schedule_repetitions(name, now)
         return unwatched, self._state.take_changes()
+
+    def _configure(self, policies: Policies, router: Router, now: Now) -> int:
+        unwatched = Reloader(self._tracker, router).reload(policies, now)
+        for destination, message_id in self.list_outstanding():
+            if destination not in policies.destinations:  # nobody reports what becomes of it
+                self._settle(destination, message_id, now)
+        return unwatched
 
     def count(self) -> IncidentCounts:
         """Return how many incidents are open, and how many events were held back."""

@@ -494,6 +494,24 @@ def test_a_destination_is_removed() -> None:
     assert (rows.incidents, rows.groups) == ([], [])
 
 
+def test_a_destination_comes_back() -> None:
+    """It gets reminders, although nobody said what became of one from before it was removed."""
+    day = 24 * 3600
+    world = World().play([die(0)], 10)
+    world.broken.add("ops")
+    world.run(day + 10)
+    assert world.told()[-1][2] == "reminder"
+    gone = Setup({**DIED, "to": ["audit"]}, audiences={"audit": Audience.PROGRAMS})
+    for setup in (gone, Setup()):
+        _, changes = world.dispatcher.reload(setup.policies, setup.router, world.now)
+        world.store.apply(changes)
+    assert world.dispatcher.list_outstanding() == []
+    world.waiting.clear()
+    world.broken.clear()
+    world.play([die(day + 20)], 2 * day + 60)
+    assert [reason for _, _, reason, _ in world.told()[2:]] == ["opened", "reminder"]
+
+
 def test_an_engine_is_removed() -> None:
     """Its incidents are watched no longer."""
     world = World(Setup(DIED, engines=frozenset({"here"}))).play([die(0)], 10)
