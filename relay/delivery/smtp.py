@@ -10,7 +10,8 @@ import re
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from ipaddress import ip_address
 
 import structlog
@@ -71,8 +72,8 @@ class SmtpSender:
         It is a success if the server took the mail for at least one of them: the mail must not be
         sent to that one again. The error then names the others.
         """
-        date = formatdate(int(request.headers["webhook-timestamp"]))
-        mail = f"Date: {date}\r\n".encode() + request.body
+        date = datetime.fromtimestamp(int(request.headers["webhook-timestamp"]), UTC)
+        mail = f"Date: {format_datetime(date)}\r\n".encode() + request.body
         try:
             async with self._session() as client:
                 async with self._in_time():

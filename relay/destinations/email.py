@@ -10,11 +10,9 @@ in HTML they are escaped, and in both texts a zero-width space breaks what a mai
 into a link (see `relay.destinations.common.plain_text`). Only links of the configuration are links.
 """
 
-import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
@@ -22,7 +20,6 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
-import msgspec
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic import field_validator as validates
 
@@ -45,6 +42,15 @@ from relay.core.text import utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.envelope import ValueTemplates
 from relay.destinations.common.html_text import render_html
+from relay.destinations.common.mail_headers import (
+    CRLF,
+    FOLD,
+    Mailbox,
+    encode_headers,
+    parse_mailbox,
+    plain_id,
+    replace_headers,
+)
 from relay.destinations.common.pieces import join
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
 from relay.destinations.common.service import MessageDestination
@@ -64,9 +70,6 @@ REFERENCES_MAX = 20
 """Our own limit for the incidents that a mail refers to."""
 RECIPIENTS_MAX = 50
 """Our own limit; RFC 5321, section 4.5.3.1.8, has every server take 100."""
-MAILBOX_MAX = 254
-"""The longest address: RFC 5321, section 4.5.3.1.3, less the angle brackets."""
-
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 """RFC 6409, section 3.1; RFC 8314, section 3.3; RFC 5321."""
 
@@ -80,10 +83,6 @@ _AUTOMATIC = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "A
 """So that nobody's absence is answered: RFC 3834, section 5, and Exchange's own
 (https://learn.microsoft.com/openspecs/exchange_server_protocols/ms-oxcmail)."""
 
-_MAILBOX = re.compile(
-    r"(?:(?P<name>[^<>\x00-\x1f\x7f]*?) *<)?"
-    r"(?P<local>[^\s<>@\",;:()\[\]\\\x00-\x1f\x7f]{1,64})@(?P<domain>[\w.-]+)(?(name)>)"
-)
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 """RFC 5322, section 2.2."""
 _RESERVED_HEADERS = frozenset(
@@ -91,13 +90,6 @@ _RESERVED_HEADERS = frozenset(
     | {"references", "mime-version", "received", "return-path", "dkim-signature"}
 )
 _RESERVED_PREFIXES = ("content-", "resent-")
-CRLF = "\r\n"
-FOLD = "\r\n "
-"""A line end within a header: RFC 5322, section 2.2.3."""
-_WORD_MAX = 60
-"""A longer word in a header is encoded, since a line can only be folded between words."""
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
 # What SMTP's codes mean, as the statuses of HTTP that `relay.delivery.retry` knows. The second
 # digit does not matter: RFC 5321, section 4.2.1.
 _BUSY = 429
@@ -107,41 +99,6 @@ _LOGIN_REFUSED = 401
 """530, 534, 535, 538: RFC 4954, section 6."""
 _REFUSED = 406
 _UNAVAILABLE = 503
-
-
-class Mailbox(msgspec.Struct, frozen=True):
-    """An address, with the name that mail programs show."""
-
-    name: str
-    local: str
-    domain: str
-    """In ASCII."""
-
-    @property
-    def address(self) -> str:
-        """The address as SMTP has it."""
-        return f"{self.local}@{self.domain}"
-
-    @property
-    def needs_utf8(self) -> bool:
-        """Whether the server has to know SMTPUTF8 (RFC 6531)."""
-        return not self.local.isascii()
-
-
-def parse_mailbox(text: str) -> Mailbox:
-    """Parse ``user@example.com`` or ``Name <user@example.com>``. Raises `ValueError`."""
-    found = _MAILBOX.fullmatch(text)
-    if found is None:
-        validators.reject_paste_mistake(text)
-        raise ValueError("is not an address, as in ops@example.com or 'relay <ops@example.com>'")
-    name = (found["name"] or "").strip().strip('"')
-    try:
-        domain = found["domain"].encode("idna").decode()
-    except UnicodeError:
-        raise ValueError("has a domain that cannot exist") from None
-    if len(found["local"].encode()) + len(domain) >= MAILBOX_MAX or not name.isprintable():
-        raise ValueError("is too long, or holds what does not print")
-    return Mailbox(name, found["local"], domain)
 
 
 def _check_mailbox(text: str) -> str:
@@ -251,7 +208,7 @@ class EmailDestination(MessageDestination):
             added = headers.render(notification)
             if not added:
                 return request
-            return Request(_add_headers(request.body, added), request.url)
+            return Request(replace_headers(request.body, added), request.url)
 
         return render_with_headers
 
@@ -264,9 +221,9 @@ class EmailDestination(MessageDestination):
         mail["To"] = [_to_header(mailbox) for mailbox in self.mail_to]
         mail.set_content(f"{break_links(title)}\n\n{render_plain_text(card, LIMITS)}\n")
         mail.add_alternative(render_html(card, title, LIMITS), subtype="html")
-        mail.set_boundary(f"=_{_plain_id(notification.id)}")  # "=_" is in no quoted-printable text
+        mail.set_boundary(f"=_{plain_id(notification.id)}")  # "=_" is in no quoted-printable text
         priority = {} if card.is_resolved else _PRIORITIES[card.severity]
-        headers = _encode_headers({"Subject": join(title), **_AUTOMATIC, **priority})
+        headers = encode_headers({"Subject": join(title), **_AUTOMATIC, **priority})
         return Request(self._make_ids(notification) + headers + mail.as_bytes(), self.endpoint)
 
     def _make_ids(self, notification: Notification) -> bytes:
@@ -276,7 +233,7 @@ class EmailDestination(MessageDestination):
         return "".join(lines).encode()
 
     def _message_id(self, id_: str) -> str:
-        return f"<{_plain_id(id_)}@{self.mail_from.domain}>"
+        return f"<{plain_id(id_)}@{self.mail_from.domain}>"
 
     @staticmethod
     def parse_response(response: Response) -> ResponseHint:
@@ -356,13 +313,6 @@ def _to_header(mailbox: Mailbox) -> Address:
     return Address(mailbox.name, mailbox.local, mailbox.domain)
 
 
-def _plain_id(text: str) -> str:
-    """Return an id as it may stand in a header: ids of relay's own stay as they are."""
-    if _PLAIN_ID.fullmatch(text):
-        return text
-    return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
-
-
 def _find_thread(notification: Notification) -> list[tuple[str, Sequence[str]]]:
     """Return the headers that put a mail into the thread of its incidents, with their ids.
 
@@ -379,27 +329,3 @@ def _find_thread(notification: Notification) -> list[tuple[str, Sequence[str]]]:
     told = [each.id for each in oldest if each.notified_before]
     headers: list[tuple[str, Sequence[str]]] = [("References", [each.id for each in oldest])]
     return [*headers, ("In-Reply-To", told)] if told else headers
-
-
-def _add_headers(mail: bytes, added: Mapping[str, str]) -> bytes:
-    """Return a mail with headers of the configuration, which replace relay's own."""
-    head, separator, body = mail.partition(b"\r\n\r\n")
-    names = "|".join(map(re.escape, added)).encode()
-    own = re.sub(rb"(?im)^(?:%s):.*(?:\r\n[ \t].*)*\r\n" % names, b"", head + b"\r\n")
-    return _encode_headers(added) + own + separator[2:] + body
-
-
-def _encode_headers(headers: Mapping[str, str]) -> bytes:
-    """Return headers whose values are printable, encoded and folded (RFC 2047).
-
-    The values are hostile. A value that looks like an encoded word is encoded itself: whoever reads
-    it would decode it, line breaks in it too, as `EmailMessage` does when it is given one.
-    """
-    lines = []
-    for name, value in headers.items():
-        is_plain = value.isascii() and "=?" not in value
-        is_plain = is_plain and all(len(word) <= _WORD_MAX for word in value.split(" "))
-        encoded = Header(value, "us-ascii" if is_plain else "utf-8", header_name=name)
-        text = encoded.encode(splitchars=" ", linesep=CRLF)
-        lines.append(f"{name}: {text}{CRLF}".encode())
-    return b"".join(lines)

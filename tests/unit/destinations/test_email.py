@@ -20,7 +20,8 @@ from relay.core.text import ZERO_WIDTH_SPACE
 from relay.delivery.redact import collect_secrets
 from relay.delivery.retry import Attempt, classify
 from relay.destinations.common.card import Card
-from relay.destinations.email import SUBJECT_MAX, EmailDestination, parse_mailbox
+from relay.destinations.common.mail_headers import parse_mailbox
+from relay.destinations.email import SUBJECT_MAX, EmailDestination
 from tests.support.profiles import examples
 from tests.unit.destinations.common.test_plain_text import LINK
 from tests.unit.destinations.configs import config_with, problems
