@@ -42,13 +42,8 @@ NOT_IMPORTED = {
     *("relay.cli.check", "relay.cli.connect", "relay.cli.demo", "relay.config.schema"),
     *("relay.dryrun", "relay.admin.client"),
     *("relay.destinations.slack", "relay.destinations.console"),  # types that are not configured
-    *(
-        "relay.destinations.email",
-        "aiosmtplib",
-        "relay.destinations.apprise",
-        "apprise",
-        "requests",
-    ),
+    *("relay.destinations.email", "aiosmtplib"),
+    *("relay.destinations.apprise", "apprise", "requests"),
     *("jinja2", "relay.config.templates.environment"),  # templates
     *("asyncssh", "cryptography", "aiodocker.ssh"),  # engines behind ssh://
     *("aiohttp.web", "aiohttp.web_app", "relay.admin.api", "relay.admin.http"),
