@@ -26,10 +26,40 @@ CONFINED = (
     "--read-only",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
+    f"--user={USER}:{USER}",
     "--network=host",  # to reach the receiver: the engines of the tests have no bridge
 )
 FREQUENT_HEALTH_CHECK = ("--health-interval=500ms", "--health-timeout=2s", "--health-retries=1")
 """Health checks so frequent that a test can wait for them."""
+
+PYTHON = ("/opt/relay/bin/python3", "-I", "-c")
+
+LIST_FILES = """
+import os, stat
+for folder, _, names in os.walk("/"):
+    if folder == "/" or folder.startswith(("/proc", "/sys", "/dev")):
+        continue
+    for path in (os.path.join(folder, name) for name in names):
+        mode = os.lstat(path).st_mode
+        print(path)
+        if stat.S_ISREG(mode) and mode & 0o111 and ".so" not in path and "/lib/python" not in path:
+            print("program", os.path.basename(path))
+        if mode & (stat.S_ISUID | stat.S_ISGID):
+            print("set-id", path)
+        if not mode & 0o004 and path.startswith("/opt"):
+            print("unreadable", path)
+"""
+LOAD_ALL = """
+import ctypes, pathlib, ssl, sysconfig, zoneinfo
+for folder in ("/opt/relay", sysconfig.get_path("stdlib")):
+    for path in pathlib.Path(folder).rglob("*.so"):
+        ctypes.CDLL(str(path))
+print(zoneinfo.ZoneInfo("Europe/Berlin") is not None)
+print(len(ssl.create_default_context().get_ca_certs()) > 50)
+"""
+
+UNKNOWN_GROUP = 4242
+"""A group that neither the image nor the host has a name for."""
 
 REFUSED = (
     "/info",
@@ -158,11 +188,26 @@ def test_it_stops_in_time_and_resumes(result: Result) -> None:
 
 def test_the_image_contains_no_installer(engine: PrivateEngine, built: str) -> None:
     """It contains no pip, and all its files are readable by everybody."""
-    command = "ls /opt/relay/lib/*/site-packages; find /opt/relay ! -perm -004 ! -type l"
-    shell = ["--rm", "--network=none", "--entrypoint=/bin/sh"]
-    listed = engine.docker("run", *shell, IMAGE, "-c", command).splitlines()
-    assert "relay" in listed
-    assert not [it for it in listed if it.startswith(("pip", "setuptools", "/"))]
+    listed = _run_python(engine, LIST_FILES).splitlines()
+    assert any(
+        re.fullmatch(r"/opt/relay/lib/python3\.\d+/site-packages/relay/cli/run.py", it)
+        for it in listed
+    )
+    assert not [it for it in listed if re.search(r"site-packages/(pip|setuptools|hatchling)/", it)]
+    assert not [it for it in listed if it.startswith("unreadable")]
+
+
+def test_the_image_contains_no_other_program(engine: PrivateEngine, built: str) -> None:
+    """It contains Python and relay: no shell, and nothing that gives more rights."""
+    listed = _run_python(engine, LIST_FILES).splitlines()
+    programs = {it.removeprefix("program ") for it in listed if it.startswith("program ")}
+    assert {re.sub(r"[.\d]+$", "", it) for it in programs} == {"python", "relay"}
+    assert not [it for it in listed if it.startswith("set-id")]
+
+
+def test_every_module_of_the_image_can_be_loaded(engine: PrivateEngine, built: str) -> None:
+    """The libraries that extension modules need, certificates and time zones are there."""
+    assert _run_python(engine, LOAD_ALL) == "True\nTrue"
 
 
 def test_the_proxy_refuses_all_other_requests(
@@ -239,6 +284,68 @@ def test_a_socket_without_permission(engine: PrivateEngine, built: str, tmp_path
     _wait_for(engine, "engine.connected")
 
 
+def test_one_line_starts_it(engine: PrivateEngine, built: str, tmp_path: Path) -> None:
+    """Without any option about users it opens a socket of a group that the image cannot know.
+
+    It then runs without root and without capabilities, as do commands in its container.
+    """
+    os.chown(engine.socket_path, 0, UNKNOWN_GROUP)
+    engine.socket_path.chmod(0o660)
+    options = [
+        *("--network=host", "--volume=relay:/var/lib/relay", *FREQUENT_HEALTH_CHECK),
+        f"--volume={engine.socket_path}:/var/run/docker.sock:ro",
+        *_mount_options(_write_console_config(tmp_path), "/etc/relay/config.yaml"),
+    ]
+    _start(engine, *options)
+    _wait_for(engine, "engine.connected")
+    status = engine.docker("exec", "relay", *PYTHON, "print(open('/proc/1/status').read())")
+    fields = {
+        name: text.split() for name, _, text in (it.partition(":") for it in status.splitlines())
+    }
+    assert fields["Uid"] == fields["Gid"] == [str(USER)] * 4
+    assert fields["Groups"] == [str(UNKNOWN_GROUP), str(USER)]
+    assert {int(fields[name][0], 16) for name in ("CapPrm", "CapEff", "CapAmb")} == {0}
+    assert re.search(
+        r"^local +open", engine.docker("exec", "relay", "relay", "status"), re.MULTILINE
+    )
+    _wait_until(lambda: _health(engine) == "healthy", engine)
+    engine.docker("stop", "--time=20", "relay")
+    assert engine.inspect("relay")["State"]["ExitCode"] == 0
+    engine.remove_containers()
+    _start(engine, *CONFINED, f"--group-add={UNKNOWN_GROUP}", *options)
+    _wait_for(engine, "engine.connected")
+
+
+def test_the_folder_that_the_engine_makes_for_the_store(
+    engine: PrivateEngine, built: str, tmp_path: Path
+) -> None:
+    """An empty folder of root becomes relay's; a folder with files is left to its owner."""
+    config = _mount_options(_write_console_config(tmp_path), "/etc/relay/config.yaml")
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    full.mkdir()
+    (full / "file").touch()
+    _start(engine, *config, f"--volume={empty}:/var/lib/relay")
+    _wait_for(engine, "relay.started")
+    assert (empty / "relay.db").stat().st_uid == empty.stat().st_uid == USER
+    engine.remove_containers()
+    _start(engine, *config, f"--volume={full}:/var/lib/relay")
+    assert engine.wait("relay") != 0
+    assert full.stat().st_uid == 0
+
+
+def test_root_without_capabilities(engine: PrivateEngine, built: str) -> None:
+    """It cannot become relay's user, and says how to start it instead."""
+    options = ["--cap-drop=ALL", f"--volume={engine.socket_path}:/var/run/docker.sock:ro"]
+    group = engine.socket_path.stat().st_gid
+    _start(engine, *options)
+    assert engine.wait("relay") == 2
+    assert f"--user {USER}:{USER} --group-add {group}" in engine.logs("relay")
+    engine.remove_containers()
+    _start(engine, *options, "--cap-add=SETUID", "--cap-add=SETGID", "--read-only")
+    assert engine.wait("relay") == 2  # as relay, which has no configuration here
+    assert "/etc/relay/config.yaml" in engine.logs("relay")
+
+
 def test_a_replaced_configuration_file_is_reloaded(
     engine: PrivateEngine, built: str, tmp_path: Path
 ) -> None:
@@ -292,6 +399,12 @@ def _mount_options(source: Path, target: str) -> list[str]:
 
 def _start(engine: PrivateEngine, *options: str) -> None:
     engine.docker("run", "--detach", "--name=relay", *options, IMAGE)
+
+
+def _run_python(engine: PrivateEngine, program: str) -> str:
+    """Run a program by the image's Python, as root; return its output."""
+    options = ["--rm", "--network=none", f"--entrypoint={PYTHON[0]}"]
+    return engine.docker("run", *options, IMAGE, *PYTHON[1:], program)
 
 
 def _health(engine: PrivateEngine) -> str:

@@ -22,7 +22,7 @@ BASE = "relay-base:1"
 IMAGE = "relay:test"
 
 USER = 65532
-"""The user and group that the image runs as."""
+"""The user and group that relay runs as in the image."""
 
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _PIP = "[global]\nno-index = true\nfind-links = /wheels\ndisable-pip-version-check = true\n"
@@ -33,6 +33,8 @@ _EXCLUDED = frozenset(
 )
 _ASSUMED = r"lib(?:c|dl|gcc_s|m|pthread|rt|stdc\+\+|util)"
 """The libraries that a wheel may expect on the system (PEP 600)."""
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_TIME_ZONES = Path("/usr/share/zoneinfo")
 
 FETCH_TIMEOUT_S = 120.0
 
@@ -98,6 +100,10 @@ def _build_base(wheels: Path) -> bytes:
         bundled = Path("/usr/share/python-wheels")  # Debian keeps pip for new environments here
         if bundled.is_dir():
             tar.add(bundled, str(bundled).lstrip("/"))
+        for data in (_CERTIFICATES, _TIME_ZONES):
+            if not data.exists():
+                raise EngineError(f"an image needs {data}: install ca-certificates tzdata")
+            tar.add(data.resolve(), str(data).lstrip("/"))
         tar.add(wheels, "wheels")
         _add_file(tar, "etc/pip.conf", _PIP)
         _add_folder(tar, "tmp", 0o1777)
@@ -130,8 +136,10 @@ def _add_shell(tar: tarfile.TarFile) -> None:
     if busybox is None:
         raise EngineError("an image needs busybox: install busybox-static")
     tar.add(Path(busybox).resolve(), "bin/busybox")
-    for command in ("sh", "mkdir", "chmod", "ls", "find", "cat", "touch", "false"):
-        _add_link(tar, f"bin/{command}", "busybox")
+    _add_link(tar, "bin/sh", "busybox")
+    _add_file(
+        tar, "bin/strip", "#!/bin/sh\n", mode=0o755
+    )  # which would only make the image smaller
 
 
 def _add_link(tar: tarfile.TarFile, name: str, target: str) -> None:
@@ -140,9 +148,9 @@ def _add_link(tar: tarfile.TarFile, name: str, target: str) -> None:
     tar.addfile(link)
 
 
-def _add_file(tar: tarfile.TarFile, name: str, text: str) -> None:
+def _add_file(tar: tarfile.TarFile, name: str, text: str, mode: int = 0o644) -> None:
     member = tarfile.TarInfo(name)
-    member.size, member.mode = len(text), 0o644
+    member.size, member.mode = len(text), mode
     tar.addfile(member, io.BytesIO(text.encode()))
 
 
