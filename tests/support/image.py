@@ -16,10 +16,10 @@ from tests.support.engines import cache_folder
 from tests.support.sandboxed_engine import SYSTEM_PATH, EngineError, SandboxedEngine
 
 REPOSITORY = Path(__file__).parents[2]
-DOCKERFILE = REPOSITORY / "deploy" / "container" / "Dockerfile"
+BUILD = REPOSITORY / "deploy" / "build"
 
 BASE = "relay-base:1"
-IMAGE = "relay:test"
+IMAGE = "relay:latest"
 
 USER = 65532
 """The user and group that relay runs as in the image."""
@@ -37,22 +37,30 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _TIME_ZONES = Path("/usr/share/zoneinfo")
 
 FETCH_TIMEOUT_S = 120.0
+BUILD_TIMEOUT_S = 300.0
 
 
 def build(engine: SandboxedEngine) -> str:
-    """Build relay's image in this engine; return what the build printed. Raises `EngineError`."""
-    engine.docker("import", "-", BASE, stdin=_build_base(_fetch_wheels()))
-    return engine.docker(
-        "build",
-        "--network=none",
-        f"--build-arg=BASE={BASE}",
-        f"--file={DOCKERFILE}",
-        f"--tag={IMAGE}",
-        str(REPOSITORY),
+    """Build relay's image in this engine, as a release does; return what the build printed.
+
+    Raises `EngineError`.
+    """
+    engine.docker("import", "-", BASE, stdin=_build_base(fetch_wheels()))
+    options = {"BASE": BASE, "BUILD_OPTIONS": "--network=none"}
+    ended = subprocess.run(
+        [BUILD, "image"],
+        env={"DOCKER_HOST": engine.url, "PATH": SYSTEM_PATH, **options},
+        capture_output=True,
+        timeout=BUILD_TIMEOUT_S,
+        text=True,
+        check=False,
     )
+    if ended.returncode != 0:
+        raise EngineError(f"{ended.stdout[-2000:]}\n{ended.stderr}")
+    return ended.stdout
 
 
-def _fetch_wheels() -> Path:
+def fetch_wheels() -> Path:
     """Return a folder with the wheels of the lock file; it is cached for the next run.
 
     Raises `EngineError` if they cannot be downloaded.

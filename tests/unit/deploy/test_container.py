@@ -134,17 +134,24 @@ def test_the_configuration_is_right() -> None:
     assert [route.name for route in config.routes] == ["died", "not-started", "unhealthy"]
 
 
-def test_the_image_is_nobodys_and_its_versions_are_locked() -> None:
-    """Whatever it is based on; what installs is left behind."""
-    assert instructions("ARG") == ["BASE=python:3.13-slim"]
-    assert instructions("FROM") == ["${BASE} AS build", "${BASE}"]
-    assert instructions("USER") == [USER]
+def test_the_image_has_nothing_of_its_base_but_what_relay_loads() -> None:
+    """Its versions are locked; it starts as root, to give root up in ``entry.py``."""
+    assert instructions("ARG")[0] == "BASE=python:3.14-slim-trixie"
+    assert instructions("FROM") == ["${BASE} AS build", "scratch"]
+    assert not instructions("USER")
+    assert instructions("ENTRYPOINT") == ['["/usr/bin/relay"]']
     assert instructions("VOLUME") == ["/var/lib/relay"]
     assert instructions("STOPSIGNAL") == ["SIGTERM"]
-    (install,) = (it for it in instructions("RUN") if "pip install" in it)
-    assert "--require-hashes -r requirements.lock" in install
-    assert install.endswith("packaging pip setuptools")
+    installs = [it for it in instructions("RUN") if "pip install" in it]
+    assert any("--require-hashes -r requirements.lock" in it for it in installs)
+    assert installs[-1].endswith("setuptools pip")
     assert all("--mount" not in it for it in instructions("RUN"))  # not every builder knows it
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "stack.yaml"])
+def test_relay_has_the_images_user_from_the_start(file: str) -> None:
+    """Without capabilities root could not become that user."""
+    assert document(file)["services"]["relay"]["user"] == USER
 
 
 def test_the_health_check_runs_once_a_minute() -> None:
@@ -223,6 +230,46 @@ def test_what_the_stacks_proxy_allows() -> None:
         *("/v5.4.2/libpod/containers/web-1/export", "/v5.4.2/libpod/events"),
     ):
         assert not re.search(pattern, path), path
+
+
+entry = runpy.run_path(str(FOLDER / "entry.py"))
+user: int = entry["USER"]
+find_socket_groups: Callable[[dict[str, str], list[str]], list[int]] = entry["find_socket_groups"]
+unescape: Callable[[str], str] = entry["unescape"]
+explain: Callable[[list[int]], str] = entry["explain"]
+
+
+def test_everything_names_the_same_user() -> None:
+    """The command, the health check, the image's files, and the files for containers."""
+    others = [runpy.run_path(str(FOLDER / it))["USER"] for it in ("alive.py", "assemble.py")]
+    assert {f"{number}:{number}" for number in (user, *others)} == {USER}
+
+
+def test_the_groups_of_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of ``DOCKER_HOST`` and of everything mounted; no group of what is no socket."""
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+        one.bind("one.sock")
+        other.bind("other.sock")
+        group = Path("one.sock").stat().st_gid
+        Path("file").touch()
+        named = {"DOCKER_HOST": f"unix://{tmp_path}/one.sock"}
+        standard = find_socket_groups({}, [])
+        assert find_socket_groups(named, []) == sorted({*standard, group})
+        assert find_socket_groups({}, [f"{tmp_path}/other.sock"]) == sorted({*standard, group})
+    for nothing in ("file", "missing", ""):
+        assert find_socket_groups({"DOCKER_HOST": "tcp://proxy:2375"}, [nothing]) == standard
+
+
+def test_a_mount_point_with_a_space() -> None:
+    """It is escaped in mountinfo."""
+    assert unescape(r"/run/my\040engine/a\134b.sock") == r"/run/my engine/a\b.sock"
+    assert unescape("/run/docker.sock") == "/run/docker.sock"
+
+
+def test_what_root_without_capabilities_is_told() -> None:
+    """The options that replace it, with the groups of this host."""
+    assert f"--user {USER} --group-add 0 --group-add 998)" in explain([0, 998])
 
 
 fault: Callable[[str], str | None] = runpy.run_path(str(FOLDER / "alive.py"))["fault"]
