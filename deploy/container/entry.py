@@ -22,9 +22,10 @@ def main() -> None:
     """Become relay."""
     if os.geteuid() == 0:
         groups = find_socket_groups(os.environ, read_mount_points())
+        added = set(os.getgroups()) - {0}  # by --group-add
         adopt_state(os.environ.get("STATE_DIRECTORY", ""))
         try:
-            os.setgroups([USER, *groups])
+            os.setgroups(sorted({USER, *added, *groups}))
             os.setresgid(USER, USER, USER)
             os.setresuid(USER, USER, USER)
         except OSError:

@@ -323,8 +323,10 @@ def test_the_folder_that_the_engine_makes_for_the_store(
     empty, full = tmp_path / "empty", tmp_path / "full"
     full.mkdir()
     (full / "file").touch()
-    _start(engine, *config, f"--volume={empty}:/var/lib/relay")
+    _start(engine, *config, f"--volume={empty}:/var/lib/relay", f"--group-add={UNKNOWN_GROUP}")
     _wait_for(engine, "relay.started")
+    status = engine.docker("exec", "relay", *PYTHON, "print(open('/proc/1/status').read())")
+    assert f"Groups:\t{UNKNOWN_GROUP} {USER}" in status  # what the operator gave is kept
     assert (empty / "relay.db").stat().st_uid == empty.stat().st_uid == USER
     engine.remove_containers()
     _start(engine, *config, f"--volume={full}:/var/lib/relay")

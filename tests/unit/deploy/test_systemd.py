@@ -22,18 +22,17 @@ def test_it_is_ready_when_relay_says_so() -> None:
 
 def test_it_is_reloaded_once() -> None:
     """By the command, which tells what came of it; the signal that systemd sends does nothing."""
-    assert assigned("ExecReload") == [
-        "/opt/relay/venv/bin/relay reload --config /etc/relay/config.yaml"
-    ]
+    assert assigned("ExecReload") == ["/opt/relay/venv/bin/relay reload"]
     assert assigned("ReloadSignal") == ["SIGCONT"]
 
 
-def test_all_commands_have_one_configuration() -> None:
-    """What is checked is what runs and what is read again."""
+def test_a_file_is_not_needed() -> None:
+    """All commands look for the configuration at the usual place, else among the variables."""
     commands = [*assigned("ExecStartPre"), *assigned("ExecStart"), *assigned("ExecReload")]
-    assert {command.partition(" --config ")[2] for command in commands} == {
-        "/etc/relay/config.yaml"
-    }
+    assert [it.removeprefix("/opt/relay/venv/bin/relay ") for it in commands] == [
+        *("check", "run", "reload")
+    ]
+    assert "RELAY_REQUIRE_CONFIG=1" in assigned("Environment")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
