@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from relay.core.exchange import Reason, Request, Response
-from relay.delivery.http import connection, pool
+from relay.delivery.http import connection, pool, resolver
 from relay.delivery.http.sender import open_http_sender
 from relay.destinations.http import HttpDestination
 from tests.support.loopback import serve_connections
@@ -315,7 +315,7 @@ async def test_a_connect_timeout_has_its_own_error(monkeypatch: pytest.MonkeyPat
     async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(pool, "start_connection", never)
+    monkeypatch.setattr(resolver, "start_connection", never)
     timeout = {"connect": "50ms", "total": "5s"}
     to = HttpDestination.model_validate({"url": "http://127.0.0.1:9/", "timeout": timeout})
     async with open_http_sender(to) as http:
@@ -376,7 +376,7 @@ async def test_a_timeout_of_the_system_keeps_its_error(
     async def time_out(*_: object, **__: object) -> None:
         raise TimeoutError(errno.ETIMEDOUT, "x")
 
-    monkeypatch.setattr(pool, "start_connection", time_out)
+    monkeypatch.setattr(resolver, "start_connection", time_out)
     to = HttpDestination.model_validate({"url": "http://127.0.0.1:9/"})
     async with open_http_sender(to) as http:
         response = await http.send(Request(b"", "http://127.0.0.1:9/"))
