@@ -8,8 +8,8 @@ that offers no encryption gets neither password nor mail.
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from ipaddress import ip_address
@@ -75,8 +75,8 @@ class SmtpSender:
         date = datetime.fromtimestamp(int(request.headers["webhook-timestamp"]), UTC)
         mail = f"Date: {format_datetime(date)}\r\n".encode() + request.body
         try:
-            async with self._session() as client:
-                async with self._in_time():
+            with self._client() as client:
+                async with asyncio.timeout(self._total_s):
                     await self._open(client)
                     refused, text = await self._transfer(client, mail)
                 await _quit(client)
@@ -88,8 +88,8 @@ class SmtpSender:
     async def reach(self) -> Reached:
         """Connect, encrypt the connection and log in; send no mail."""
         try:
-            async with self._session() as client:
-                async with self._in_time():
+            with self._client() as client:
+                async with asyncio.timeout(self._total_s):
                     await self._open(client)
                 await _quit(client)
         except (SMTPException, OSError, ValueError, _Unable) as error:
@@ -99,18 +99,8 @@ class SmtpSender:
         login = " and logged in" if self._to.username else ""
         return Reached(f"reached{login} ({self._to.endpoint})", is_reached=True)
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[SMTP]:
-        client = SMTP(hostname=self._to.host, timeout=None, start_tls=False)
-        try:
-            yield client
-        finally:
-            client.close()
-
-    @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
-        async with asyncio.timeout(self._total_s):
-            yield
+    def _client(self) -> closing[SMTP]:
+        return closing(SMTP(hostname=self._to.host, timeout=None, start_tls=False))
 
     async def _open(self, client: SMTP) -> None:
         """Connect, encrypt the connection and log in, as the configuration wants it."""
