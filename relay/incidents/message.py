@@ -51,7 +51,8 @@ class Message(msgspec.Struct, frozen=True):
     count: int
     """The events that this message stands for and no earlier one did."""
     events: tuple[Event, ...]
-    """At most 10, at least one: the last of each incident, then the first plain events."""
+    """At most 10, at least one: the last of each incident, in the order of the incidents, then the
+    first plain events."""
     update: Update
     suppressed: int = 0
     """How many further events were held back since the message before."""
@@ -211,11 +212,10 @@ def _select_events(
 ) -> tuple[Event, ...]:
     """Return the last event of each incident, then the plain events, as far as there is room.
 
-    Of the incidents those that are most severe and newest come first.
+    They are in the order of the incidents: the first event is what a route's title is about, and
+    that of the first incident.
     """
-    by_weight = sorted(incidents, key=lambda each: each.last_event_ns, reverse=True)
-    by_weight.sort(key=lambda each: (not each.is_open, -SEVERITIES.index(each.severity)))
-    stored = [each.last for each in by_weight[:MAX_EVENTS]]
+    stored = [each.last for each in incidents[:MAX_EVENTS]]
     for plain in plains:
         stored += plain.events[: MAX_EVENTS - len(stored)]
     return tuple(each.decode() for each in stored)

@@ -200,7 +200,8 @@ class Card(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def time_ns(self) -> int:
-        """The time of the event, or since when what the message says of incidents is so."""
+        """The time of the event; of incidents that of the last problem, of the last end if they are
+        over, and of the message if it only says that something lasts."""
         update = self.notification.update
         if update is None or not update.incidents:
             return self.event.time_ns
@@ -208,7 +209,8 @@ class Card(msgspec.Struct, frozen=True, dict=True):
             return max(each.ended_ns or update.made_ns for each in update.incidents)
         if update.reason in (UpdateReason.REMINDER, UpdateReason.STAYS_DOWN):
             return update.made_ns
-        return self.event.time_ns
+        firing = (each for each in update.incidents if each.status is Status.FIRING)
+        return max((each.problem.time_ns for each in firing), default=self.event.time_ns)
 
     @property
     def time(self) -> str:
