@@ -70,7 +70,7 @@ class GoogleChatDestination(ServiceDestination):
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
         fallback = f"{card.emoji} {card.title(TITLE_MAX, _FALLBACK_ESCAPES)}"
-        if host := card.event.host:
+        if host := card.host:
             fallback += f" · {truncate(host, VALUE_MAX, _escape_fallback)}"
         message = {"fallbackText": fallback, "cardsV2": [{"card": {"sections": _sections(card)}}]}
         return self.json_request(message)

@@ -21,8 +21,8 @@ from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.text import ELLIPSIS, escape_json_bytes
 from relay.destinations.common import document
-from relay.destinations.common.card import template_context
 from relay.destinations.common.envelope import Envelope
+from relay.destinations.common.template_values import template_context
 from relay.destinations.common.webhook import WebhookDestination
 
 BODY_MAX = 262_144

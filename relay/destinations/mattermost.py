@@ -39,7 +39,7 @@ class MattermostDestination(ServiceDestination):
         facts, details = build_attachments(card)
         post = {
             "text": message_text(card),
-            "attachments": [{"fallback": truncate(card.event.host, VALUE_MAX), **facts}, details],
+            "attachments": [{"fallback": truncate(card.host, VALUE_MAX), **facts}, details],
         }
         return self.json_request(post)
 

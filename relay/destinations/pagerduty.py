@@ -26,7 +26,9 @@ from relay.core.event import Origin
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.incident import Audience, incident_object
 from relay.core.text import defuse_links, escape_brackets, truncate_forwarded
-from relay.destinations.common.card import HEALTH, LOGS, Card, get_included
+from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.facts import list_facts
+from relay.destinations.common.included import get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import parse_object, without
 from relay.destinations.common.service import ServiceDestination
@@ -140,7 +142,7 @@ def _details(card: Card) -> dict[str, object]:
     included = get_included(notification)
     origin = card.event.origin
     texts = {
-        **{_detail_name(name): value for name, value in card.all_facts},
+        **{_detail_name(name): value for name, value in list_facts(card.event)},
         "route": notification.route,
         "event_id": card.event.id,
         "notification_id": notification.id,

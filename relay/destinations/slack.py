@@ -79,7 +79,7 @@ class SlackDestination(ServiceDestination):
         """Return the message about the first event, with the number of further events."""
         emoji = card.emoji
         header = f"{emoji} {card.title(HEADER_MAX - utf16_length(emoji) - 1, _ESCAPES)}"
-        text = f"{header} · {_value(card.event.host)}" if card.event.host else header
+        text = f"{header} · {_value(card.host)}" if card.host else header
         message = {
             "text": text,
             "mrkdwn": False,

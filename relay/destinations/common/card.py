@@ -1,21 +1,18 @@
 """The content of a message for people, before a service formats and truncates it.
 
-A `Card` is the whole content: headline, facts, container output and notes. Its parts are here too:
-`get_included` and `format_inspect_fields` read what the route includes, and `template_context` has
-the values from which the texts of the configuration are rendered.
+A `Card` is the whole content: headline, lines, facts, container output and notes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
-from relay.config.templates.context import build_context
 from relay.config.validators import MAX_INSPECT_FIELDS
-from relay.core.event import DEFAULT_ENGINE, Event, Origin, format_rfc3339, format_second
-from relay.core.incident import IncidentReport, Status, Update, UpdateReason
+from relay.core.event import Event, Origin, format_rfc3339, format_second
+from relay.core.incident import IncidentReport, Status, UpdateReason
 from relay.core.include import Included
 from relay.core.notification import Notification, resolve_severity
 from relay.core.severity import Severity
@@ -26,16 +23,11 @@ from relay.core.text import (
     truncate_start,
     utf16_length,
 )
-from relay.destinations.common.event_text import (
-    describe_exit_code,
-    describe_image,
-    find_changes,
-    find_container,
-    find_error,
-    find_reclaimed,
-)
-from relay.destinations.common.headline import headline, headline_pieces
-from relay.destinations.common.incident_line import describe_incident, name_piece
+from relay.destinations.common.event_text import describe_host
+from relay.destinations.common.facts import format_readable, list_facts, list_incident_facts
+from relay.destinations.common.headline import headline_pieces
+from relay.destinations.common.incident_line import describe_incident, name_piece, own
+from relay.destinations.common.included import format_inspect_fields, get_included
 from relay.destinations.common.pieces import (
     PLAIN,
     Escapes,
@@ -53,13 +45,12 @@ from relay.destinations.common.update_text import (
     add_status,
     count_incidents,
     count_plain_events,
+    find_places,
     fit_lines,
     is_about_one,
     list_lines,
 )
 
-TEMPLATE_HEADLINE_MAX = 200
-"""The UTF-16 units of the headline that templates may use."""
 MAX_INCLUDED = 2
 """Of how many incidents a message shows what was asked about them."""
 NAME_MAX = 40
@@ -78,58 +69,11 @@ _COLOURS = {
     Severity.INFO: "#439fe0",
 }
 _COLOUR_RESOLVED = "#2eb886"
-_FACTS_OF_PROBLEM = ("Exit code", "Cause", "Error")
-"""What says nothing about an incident that is over."""
 _ORIGINS = {
     Origin.LIVE: "",
     Origin.REPLAYED: "replayed from the engine's history",
     Origin.INFERRED: "found by comparing containers: the engine sent no event",
 }
-
-
-def get_included(notification: Notification) -> Included | None:
-    """Return the data of the route's ``include``; None if nothing was asked for."""
-    if notification.include is None:  # an incident is asked about on its own
-        return notification.included
-    return notification.included or Included(missing="could not be had in time")
-
-
-def format_inspect_fields(included: Included) -> Iterator[tuple[str, str]]:
-    """Yield path and value of each inspect field.
-
-    Text stays as it is, null becomes ``none``, anything else becomes JSON.
-    """
-    for path, value in included.inspect.items():
-        match value:
-            case None:
-                yield path, "none"
-            case str():
-                yield path, value
-            case _:
-                yield path, msgspec.json.encode(value).decode()
-
-
-def template_context(notification: Notification, *, for_people: bool) -> Mapping[str, object]:
-    """Return the values that a template may use for a notification, by name.
-
-    ``for_people``: every text that others chose is escaped, and times are to the second.
-    """
-    return build_context(
-        notification,
-        headline(notification, TEMPLATE_HEADLINE_MAX),
-        get_included(notification) or Included(),
-        escape_unprintable if for_people else str,
-        format_second if for_people else format_rfc3339,
-    )
-
-
-def _describe_host(host: str, engine: str) -> str:
-    """Return the host, and the engine if its name says more."""
-    return host if engine in ("", host, DEFAULT_ENGINE) else f"{host} (engine “{engine}”)"
-
-
-def _format_readable(time_ns: int) -> str:
-    return format_second(time_ns).replace("T", " ").replace("Z", " UTC")
 
 
 class Output(msgspec.Struct, frozen=True):
@@ -199,6 +143,15 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         return Opening(report.opening_route, report.opening_event, severity)
 
     @property
+    def host(self) -> str:
+        """The host of all that the message tells; empty if there are several."""
+        update = self.notification.update
+        if update is None:
+            return self.event.host
+        hosts = {host for host, _ in find_places(self.notification, update)}
+        return hosts.pop() if len(hosts) == 1 else ""
+
+    @property
     def time_ns(self) -> int:
         """The time of the event; of incidents that of the last problem, of the last end if they are
         over, and of the message if it only says that something lasts."""
@@ -220,7 +173,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
     @property
     def readable_time(self) -> str:
         """`time_ns` for people: ``2026-11-23 07:29:49 UTC``."""
-        return _format_readable(self.time_ns)
+        return format_readable(self.time_ns)
 
     @property
     def precise_time(self) -> str:
@@ -277,9 +230,9 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         update = self.notification.update
         assert update is not None, "it has lines"
         total = count_incidents(update) + count_plain_events(update)
-        host = self._find_host()
-        place = (Piece(PieceKind.OWN, "\nHost: "), name_piece(host)) if host else ()
-        last = fit(place, limit // 4, escapes)
+        places = find_places(self.notification, update)
+        host = describe_host(*places.pop()) if len(places) == 1 else ""
+        last = fit((own("\nHost: "), name_piece(host)) if host else (), limit // 4, escapes)
         most = (limit // 2 if has_text else limit) - utf16_length(join(last))
         shown = [*fit_lines(lines, total, most, escapes), *last]
         rest = limit - utf16_length(join(shown)) - 1
@@ -305,45 +258,14 @@ class Card(msgspec.Struct, frozen=True, dict=True):
             return []
         update = self.notification.update
         if update is None or not update.incidents:
-            return self.all_facts
-        return self._list_incident_facts(update, update.incidents[0])
-
-    def _list_incident_facts(self, update: Update, report: IncidentReport) -> list[tuple[str, str]]:
-        """Return the facts of a message about one incident."""
-        facts = self.all_facts
-        if self.is_resolved:
-            facts = [(name, value) for name, value in facts if name not in _FACTS_OF_PROBLEM]
+            return list_facts(self.event)
+        report = update.incidents[0]
+        facts = list_incident_facts(self.event, report)
         if to_line(self.custom_title) and not self.title_has_status:
             facts.insert(0, ("Incident", join(describe_incident(report, update.made_ns))))
         if format_second(report.started_ns) != self.time:
-            facts.append(("Began", _format_readable(report.started_ns)))
+            facts.append(("Began", format_readable(report.started_ns)))
         return facts
-
-    def _find_host(self) -> str:
-        """Return the host of all incidents, else of all events; nothing if there are several."""
-        reports = () if self.notification.update is None else self.notification.update.incidents
-        places = [each.problem for each in reports] or self.notification.events
-        hosts = {(each.host, each.engine) for each in places}
-        return _describe_host(*hosts.pop()) if len(hosts) == 1 else ""
-
-    @property
-    def all_facts(self) -> list[tuple[str, str]]:
-        """The most important facts, even if there is a `body`."""
-        event, labels = self.event, self.event.actor.attributes
-        compose = [labels.get(f"com.docker.compose.{part}") for part in ("project", "service")]
-        known = [
-            ("Host", _describe_host(event.host, event.engine)),
-            *((change.name, change.values) for change in find_changes(event)),
-            ("Container", find_container(event)),
-            ("Reclaimed", find_reclaimed(event)),
-            ("Error", find_error(event)),
-            ("Image", describe_image(event.actor.image or "")),
-            ("Compose service", " / ".join(part for part in compose if part)),
-            ("Swarm service", labels.get("com.docker.swarm.service.name")),
-            ("Exit code", None if event.exit_code is None else describe_exit_code(event.exit_code)),
-            ("Cause", event.cause),
-        ]
-        return [(name, value) for name, value in known if value]
 
     def fit_facts(
         self, each: int, escape: Callable[[str], str] = escape_unprintable

@@ -32,7 +32,7 @@ from relay.core.incident import Status, Update, incident_object
 from relay.core.include import Included
 from relay.core.notification import Notification, resolve_severity
 from relay.core.text import ELLIPSIS, escape_json_bytes, truncate
-from relay.destinations.common.card import get_included
+from relay.destinations.common.included import get_included
 
 VERSION = 1
 """The version of the document. It is raised by a change to which receivers have to adapt."""

@@ -10,7 +10,7 @@ from relay.config.templates.budget import TemplateError
 from relay.config.templates.template import Template, is_template
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.destinations.common.card import template_context
+from relay.destinations.common.template_values import template_context
 from relay.destinations.common.webhook import WebhookDestination, append_query
 
 VALUE_MAX = 2_048

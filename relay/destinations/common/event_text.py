@@ -9,7 +9,7 @@ import re
 import signal
 from typing import NamedTuple
 
-from relay.core.event import TYPE_RELAY, Cause, Event, Origin
+from relay.core.event import DEFAULT_ENGINE, TYPE_RELAY, Cause, Event, Origin
 from relay.core.text import truncate
 
 SUBJECT_MAX = 90
@@ -212,6 +212,11 @@ def describe_event(event: Event) -> str:
 def shorten_digests(text: str) -> str:
     """Cut every digest to `ID_MAX` digits: ``shop/web@sha256:f53eb17c442d``."""
     return _DIGEST.sub(r"\1", text) if "sha256:" in text else text
+
+
+def describe_host(host: str, engine: str) -> str:
+    """Return a host, with the engine if its name says more: ``node-1 (engine “here”)``."""
+    return host if engine in ("", host, DEFAULT_ENGINE) else f"{host} (engine “{engine}”)"
 
 
 def describe_image(image: str) -> str:

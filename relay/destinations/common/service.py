@@ -21,9 +21,10 @@ from relay.config.validators import reject_paste_mistake
 from relay.core.exchange import Request
 from relay.core.incident import Audience
 from relay.core.notification import Notification
-from relay.destinations.common.card import Card, template_context
+from relay.destinations.common.card import Card
 from relay.destinations.common.envelope import Envelope
 from relay.destinations.common.pieces import Pieces, split_links
+from relay.destinations.common.template_values import template_context
 from relay.destinations.common.webhook import WebhookDestination
 
 

@@ -5,14 +5,15 @@ headline of a route, and `list_lines` one line for each incident. The words for 
 `relay.destinations.common.incident_line`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
-from relay.core.incident import IncidentReport, Resolution, Status, Update, UpdateReason
+from relay.core.event import Event
+from relay.core.incident import IncidentReport, Problem, Resolution, Status, Update, UpdateReason
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import truncate_or_blank, utf16_length
-from relay.destinations.common.event_text import describe_event
+from relay.destinations.common.event_text import describe_event, describe_host
 from relay.destinations.common.incident_line import (
     CONTAINERS,
     describe_incident,
@@ -41,7 +42,7 @@ OTHER_NAME_MAX = 30
 RESOLVED_EMOJI = "🟢"
 EMOJIS = {Severity.CRITICAL: "🔴", Severity.WARNING: "🟠", Severity.INFO: "🔵"}
 
-_OVERFLOW = "Too many incidents: problems are told once, and not when they are over"
+_OVERFLOW = "Too many incidents: a new problem is reported once, and its end is not"
 
 # What plain events are called in a count. Other actions are called by the engine's own word.
 _ACTIONS = {
@@ -158,22 +159,32 @@ class Line(NamedTuple):
 def list_lines(notification: Notification, update: Update) -> list[Line]:
     """Return a line for each incident, the most severe first, and what else a message tells."""
     lines = [Line((own(_OVERFLOW),), 0)] if update.overflow else []
-    hosts = {(each.problem.engine, each.problem.host) for each in update.incidents}
+    places = find_places(notification, update)
     for report in update.incidents[:MAX_LINES]:
-        pieces = [own(f"{_find_emoji(report)} "), *describe_incident(report, update.made_ns)]
-        if len(hosts) > 1 and report.problem.host:
-            pieces += [own(" · on "), name_piece(report.problem.host)]
-        lines.append(Line(merge_pieces(*pieces)))
+        emoji, sentence = _find_emoji(report), describe_incident(report, update.made_ns)
+        place = _name_place(report.problem, places)
+        lines.append(Line(merge_pieces(own(f"{emoji} "), *sentence, *place)))
     if not update.incidents:
         for event in notification.events:
-            lines.append(Line((own("• "), Piece(PieceKind.FILLED, describe_event(event)))))
+            place = _name_place(event, places)
+            lines.append(Line((own("• "), Piece(PieceKind.FILLED, describe_event(event)), *place)))
+        rest = count_plain_events(update) - len(notification.events)
         shown = {event.actor.name for event in notification.events}
-        if others := [name for name in update.names if name not in shown]:
+        others = [name for name in update.names if name not in shown]
+        if others and rest > 0:
             names = ", ".join(truncate_or_blank(name, OTHER_NAME_MAX) for name in others)
-            lines.append(Line((own("• others: "), Piece(PieceKind.FILLED, names)), 0))
+            pieces = own(f"• {rest:,} more, also about "), Piece(PieceKind.FILLED, names)
+            lines.append(Line(pieces, rest))
     elif plain := count_plain_events(update):
         lines.append(Line(merge_pieces(own("• also "), *_describe_actions(update)), plain))
     return lines
+
+
+def find_places(notification: Notification, update: Update) -> set[tuple[str, str]]:
+    """Return host and engine of each incident that a message lists, else of its events."""
+    reports = update.incidents
+    places = [each.problem for each in reports] if reports else notification.events
+    return {(each.host, each.engine) for each in places}
 
 
 def fit_lines(lines: Sequence[Line], total: int, limit: int, escapes: Escapes) -> list[Piece]:
@@ -199,6 +210,15 @@ def fit_lines(lines: Sequence[Line], total: int, limit: int, escapes: Escapes) -
         count += line.weight
     missing = total - count
     return [*shown, *_more_line(missing, escapes)] if missing > 0 else shown
+
+
+def _name_place(of: Problem | Event, places: Set[tuple[str, str]]) -> Pieces:
+    """Return where something is, to end its line; nothing if all that is listed is there."""
+    if len(places) == 1 or not of.host:
+        return ()
+    is_clear = len({host for host, _ in places}) == len(places)
+    host = of.host if is_clear else describe_host(of.host, of.engine)
+    return own(" · on "), name_piece(host)
 
 
 def _more_line(count: int, escapes: Escapes) -> list[Piece]:

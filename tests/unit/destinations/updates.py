@@ -190,6 +190,7 @@ _THREE = (
     _named("shop-api-1", condition=Condition.RESTARTING, included=_LOGS),
     _named("shop-worker-1"),
 )
+_SICK = with_fields(CRASH, action="health_status", health="unhealthy", cause=None, exit_code=None)
 _FAILED = replace(
     describe_problem(CRASH, CRASH),
     action="start_failed",
@@ -214,6 +215,32 @@ FOR_PEOPLE = {
     "opened, a group": made(update_of(*_THREE)),
     "crash-looping": made(
         update_of(crash_looping(started_ns=CRASH.time_ns - 3 * SECOND_NS, included=_LOGS))
+    ),
+    "flapping": made(
+        update_of(
+            crash_looping(
+                _SICK,
+                condition=Condition.UNHEALTHY,
+                count=2,
+                total=3,
+                deaths=3,
+                unhealthy=3,
+                started_ns=_SICK.time_ns - 80 * SECOND_NS,
+            ),
+            event=_SICK,
+        )
+    ),
+    "reopened": made(
+        update_of(
+            report(
+                reason=UpdateReason.REOPENED,
+                condition=Condition.UP,
+                deaths=2,
+                total=2,
+                started_ns=CRASH.time_ns - 180 * SECOND_NS,
+                notified_before=True,
+            )
+        )
     ),
     "worse": made(
         update_of(report(reason=UpdateReason.WORSE, deaths=2, unhealthy=1, notified_before=True))
@@ -249,6 +276,19 @@ FOR_PEOPLE = {
                 group={"engine": "here", "project": "shop"},
                 actions={"stop": 3, "destroy": 3, "start": 3},
                 names=("db", "api", "worker"),
+            ),
+        )
+    ),
+    "more plain events than are listed": made(
+        replace(
+            PLAIN_EVENTS,
+            events=_CHANGED,
+            count=13,
+            update=Update(
+                UpdateReason.EVENTS,
+                group={"engine": "here", "project": "shop"},
+                actions={"stop": 4, "destroy": 4, "start": 5},
+                names=("db", "api", "worker", "cron", "mail"),
             ),
         )
     ),

@@ -8,7 +8,7 @@ from tests.unit.docs.pages import DOCS
 
 SHOWN = (
     *("opened", "opened, a group", "crash-looping", "worse", "stays down", "resolved"),
-    *("mixed", "plain events", "delayed"),
+    *("mixed", "plain events", "delayed", "flapping", "reopened"),
 )
 
 

@@ -23,7 +23,7 @@ from relay.core.event import Actor
 from relay.core.include import Included
 from relay.core.notification import build_notification
 from relay.core.text import escape_unprintable
-from relay.destinations.common.card import template_context
+from relay.destinations.common.template_values import template_context
 from tests.unit.config.templates.templates import DOUBLING_LOOP, render, render_error
 from tests.unit.destinations.samples import CRASH, INCLUDE, with_fields
 

@@ -7,6 +7,7 @@ from relay.core.event import Origin
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card, Output
+from relay.destinations.common.facts import list_facts
 from relay.destinations.common.pieces import join
 from tests.unit.destinations.samples import (
     CONTAINER_GONE,
@@ -69,8 +70,8 @@ def test_shows_the_custom_text(text: str, expected: str) -> None:
     """A text replaces the facts unchanged; a blank one is ignored."""
     card = custom_card(NOTIFICATIONS[0], text=text)
     assert join(card.body) == expected
-    assert card.facts == ([] if expected else card.all_facts)
-    assert card.all_facts == list(FACTS.items())
+    assert card.facts == ([] if expected else list_facts(card.event))
+    assert list_facts(card.event) == list(FACTS.items())
 
 
 @pytest.mark.parametrize("title", ["", " \n"])

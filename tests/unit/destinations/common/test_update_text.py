@@ -262,6 +262,23 @@ def test_each_line_has_its_own_state() -> None:
     assert lines(made(update_of(report(subject="near"), far)))[1:] == [
         "🔴 far crashed with exit code 42 and is down · on node-2"
     ]
+    beside = replace(report(subject="beside"), problem=problem(engine="podman"))
+    assert lines(made(update_of(report(subject="near"), beside))) == [
+        "🔴 near crashed with exit code 42 and is down · on node-1 (engine “here”)",
+        "🔴 beside crashed with exit code 42 and is down · on node-1 (engine “podman”)",
+    ]
+
+
+def test_each_event_of_several_hosts_has_its_host() -> None:
+    """So has the line of a plain event; a message from several hosts names none as its own."""
+    events = tuple(with_fields(crash_of(name), host=f"node-{name}") for name in ("a", "b"))
+    update = Update(REASON.EVENTS, actions={"die": 2}, names=("a", "b"))
+    card = Card(Notification("ntf_1", "r", events, count=2, update=update))
+    assert join(card.body_pieces(500)).split("\n") == [
+        "• a crashed with exit code 42 · on node-a",
+        "• b crashed with exit code 42 · on node-b",
+    ]
+    assert card.host == ""
 
 
 def test_too_many_incidents_are_declared() -> None:
@@ -271,7 +288,7 @@ def test_too_many_incidents_are_declared() -> None:
     overflow = replace(plain, update=replace(plain.update, overflow=True))
     assert headline(overflow, 200) == "Too many incidents: shop: 3 stopped, 3 removed, 3 started"
     assert lines(overflow)[0] == (
-        "Too many incidents: problems are told once, and not when they are over"
+        "Too many incidents: a new problem is reported once, and its end is not"
     )
 
 
@@ -363,7 +380,9 @@ def test_names_what_has_no_line() -> None:
     assert plain.update is not None
     update = replace(plain.update, names=("db", "api", "worker", "cron"), actions={"start": 12})
     shown = lines(replace(plain, count=12, update=update))
-    assert shown[-3:] == ["• others: cron", "and 3 more", "Host: node-1 (engine “here”)"]
+    assert shown[-2:] == ["• 3 more, also about cron", "Host: node-1 (engine “here”)"]
+    without_names = lines(replace(plain, count=12, update=replace(update, names=())))
+    assert without_names[-2:] == ["and 3 more", "Host: node-1 (engine “here”)"]
 
 
 @pytest.mark.parametrize(
