@@ -61,7 +61,7 @@ class SmtpSender:
         self._reader = ResponseReader(destination)
         self._tls = None
         if destination.security != "none":
-            # without ALPN: a server may refuse whoever offers no protocol of its own (RFC 7301, 3.2)
+            # without ALPN: a server refuses whoever offers none that it knows (RFC 7301, 3.2)
             self._tls = ClientTls(destination.tls, protocols=())
         self._resolver = Resolver()
         self._shortage = ShortageWait()
