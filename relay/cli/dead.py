@@ -45,6 +45,8 @@ from relay.core.text import truncate
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
 from relay.destinations.common.event_text import describe_event, describe_exit_code
+from relay.destinations.common.incident_line import describe_incident
+from relay.destinations.common.pieces import join
 from relay.store.records import DeadLetter, Selection
 
 _NO_LIMIT = sys.maxsize
@@ -347,18 +349,13 @@ def _delivery_facts(letter: DeadLetter) -> list[tuple[str, str | None]]:
 
 
 def _format_incidents(update: Update | None) -> Iterator[str]:
-    """Yield what a notification says of incidents."""
+    """Yield what a notification says of each incident, in the words of messages."""
     if update is None or not update.incidents:
         return
-    yield from format_section(
-        "incidents",
-        [
-            (told.id, f"{told.subject}: {told.status}, {told.condition}, events: {told.total}")
-            for told in update.incidents
-        ],
-    )
+    sentences = ((it.id, join(describe_incident(it, update.made_ns))) for it in update.incidents)
+    yield from format_section("incidents", sentences)
     if update.more:
-        yield f"    and {update.more} more"
+        yield f"    and {update.more:,} more"
 
 
 def _event_facts(event: Event) -> list[tuple[str, str | None]]:

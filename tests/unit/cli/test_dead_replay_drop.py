@@ -206,10 +206,10 @@ def test_replay_what_has_not(installation: Installation) -> None:
 
 
 def test_show_a_message_about_incidents(installation: Installation) -> None:
-    """It lists the incidents, as they were."""
+    """It says of each incident what the message says."""
     world = bury_message(installation, moves_on=True)
     (incident,) = world.dispatcher.list_incidents()
     lines = run("dead", "show", "1").stdout.splitlines()
     assert "  reason        opened" in lines
     where = lines.index("  incidents")
-    assert lines[where + 1] == f"    {incident.id}  web-1: firing, down, events: 1"
+    assert lines[where + 1] == f"    {incident.id}  web-1 crashed with exit code 3 and is down"
