@@ -129,7 +129,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def incident(self) -> IncidentReport | None:
-        """The first incident that the notification tells of; None if it tells of events alone."""
+        """The first incident that the notification is about; None if it is about events alone."""
         update = self.notification.update
         return update.incidents[0] if update is not None and update.incidents else None
 
@@ -242,7 +242,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def lines(self) -> list[Line]:
-        """What is told of each incident, unless the headline or the text says it."""
+        """A line for each incident and plain event; none if the headline or the text says it."""
         update = self.notification.update
         if update is None or self.text_has_incidents:
             return []

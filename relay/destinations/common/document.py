@@ -96,7 +96,7 @@ def render_document(notification: Notification, url: str) -> Request:
 def encode_document(notification: Notification) -> bytes:
     """Return one JSON object in UTF-8 without a line break, its keys in the documented order.
 
-    Absent values are ``null``. No key is left out, except those of incidents if it tells of events
+    Absent values are ``null``. No key is left out, except those of incidents if it is about events
     alone.
     """
     document: dict[str, object] = {
@@ -175,8 +175,8 @@ def join_bodies(requests: Sequence[Request]) -> Request:
 def _context_attributes(notification: Notification) -> dict[str, str]:
     """Return the context attributes, without characters that they must not contain.
 
-    The id of a notification depends on its route and its events, or on its incidents and what was
-    told of them before, so it is unique within a source.
+    The id of a notification depends on its route and its events, or on its incidents and how many
+    messages about them came before, so it is unique within a source.
     """
     engine = notification.events[0].engine
     occurrence = _describe_occurrence(notification)

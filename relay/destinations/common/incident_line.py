@@ -284,7 +284,10 @@ def _find_state(report: IncidentReport) -> str:
 
 
 def _describe_unknown(report: IncidentReport, now_ns: int) -> str:
-    """Say that events may be missing, so that nobody takes an old state for the present one."""
+    """Return since when events may be missing, so that an old state is not taken for the present.
+
+    Nothing if none are missing.
+    """
     since_ns = report.unknown_since_ns
     if since_ns is None or report.status is Status.RESOLVED:
         return ""
@@ -292,7 +295,7 @@ def _describe_unknown(report: IncidentReport, now_ns: int) -> str:
 
 
 def _describe_end(report: IncidentReport) -> str:
-    """Return how an incident ended; also what it was, if nobody was told."""
+    """Return how an incident ended; also what happened, if no message said so before."""
     span = format_span((report.ended_ns or report.started_ns) - report.started_ns)
     if report.resolution is None or report.resolution is Resolution.RECOVERED:
         end = f"{find_back(report)} after {span}"

@@ -1,4 +1,4 @@
-"""What people are told by a message about incidents and plain events: its headline and its lines.
+"""The headline and the lines of a message about incidents and plain events.
 
 `make_title` is the headline that relay gives such a message, `add_status` what relay adds to the
 headline of a route, and `list_lines` one line for each incident. The words for one incident are in
@@ -78,11 +78,11 @@ _ACTIONS = {
 
 
 class Title(NamedTuple):
-    """A headline: what is around it is cut last, and names are left out before words are."""
+    """A headline. If it is too long, it has fewer names; then its middle is cut."""
 
     before: str
     middle: Sequence[Pieces]
-    """The same with fewer and fewer names: the first that fits is shown."""
+    """The same text with fewer and fewer names: the first that fits is shown."""
     after: str = ""
 
     def fit(self, limit: int, escapes: Escapes) -> list[Piece]:
@@ -98,17 +98,17 @@ class Title(NamedTuple):
 
 
 def count_incidents(update: Update) -> int:
-    """Return of how many incidents a message tells."""
+    """Return how many incidents a message is about."""
     return len(update.incidents) + update.more
 
 
 def count_plain_events(update: Update) -> int:
-    """Return of how many events that belong to no incident a message tells."""
+    """Return how many events that belong to no incident a message is about."""
     return sum(update.actions.values())
 
 
 def is_about_one(update: Update) -> bool:
-    """Whether a message tells of one incident, or of one event, and of nothing else."""
+    """Whether a message is about one incident, or one event, and nothing else."""
     return count_incidents(update) + count_plain_events(update) == 1 and not update.overflow
 
 
@@ -157,7 +157,7 @@ class Line(NamedTuple):
 
 
 def list_lines(notification: Notification, update: Update) -> list[Line]:
-    """Return a line for each incident, the most severe first, and what else a message tells."""
+    """Return a line for each incident, the most severe first, and for the plain events."""
     lines = [Line((own(_OVERFLOW),), 0)] if update.overflow else []
     places = find_places(notification, update)
     for report in update.incidents[:MAX_LINES]:
