@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import Event
-from relay.core.incident import Audience
+from relay.core.incident import Audience, UpdateReason
 from relay.core.include import Included
 from relay.incidents import destination as destinations
 from relay.incidents import group as groups
@@ -210,12 +210,16 @@ class Dispatcher:
     ) -> Changes:
         """Note that a message was given up: for its age, or because the destination refused it.
 
-        Those of its incidents that are still open are told once more.
+        Those of its incidents that are still open are told once more. If one is over that the
+        refused message called open, its end is told as the first message about it.
         """
         waiting = self._state.waiting.get((destination, message_id))
         keys = [] if waiting is None else list(waiting.incidents)
         for incident in map(self._state.get_incident, keys):
-            if incident is not None and incident.waiting == message_id and incident.is_open:
+            if incident is None or incident.waiting != message_id:
+                continue
+            has_end_to_tell = incident.update is UpdateReason.RESOLVED
+            if incident.is_open or (refused and has_end_to_tell):
                 dead = incidents.mark_dead(incident, refused=refused)
                 self._tracker.put(dead, now)
                 self._tracker.schedule_reminder(dead, now)

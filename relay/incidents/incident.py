@@ -353,7 +353,7 @@ def mark_told(
 
 
 def mark_dead(incident: Incident, *, refused: bool) -> Incident:
-    """Return an open incident after the message that told of it was given up.
+    """Return an incident after the message that said that it is open was given up.
 
     It counts as not told: it is told at once or, if the destination refused the message, with the
     next message about it.

@@ -693,7 +693,8 @@ class Model:
     def give_up(self, number: int, *, refused: bool) -> None:
         """A message becomes a dead letter."""
         for case in self.cases.values():
-            if case.waiting == number and case.open:
+            never_known = refused and case.news() == "resolved"
+            if case.waiting == number and (case.open or never_known):
                 case.refused = refused or case.refused
                 case.told = case.told if refused else None
         self.settle(number, delivered=False)

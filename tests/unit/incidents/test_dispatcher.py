@@ -299,6 +299,18 @@ def test_a_refused_message_waits_for_the_next_update() -> None:
     assert not superseded.includes("ops", second.update)
 
 
+def test_the_end_after_a_refused_beginning() -> None:
+    """It was over before the destination refused what it was told: nobody knows of it yet."""
+    world = World()
+    world.broken.add("ops")
+    world.play([die(0), start(0.1)], 62)
+    world.give_up(world.waiting[0], refused=True)
+    world.repair("ops")
+    world.run(200)
+    (report,) = world.messages()[-1].update.incidents
+    assert (report.status, report.reason, report.notified_before) == ("resolved", "resolved", False)
+
+
 def test_what_a_route_includes_is_asked_for_twice() -> None:
     """For the event that opens an incident, and for the one that makes it crash-looping."""
     world = World(Setup({**DIED, "include": {"logs": 5}}))
