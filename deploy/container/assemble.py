@@ -12,6 +12,7 @@ import os
 import py_compile
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -161,9 +162,21 @@ def strip(folder: Path) -> None:
     subprocess.run([RELAY / "bin" / "python3", "-c", load, *modules], check=True)
 
 
+def read_loader(program: Path) -> str:
+    """Return the loader that a program names in its PT_INTERP header; elf(5) has the offsets."""
+    elf = program.read_bytes()
+    (headers,) = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    for start in range(headers, headers + size * count, size):
+        kind, _, offset, _, _, length = struct.unpack_from("<IIQQQQ", elf, start)
+        if kind == 3:  # PT_INTERP
+            return elf[offset : offset + length].rstrip(b"\0").decode()
+    raise SystemExit(f"{program} is not dynamically linked")
+
+
 def copy_libraries(image: Path, files: Iterable[Path]) -> Iterator[Path]:
     """Copy the shared libraries that these programs and extension modules load."""
-    (loader,) = set(re.findall(r"(/\S*/ld-linux\S*)$", Path("/proc/self/maps").read_text(), re.M))
+    loader = read_loader((RELAY / "bin" / "python3").resolve())
     needed = {"libgcc_s.so.1"}  # glibc loads it itself, when a thread ends
     wanted = [it for it in files if re.search(r"\.so(\.\d+)*$", it.name) or it.parent.name == "bin"]
     found: set[str] = set()
