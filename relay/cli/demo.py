@@ -103,10 +103,13 @@ async def play(
     early, its last message is still sent, so that no service waits for the end of the problem.
     """
     messages, now_ns, are_sent = list_messages(steps), _time_ns(steps[0]), 0
+    last_start = next(step for step in reversed(steps) if _is_start(step))
     try:
         for step in steps:
             await sleep(min(PAUSE_MAX_S, (_time_ns(step) - now_ns) / 1e9 / SPEED))
             now_ns = _time_ns(step)
+            if _is_start(step) and step is not last_start:
+                continue  # Docker starts it after each crash
             print_line(f"{format_second(now_ns)[11:19]}  {_describe(step, messages)}")
             if not isinstance(step, PlannedNotification):
                 continue
@@ -138,6 +141,10 @@ def show(card: Card) -> list[str]:
     return [f"{bar} {line}" for line in lines]
 
 
+def _is_start(step: Step) -> bool:
+    return isinstance(step, Event) and step.action == "start"
+
+
 def _time_ns(step: Step) -> int:
     return step.at_ns if isinstance(step, PlannedNotification) else step.time_ns
 
@@ -147,8 +154,8 @@ def _describe(step: Step, messages: Sequence[PlannedNotification]) -> str:
         return click.style(f"message {messages.index(step) + 1} of {len(messages)}", bold=True)
     name = step.actor.name or ""
     if step.action == "start":
-        return f"{name} is started again"
-    return f"{name} ends with exit code {step.exit_code}"
+        return f"{name} is started, and stays up"
+    return f"{name} crashes with exit code {step.exit_code}"
 
 
 def _summarize(steps: Sequence[Step], messages: Sequence[PlannedNotification]) -> str:
