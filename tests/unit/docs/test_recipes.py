@@ -27,6 +27,8 @@ ENVIRONMENT = {
 }
 FILES = {
     "/run/secrets/pagerduty": "0" * 32,
+    "/run/secrets/pushover_app": "a" * 30,
+    "/run/secrets/pushover_user": "u" * 30,
     "/run/secrets/switch_url": "https://hc-ping.com/test",
     "/run/secrets/topic": "containers",
     "/etc/relay/tls/ca.pem": "",
