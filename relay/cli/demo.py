@@ -25,6 +25,7 @@ from relay.core.exchange import Delivered, Outcome, Response
 from relay.core.incident import Status
 from relay.core.notification import Notification
 from relay.core.severity import Severity
+from relay.core.text import truncate
 from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.retry import Attempt
 from relay.destinations.common.card import Card
@@ -125,19 +126,21 @@ async def play(
         if send is not None and 0 < are_sent < len(messages) and last.status is Status.RESOLVED:
             print_line(f"{INDENT}ends early: sends the last message")
             await send(last)
+    if are_sent < len(messages):
+        return False
     print_line(_summarize(steps, messages))
-    return are_sent == len(messages)
+    return True
 
 
 def show(card: Card) -> list[str]:
     """Return the lines of a message as chats show it: a coloured bar, headline, facts, output."""
     bar = click.style("┃", fg="green" if card.is_resolved else _COLOURS[card.severity])
-    facts = [("Time", card.readable_time), *card.fit_facts(WIDTH), *card.inspect_fields]
+    facts = [("Time", card.readable_time), *card.fit_facts(WIDTH)]
     lines = [click.style(f"{card.emoji} {card.title(WIDTH)}", bold=True)]
     lines += [f"{name:<{NAME_WIDTH}}{value}" for name, value in facts]
     for output in card.output:
         lines += [output.title, *(f"  {line}" for line in output.fit(10 * WIDTH).split("\n"))]
-    lines.append(click.style(" · ".join(card.notes), dim=True))
+    lines.append(click.style(" · ".join(truncate(note, WIDTH) for note in card.notes), dim=True))
     return [f"{bar} {line}" for line in lines]
 
 

@@ -56,7 +56,7 @@ FINAL_EVENTS_S = 0.5
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """What the daemon takes from outside, so that a test or the demo can replace it."""
+    """What the daemon takes from outside, so that a test can replace it."""
 
     environ: Mapping[str, str]
     console: ConsoleOutput

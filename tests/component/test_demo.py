@@ -62,6 +62,7 @@ async def test_stops_at_the_first_refusal(capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr().out
     assert "chat: relay would make this a dead letter" in printed
     assert "check the token" in printed
+    assert "8 crashes" not in printed
 
 
 async def test_tells_the_end_of_what_it_opened() -> None:
