@@ -19,8 +19,6 @@ from msgspec.structs import replace
 from relay.core.event import Event
 from relay.core.incident import Audience, UpdateReason
 from relay.core.include import Included
-from relay.incidents import destination as destinations
-from relay.incidents import group as groups
 from relay.incidents import incident as incidents
 from relay.incidents.actions import close_incidents, mark_replayed
 from relay.incidents.clock import Engines, Now
@@ -33,6 +31,7 @@ from relay.incidents.message import Message, repeat_message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.reload import Reloader
+from relay.incidents.set_clocks import limit_times, shift_times
 from relay.incidents.state import Changes, IncidentKey, Rows, State
 from relay.incidents.subject import destination_key, engine_key, subject_key
 from relay.incidents.tally import Balance
@@ -101,7 +100,7 @@ class Dispatcher:
         self._engines.find_set_clocks(now)
         self.unwatched_at_start = self._configure(policies, router, now)
         """How many open incidents the configuration no longer watches."""
-        self._correct_times(now)
+        limit_times(self._tracker, now)
         for incident in list(state.list_incidents()):
             self._tracker.schedule_check(incident, now)
         for group in list(state.groups.values()):
@@ -391,28 +390,10 @@ class Dispatcher:
             due_ns = max(due_ns, now.steady_ns)
             self._tracker.schedule.set((Task.REFRESH, destination, ""), due_ns)
 
-    def _correct_times(self, now: Now) -> None:
-        """Limit what is due later than possible: the clock was set back while relay was down."""
-        for group in list(self._state.groups.values()):
-            policy = self._tracker.destination_policy(group.destination)
-            corrected = groups.correct_times(group, policy, now.steady_ns)
-            if corrected is not group:
-                self._state.put_group(corrected)
-        for state in list(self._state.destinations.values()):
-            corrected_state = destinations.correct_times(state, now.steady_ns)
-            if corrected_state != state:
-                self._state.put_destination(corrected_state)
-
     def _shift_clocks(self, now: Now) -> None:
         """Move the times of incidents whose engine's clock was set."""
         for engine, by_ns in self._engines.find_set_clocks(now).items():
-            for incident in list(self._state.list_incidents()):
-                if incident.life.engine == engine:
-                    self._tracker.put(incidents.shift(incident, by_ns), now)
-            for finishes in list(self._state.finishes.values()):
-                if finishes.engine == engine:
-                    times_ns = tuple(time_ns + by_ns for time_ns in finishes.times_ns)
-                    self._state.put_finishes(replace(finishes, times_ns=times_ns))
+            shift_times(self._tracker, engine, by_ns, now)
 
 
 def _is_repeated(incident: Incident) -> bool:
