@@ -1,4 +1,4 @@
-"""What people are told, counted on a real engine: ``python -m tools.incidents [STIMULUS…]``.
+"""What people are notified, counted on a real engine: ``python -m tools.incidents [STIMULUS…]``.
 
 A private Docker engine, a relay with the routes of its example configuration, and a receiver in the
 place of Slack. Each stimulus is a compose project with a Slack destination of its own, so that all
@@ -6,8 +6,8 @@ run at the same time and none changes another's messages. Prints how many messag
 and what they said. ``--relay FOLDER`` counts for the relay in another checkout.
 
 ``--full`` plays the rows of the acceptance table instead, side by side and with the default waits,
-and compares what people are told, and when, with the table. It takes as long as the row with the
-longest loop: ``--minutes``, and two more.
+and compares what people are notified, and when, with the table. It takes as long as the row with
+the longest loop: ``--minutes``, and two more.
 """
 
 import argparse
@@ -55,7 +55,7 @@ HALF_PERIOD_S = 5.0
 STACK = tuple(f"s{number}" for number in range(1, 9))
 SETTLE_S = 150.0
 """How long messages are waited for at the end: Docker's longest delay between two restarts, the
-minute in which a service has to stay well, and the time until that is told."""
+minute in which a service has to stay well, and the time until that is reported."""
 
 TOLERANCE_S = 2.0
 """How far a message may be from the table's time."""
@@ -253,14 +253,16 @@ def compare(row: Row, receiver: Receiver, anchor_s: float | None) -> tuple[str, 
     """Return what is expected of a row and what came, as text, and whether it is the same."""
     audit = messages(receiver, row.name, "audit")
     first_s = audit[0].json["events"][0]["time_ns"] / 1e9
-    told = messages(receiver, row.name)
+    reported = messages(receiver, row.name)
     chat = [say(it) for it in messages(receiver, row.name, "chat")]
-    found = [describe(it.json, counts=row.counts) for it in told]
-    total = sum(it.json["count"] for it in told)
-    same = total == len(audit) and (found == row.expected or (not row.expected and len(told) <= 2))
-    lines = [f"## {row.name}: {len(audit)} events, {len(told)} messages", ""]
-    for number, it in enumerate(told):
-        is_last = number > 0 and number == len(told) - 1
+    found = [describe(it.json, counts=row.counts) for it in reported]
+    total = sum(it.json["count"] for it in reported)
+    same = total == len(audit) and (
+        found == row.expected or (not row.expected and len(reported) <= 2)
+    )
+    lines = [f"## {row.name}: {len(audit)} events, {len(reported)} messages", ""]
+    for number, it in enumerate(reported):
+        is_last = number > 0 and number == len(reported) - 1
         start_s = anchor_s if is_last and anchor_s is not None else first_s
         got_s = it.time_s - start_s
         wanted = row.expected[number] if number < len(row.expected) else "anything"
@@ -271,7 +273,7 @@ def compare(row: Row, receiver: Receiver, anchor_s: float | None) -> tuple[str, 
         lines.append(f"- expected {wanted}")
         lines.append(f"  got {got_s:.1f} s {describe(it.json)}; {it.time_s - first_s:.1f} s in all")
         lines.append(f"  chat: {chat[number] if number < len(chat) else 'nothing'}")
-    lines += [f"- missing: {each}" for each in row.expected[len(told) :]]
+    lines += [f"- missing: {each}" for each in row.expected[len(reported) :]]
     return "\n".join([*lines, "", "as expected" if same else "DIFFERENT", ""]), same
 
 

@@ -1,8 +1,8 @@
 """Reloads under load: ``python -m tools.reloads [RELOADS] [--seed SEED]``.
 
-An engine sends deaths as fast as they arrive, while relay is told to reload its configuration again
-and again, by SIGHUP and by its API. Each configuration differs: the order and titles of the routes,
-the path and limits of the steady destination, the host name of the engine, and which extra
+An engine sends deaths as fast as they arrive, while relay is reported to reload its configuration
+again and again, by SIGHUP and by its API. Each configuration differs: the order and titles of the
+routes, the path and limits of the steady destination, the host name of the engine, and which extra
 destinations there are (some hang, fail or answer 410). Every tenth one is invalid. The seed decides
 all of this.
 

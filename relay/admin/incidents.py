@@ -62,7 +62,8 @@ class IncidentAccess(msgspec.Struct, frozen=True):
     async def close(self, incident_id: str) -> bool:
         """Resolve the incident with this id at every destination; return whether one was open.
 
-        That is stored when this returns. If no relay runs, its end is told after the next start.
+        That is stored when this returns. If no relay runs, its end is reported after the next
+        start.
         """
         if self.live is not None:
             was_open = self.live.close(incident_id)

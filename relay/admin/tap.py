@@ -36,7 +36,7 @@ class RouteDecision(msgspec.Struct, frozen=True):
     to: Sequence[str] = ()
     """The destinations that this route sends the event to."""
     incidents: Mapping[str, Effect] | msgspec.UnsetType = msgspec.UNSET
-    """What the event did at those of them that are told of incidents; not set if none is."""
+    """What the event did at those of them that are notified of incidents; not set if none is."""
 
 
 class TappedEvent(msgspec.Struct, frozen=True, tag="seen"):
@@ -57,7 +57,7 @@ def make_tapped_event(
 ) -> TappedEvent:
     """Return the event with the decisions of those routes that match it.
 
-    ``effects`` says what the event did at destinations that are told of incidents.
+    ``effects`` says what the event did at destinations that are notified of incidents.
     """
     decisions = []
     for result in results:
@@ -100,7 +100,7 @@ class EventTap:
         self._published: list[tuple[Event, Sequence[RouteResult]]] = []
         """The events since the last step of the event loop."""
         self._effects: dict[str, Mapping[str, Effect]] = {}
-        """What they did at destinations that are told of incidents, by the event's id."""
+        """What they did at destinations that are notified of incidents, by the event's id."""
 
     @property
     def is_watching(self) -> bool:
@@ -116,7 +116,7 @@ class EventTap:
         self._published.append((event, results))
 
     def on_effects(self, event: Event, effects: Mapping[str, Effect]) -> None:
-        """Note what an event did at destinations that are told of incidents."""
+        """Note what an event did at destinations that are notified of incidents."""
         if effects and self._published:
             self._effects[event.id] = effects
 

@@ -97,8 +97,8 @@ def replay(config_file: Path | None, everything: bool, **options: Any) -> None:
     """Queue dead letters for delivery again, under the same ids.
 
     Each goes behind what already waits for the same destination about the same container. One about
-    an incident that has moved on stays a dead letter: something newer was told of the incident, or
-    it is no longer as the message says.
+    an incident that has moved on stays a dead letter: something newer was notified of the incident,
+    or it is no longer as the message says.
     """
     filters = _require_selection(Filters(**options), everything)
     asyncio.run(_replay(locate_store(config_file), filters))

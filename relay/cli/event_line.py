@@ -117,7 +117,7 @@ def _describe_decision(decision: RouteDecision) -> str:
 
 
 def _describe_destination(name: str, decision: RouteDecision) -> str:
-    """Return the destination, with what the event did if it is told of incidents."""
+    """Return the destination, with what the event did if it is notified of incidents."""
     effects = decision.incidents
     if not isinstance(effects, Mapping) or name not in effects:
         return format_name(name)

@@ -1,11 +1,11 @@
-"""What a destination of incidents is told next: of an event, or of an incident that there is.
+"""What a destination of incidents is reported next: of an event, or of an incident that there is.
 
 Names come from others: unprintable characters are escaped, long texts are cut.
 """
 
 from relay.cli.incident_table import (
     SUBJECT_MAX,
-    describe_last_told,
+    describe_last_report,
     describe_state,
     describe_update,
 )
@@ -42,23 +42,24 @@ def _format_wait(wait_ns: int) -> str:
 
 
 def describe_incident(incident: IncidentView, policies: Policies, now_ns: int) -> str:
-    """Return how an incident is, what was told of it, and what is told next.
+    """Return how an incident is, what was notified of it, and what is reported next.
 
     ``policies`` are those in force, and ``now_ns`` is the time of relay's clock.
     """
-    state, told = describe_state(incident), describe_last_told(incident)
+    state, reported = describe_state(incident), describe_last_report(incident)
     upcoming = describe_update(incident, now_ns, is_daemon=True)
     if incident.status is Status.RESOLVED:
         until = format_time((incident.ended_ns or now_ns) + REMEMBERED_NS)
         again = f"a problem opens it again until {until}"
-        return f"over: {state}; told: {told}; next: {f'{upcoming}, or ' if upcoming else ''}{again}"
+        following = f"{upcoming}, or {again}" if upcoming else again
+        return f"over: {state}; told: {reported}; next: {following}"
     since = format_time(incident.started_ns)
     upcoming = upcoming or _describe_wait(incident, policies)
-    return f"open: {state}, since {since}; told: {told}; next: {upcoming}"
+    return f"open: {state}, since {since}; told: {reported}; next: {upcoming}"
 
 
 def _describe_wait(incident: IncidentView, policies: Policies) -> str:
-    """Return what is told next of an open incident if nothing happens to it."""
+    """Return what is reported next of an open incident if nothing happens to it."""
     route = policies.routes.get((incident.route, incident.destination), RoutePolicy())
     if incident.ending is None:
         hold_ns = find_hold(incident.longest_spell_ns, route.resolve_after_ns)

@@ -51,7 +51,7 @@ def format_row(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> tuple
         describe_state(incident),
         str(incident.total),
         format_name(incident.destination),
-        describe_told(incident, now_ns, is_daemon=is_daemon),
+        describe_reported(incident, now_ns, is_daemon=is_daemon),
     )
 
 
@@ -72,15 +72,16 @@ def _describe_loop(incident: IncidentView) -> str:
     return "flapping" if flaps else "crash-looping"
 
 
-def describe_told(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str:
-    """Return when the destination was told last, what it will be told next, and why not yet."""
+def describe_reported(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str:
+    """Return when the destination was notified last, what it will be reported next, and why not
+    yet."""
     update = describe_update(incident, now_ns, is_daemon=is_daemon)
-    last = describe_last_told(incident)
+    last = describe_last_report(incident)
     return last if update is None else f"{last}; {update}"
 
 
-def describe_last_told(incident: IncidentView) -> str:
-    """Return when the destination was told last, or why it was not."""
+def describe_last_report(incident: IncidentView) -> str:
+    """Return when the destination was notified last, or why it was not."""
     if incident.refused:
         return "refused: told again with its next update"
     if incident.message is not None:
@@ -89,11 +90,11 @@ def describe_last_told(incident: IncidentView) -> str:
         return "given up: told again"
     if incident.update is None and incident.held is not None:
         return f"held: {incident.held}"
-    return "not yet" if incident.told_ns is None else format_time(incident.told_ns)
+    return "not yet" if incident.reported_ns is None else format_time(incident.reported_ns)
 
 
 def describe_update(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str | None:
-    """Return what the destination will be told, and when; None if nothing is to be told."""
+    """Return what the destination will be notified, and when; None if nothing is to be reported."""
     if incident.update is None:
         return None
     return f"{_name_update(incident)} {_next(incident, now_ns, is_daemon)}"
@@ -143,10 +144,10 @@ def to_document(incident: IncidentView) -> dict[str, object]:
         **_times("ended", incident.ended_ns),
         "resolution": incident.resolution,
         "total": incident.total,
-        "untold": incident.untold,
+        "untold": incident.unreported,
         "deaths": incident.deaths,
-        "told": incident.told_count,
-        **_times("told", incident.told_ns),
+        "told": incident.message_count,
+        **_times("told", incident.reported_ns),
         "update": incident.update,
         **_times("due", incident.due_ns),
         "message": incident.message,
@@ -190,7 +191,7 @@ def format_page(details: IncidentDetails, now_ns: int, *, is_daemon: bool) -> It
             ("since", f"{format_time(incident.started_ns)}, for {format_duration(lasted_ns)}"),
             ("events", _describe_events(incident)),
             ("failures", str(incident.deaths)),
-            ("told", describe_told(incident, now_ns, is_daemon=is_daemon)),
+            ("told", describe_reported(incident, now_ns, is_daemon=is_daemon)),
             ("message", incident.message),
             ("held", incident.held),
         ]
@@ -202,9 +203,9 @@ def format_page(details: IncidentDetails, now_ns: int, *, is_daemon: bool) -> It
 
 
 def _describe_events(incident: IncidentView) -> str:
-    if not incident.untold:
+    if not incident.unreported:
         return str(incident.total)
-    return f"{incident.total}, {incident.untold} of them not told yet"
+    return f"{incident.total}, {incident.unreported} of them not told yet"
 
 
 def _timeline(details: IncidentDetails) -> Iterator[tuple[int, str]]:
@@ -227,8 +228,8 @@ def _timeline(details: IncidentDetails) -> Iterator[tuple[int, str]]:
         yield incident.unknown_since_ns, "events may be missing from here on"
     if incident.ended_ns is not None:
         yield incident.ended_ns, f"over: {incident.resolution}"
-    if incident.told_ns is not None:
-        yield incident.told_ns, _describe_last_message(incident)
+    if incident.reported_ns is not None:
+        yield incident.reported_ns, _describe_last_message(incident)
     if incident.due_ns is not None and incident.update is not None:
         yield incident.due_ns, f"to be told: {_name_update(incident)}"
 
@@ -243,7 +244,7 @@ def _describe_failure(incident: IncidentView) -> str:
 
 
 def _describe_last_message(incident: IncidentView) -> str:
-    message = f"told, by the {format_ordinal(incident.told_count)} message about it"
+    message = f"told, by the {format_ordinal(incident.message_count)} message about it"
     if incident.refused:
         return f"{message}: the destination refused it, it is a dead letter"
     if incident.given_up:

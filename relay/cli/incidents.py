@@ -1,4 +1,5 @@
-"""``relay incidents``: shows what is open, with what destinations were told; closes incidents."""
+"""``relay incidents``: shows what is open, with what destinations were notified; closes
+incidents."""
 
 import asyncio
 import re
@@ -49,7 +50,7 @@ def incidents(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Show what is open: since when, how often, who was told and when, and why not.
+    """Show what is open: since when, how often, who was notified and when, and why not.
 
     The most severe come first, and of these the latest. An incident has a row for each destination.
     """
@@ -87,8 +88,8 @@ def show(config_file: Path | None, id_: str, as_json: bool) -> None:
 def close(config_file: Path | None, id_: str) -> None:
     """Resolve an incident at every destination, although it is not known to be well.
 
-    Each destination that was told of it is told its end. A further problem within an hour opens it
-    again.
+    Each destination that was notified of it is reported its end. A further problem within an hour
+    opens it again.
     """
     asyncio.run(_close(locate_store(config_file), id_))
 

@@ -82,9 +82,10 @@ def replay(
     """Print the notifications that relay would send for recorded events, and when.
 
     FILE holds one event per line, as `docker events --format '{{json .}}'` prints them; - is
-    standard input. The daemon's own code finds causes, routes and destinations, and what is told of
-    incidents. The clock is that of the events; after the last one, time passes until nothing but
-    reminders is due. No engine is asked, so no container is inspected and nothing is included.
+    standard input. The daemon's own code finds causes, routes and destinations, and what is
+    notified of incidents. The clock is that of the events; after the last one, time passes until
+    nothing but reminders is due. No engine is asked, so no container is inspected and nothing is
+    included.
 
     --json prints one JSON object a line: for each notification `at`, `to` and the `notification` as
     `format: json` sends it, then a `summary`.

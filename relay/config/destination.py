@@ -24,7 +24,7 @@ from relay.config.incident_keys import (
     GroupWait,
     RepeatInterval,
     ResolveAfter,
-    check_tells_incidents,
+    check_wants_incidents,
 )
 from relay.config.types import (
     Duration,
@@ -179,7 +179,7 @@ class DestinationConfig(Section):
     transport: ClassVar[Transport]
     """How its requests are sent."""
     audience: ClassVar[Audience] = Audience.PROGRAMS
-    """Who reads what is sent: people are told of incidents, programs of events."""
+    """Who reads what is sent: people are notified of incidents, programs of events."""
     max_refreshed: ClassVar[int] = 1
     """How many open incidents one request can repeat: see `join_refresh`."""
     limit_headers: ClassVar[tuple[str, ...]] = ()
@@ -207,7 +207,7 @@ class DestinationConfig(Section):
     """``container``: deliveries about the same container are sent in order. ``none``: in any
     order."""
     notify: Notify | None = None
-    """What it is told of: ``incidents`` (a message if a problem begins, changes or is over) or
+    """What it is notified of: ``incidents`` (a message if a problem begins, changes or is over) or
     ``events`` (each event by itself). Default: ``events`` for ``http`` and ``console``,
     ``incidents`` for all others. The key of a route comes first."""
     resolve_after: ResolveAfter | None = None
@@ -215,7 +215,8 @@ class DestinationConfig(Section):
     default ``1m``. Longer if it kept failing again after longer times. The key of a route comes
     first."""
     send_resolved: bool | None = None
-    """Whether the end of an incident is told. Default: ``true``. The key of a route comes first."""
+    """Whether the end of an incident is reported. Default: ``true``. The key of a route comes
+    first."""
     group_by: GroupBy | None = None
     """What the incidents and events in one message have in common, by default ``[engine,
     project]``: at most 10 of ``engine``, ``project``, ``service``, ``image``, ``container`` and
@@ -231,8 +232,8 @@ class DestinationConfig(Section):
 
     @field_validator(*LIFE_KEYS, *GROUP_KEYS)
     @classmethod
-    def _check_tells_incidents(cls, value: object, info: ValidationInfo) -> object:
-        return check_tells_incidents(value, info)
+    def _check_wants_incidents(cls, value: object, info: ValidationInfo) -> object:
+        return check_wants_incidents(value, info)
 
     @field_validator(*GROUP_KEYS)
     @classmethod

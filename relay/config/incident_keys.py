@@ -1,4 +1,4 @@
-"""The keys that say what a destination is told of incidents, and when.
+"""The keys that say what a destination is notified of incidents, and when.
 
 Those that concern an incident stand on a route or on its destination; those that concern a message
 stand on the destination only. Their defaults are in `relay.incidents.policy`.
@@ -111,7 +111,7 @@ GroupBy = Annotated[
 ]
 
 
-def check_tells_incidents(value: object, info: ValidationInfo) -> object:
+def check_wants_incidents(value: object, info: ValidationInfo) -> object:
     """Check that a key about incidents does not stand beside ``notify: events``."""
     if value is not None and info.data.get("notify") is Notify.EVENTS:
         raise invalid(

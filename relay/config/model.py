@@ -26,7 +26,7 @@ from pydantic import (
 from relay.config import types, validators
 from relay.config.destination import DestinationConfig, TlsConfig
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid
-from relay.config.incident_keys import LIFE_KEYS, ResolveAfter, check_tells_incidents
+from relay.config.incident_keys import LIFE_KEYS, ResolveAfter, check_wants_incidents
 from relay.config.match import Match
 from relay.config.match_parser import parse_match
 from relay.config.types import (
@@ -284,13 +284,13 @@ class Route(Section):
     text: TemplateText | None = None
     """A template for the text below the headline, instead of the destination's."""
     notify: Notify | None = None
-    """What its destinations are told of: ``incidents`` or ``events``, instead of what each of them
-    says."""
+    """What its destinations are notified of: ``incidents`` or ``events``, instead of what each of
+    them says."""
     resolve_after: ResolveAfter | None = None
     """How long a container has to be well before its incident is resolved, instead of what the
     destination says: from 1s to 24h."""
     send_resolved: bool | None = None
-    """Whether the end of an incident is told, instead of what the destination says."""
+    """Whether the end of an incident is reported, instead of what the destination says."""
     to: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         default=(), validate_default=True
     )
@@ -322,8 +322,8 @@ class Route(Section):
 
     @field_validator(*LIFE_KEYS)
     @classmethod
-    def _check_tells_incidents(cls, value: object, info: ValidationInfo) -> object:
-        return check_tells_incidents(value, info)
+    def _check_wants_incidents(cls, value: object, info: ValidationInfo) -> object:
+        return check_wants_incidents(value, info)
 
     @field_validator("to")
     @classmethod

@@ -1,4 +1,4 @@
-"""The services that variables and `relay init` can name, and what each needs to be told.
+"""The services that variables and `relay init` can name, and what each needs to be reported.
 
 A service needs no more than one or two values: an address, a token, a topic. Everything else about
 a destination is for a configuration file.

@@ -1,7 +1,7 @@
-"""What people are told about incidents: the values between the decision and the message.
+"""What people are notified about incidents: the values between the decision and the message.
 
 An incident is a problem of one container, engine or destination, from its first event until it is
-over. `relay.incidents` decides what is told and when; a destination renders the `Update` of a
+over. `relay.incidents` decides what is reported and when; a destination renders the `Update` of a
 notification.
 """
 
@@ -41,7 +41,7 @@ class Audience(StrEnum):
 
 
 class Notify(StrEnum):
-    """What a destination is told of."""
+    """What a destination is notified of."""
 
     INCIDENTS = "incidents"
     EVENTS = "events"
@@ -56,7 +56,8 @@ class UpdateReason(StrEnum):
     CRASH_LOOPING = "crash_looping"
     """The third death, or the third time unhealthy, within ten minutes."""
     WORSE = "worse"
-    """Told as unhealthy, then it died; or its severity is higher than the one that was told."""
+    """Reported as unhealthy, then it died; or its severity is higher than the one that was
+    reported."""
     STAYS_DOWN = "stays_down"
     """It did not come back although it was expected to."""
     RESOLVED = "resolved"
@@ -178,9 +179,9 @@ class IncidentReport(msgspec.Struct, frozen=True):
     unhealthy: int
     """How many of these times it became unhealthy."""
     notified_before: bool
-    """Whether an earlier message told of it, as far as the destination took it."""
+    """Whether an earlier message notified of it, as far as the destination took it."""
     sequence: int
-    """How many messages have told of it, this one included."""
+    """How many messages have notified of it, this one included."""
     opening_route: str
     """The route that opened it, whatever it is called now. Keys at services are made of it."""
     problem: Problem

@@ -1,4 +1,4 @@
-"""The loop of the incidents: sleeps until something is to be told, and commits what that is.
+"""The loop of the incidents: sleeps until something is to be reported, and commits what that is.
 
 It stands beside the ingest loops and the delivery loops, and shares the store with them. Whatever
 changes an incident outside a batch of events, such as an answer of a destination, is stored here.
@@ -27,9 +27,9 @@ log = structlog.get_logger()
 
 
 def is_refusal(reason: Reason) -> bool:
-    """Whether what a message says must not be told again before there is something new.
+    """Whether what a message says must not be reported again before there is something new.
 
-    If the message only became too old, it is told again at once.
+    If the message only became too old, it is reported again at once.
     """
     return reason is not Reason.EXPIRED
 
@@ -54,7 +54,8 @@ async def load_incidents(config: Config, outbox: Outbox, clocks: EngineClocks) -
 
 
 async def settle_lost(incidents: Incidents, outbox: Outbox) -> None:
-    """Let what a damaged store has lost be told again: messages that neither wait nor are dead."""
+    """Let what a damaged store has lost be reported again: messages that neither wait nor are
+    dead."""
     outstanding = set(incidents.list_outstanding())
     fates = await outbox.message_fates(outstanding)
     for destination, message_id in outstanding - fates.waiting - fates.dead.keys():
@@ -100,7 +101,7 @@ class IncidentLoop:
             self._changed.clear()
             due_in_s = self._incidents.due_in_s
             if due_in_s is not None and due_in_s <= 0:
-                await self._tell()
+                await self._report()
                 continue
             await self.save()
             with suppress(TimeoutError), self.loop_monitor.idle():
@@ -112,7 +113,7 @@ class IncidentLoop:
         if rows := self._incidents.take_changes():
             await self._outbox.save_incident_rows(rows)
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         """Commit what is due now; others get their turn in between."""
         due = self._incidents.due()
         if due.notifications:

@@ -326,6 +326,6 @@ def _find_thread(notification: Notification) -> list[tuple[str, Sequence[str]]]:
     if update.reason is UpdateReason.REMINDER and len(update.incidents) + update.more > 1:
         return []
     oldest = sorted(update.incidents, key=lambda each: (each.started_ns, each.id))[:REFERENCES_MAX]
-    told = [each.id for each in oldest if each.notified_before]
+    reported = [each.id for each in oldest if each.notified_before]
     headers: list[tuple[str, Sequence[str]]] = [("References", [each.id for each in oldest])]
-    return [*headers, ("In-Reply-To", told)] if told else headers
+    return [*headers, ("In-Reply-To", reported)] if reported else headers

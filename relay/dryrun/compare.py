@@ -6,7 +6,7 @@ or the reason why the route sent none.
 
 A case is timed if it says anything about time or incidents (`Case.is_timed`): then all that is sent
 is compared, when it is sent. Else each event is compared with what would be sent of it if it were
-the first of its container, so a case need not know when destinations are told together.
+the first of its container, so a case need not know when destinations are notified together.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ def run_suite(suite: Suite) -> Iterator[CaseResult]:
 
 
 def _plan_events(routed: RoutedEvent) -> Iterator[PlannedNotification]:
-    """Yield what each route sends of an event, as if every destination were told at once."""
+    """Yield what each route sends of an event, as if every destination were notified at once."""
     event = routed.event
     for result in routed.matches:
         if result.verdict is Verdict.SENT:
@@ -109,8 +109,8 @@ class _Comparison:
     def _has_to_be_expected(self, planned: PlannedNotification) -> bool:
         """Whether a notification must not be sent unless the case expects it.
 
-        A timed case is about what is told of incidents. What others get of each event need not be
-        listed there.
+        A timed case is about what is notified of incidents. What others get of each event need not
+        be listed there.
         """
         if not self._case.exact or not self._case.is_timed:
             return self._case.exact
@@ -332,8 +332,8 @@ class _BodyRenderer:
     def _body(self, name: str, notification: Notification) -> bytes:
         key = (name, notification.id)
         if key not in self._bodies:
-            told = self._find_first(name, notification)
-            self._bodies[key] = self._renderer(name)(told).body
+            reported = self._find_first(name, notification)
+            self._bodies[key] = self._renderer(name)(reported).body
         return self._bodies[key]
 
     def _find_first(self, name: str, notification: Notification) -> Notification:

@@ -1,4 +1,4 @@
-"""What people would be told of incidents, on the clock of the events.
+"""What people would be notified of incidents, on the clock of the events.
 
 The daemon's own dispatcher decides. The time is that of the last event, and passes from one event
 to the next; each message is taken at once by its destination. All that is known of an engine is in
@@ -22,9 +22,9 @@ from relay.incidents.group import make_group_key
 from relay.incidents.incident import Incident
 from relay.incidents.message import Message
 from relay.incidents.policy import Policies
+from relay.incidents.reporter import REMINDED_NS
 from relay.incidents.state import Rows
 from relay.incidents.subject import subject_key
-from relay.incidents.teller import REMINDED_NS
 from relay.routing.router import Router, RouteResult
 
 RUN_FOR_NS = REMINDED_NS
@@ -46,9 +46,9 @@ class Totals:
     """Where the events are that the routes took for destinations of incidents."""
 
     held: Mapping[str, int]
-    """How many were not told, by reason."""
+    """How many were not reported, by reason."""
     waiting: int
-    """How many are counted, and will be told with the next update of their incidents."""
+    """How many are counted, and will be reported with the next update of their incidents."""
 
 
 class SimulatedIncidents:
@@ -102,7 +102,7 @@ class SimulatedIncidents:
         while (due_ns := self._known.next_due_ns) is not None and due_ns <= until_ns:
             if due_ns > last_ns and not self._known.awaits_change:
                 break  # only alerts are repeated, for as long as they are open
-            planned += self._tell(due_ns)
+            planned += self._report(due_ns)
         self._now_ns = max(self._now_ns, until_ns)
         return planned
 
@@ -112,7 +112,7 @@ class SimulatedIncidents:
         while self._known is not None and self._known.awaits_change:
             due_ns = self._known.next_due_ns
             assert due_ns is not None, "something is due"
-            planned += self._tell(due_ns)
+            planned += self._report(due_ns)
         return planned
 
     def count_totals(self) -> Totals:
@@ -128,7 +128,7 @@ class SimulatedIncidents:
         """Return the incident that an event belongs to."""
         return self.dispatcher.find_incident(destination, subject_key(event))
 
-    def _tell(self, due_ns: int) -> list[PlannedNotification]:
+    def _report(self, due_ns: int) -> list[PlannedNotification]:
         """Let the time come at which something is due, and return what is sent then."""
         self._now_ns = max(self._now_ns, due_ns)
         now, dispatcher = Now(self._now_ns), self.dispatcher
@@ -171,7 +171,7 @@ class Forecast:
     incident: str | None
     """The name of the subject whose incident it opens; None if it opens none."""
     group: tuple[str, ...] | None = None
-    """What it has in common with the others of its message; None if it is told alone."""
+    """What it has in common with the others of its message; None if it is reported alone."""
 
 
 def forecast(

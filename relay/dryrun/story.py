@@ -1,7 +1,7 @@
 """A story with an end: one container crashes, loops, and stays up.
 
 `relay demo` shows it, and the pictures in the documents are made of it. The events are written
-here; what is told of them, and when, is decided by the daemon's own code.
+here; what is notified of them, and when, is decided by the daemon's own code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ Step = Event | PlannedNotification
 
 
 def chat_config() -> Config:
-    """Return a configuration with a chat, `CHAT`, that is told what a new user's would be."""
+    """Return a configuration with a chat, `CHAT`, that is reported what a new user's would be."""
     return parse_config(_ROUTE, file="demo", environ={}, folder=Path("/"))
 
 

@@ -1,1 +1,2 @@
-"""Decides what people are told: problems become incidents, and incidents are told in groups."""
+"""Decides what people are notified: problems become incidents, and incidents are reported in
+groups."""

@@ -42,16 +42,16 @@ class SupersededMessages:
         self._names = {(each.destination, each.name) for each in rows}
 
     def includes(self, destination: str, update: Update) -> bool:
-        """Whether a later message told of one of the incidents, or one has changed since.
+        """Whether a later message notified of one of the incidents, or one has changed since.
 
         Sent again, the message would tell what is known as if it were new. The end of an incident
-        that is forgotten may be told, unless the same subject has another one.
+        that is forgotten may be reported, unless the same subject has another one.
         """
-        return any(self._has_moved_on(destination, told) for told in update.incidents)
+        return any(self._has_moved_on(destination, reported) for reported in update.incidents)
 
-    def _has_moved_on(self, destination: str, told: IncidentReport) -> bool:
-        incident = self._by_id.get((destination, told.id))
+    def _has_moved_on(self, destination: str, reported: IncidentReport) -> bool:
+        incident = self._by_id.get((destination, reported.id))
         if incident is None:
-            is_end = told.status is Status.RESOLVED
-            return not is_end or (destination, told.subject) in self._names
-        return incident.told_count > told.sequence or incident.status is not told.status
+            is_end = reported.status is Status.RESOLVED
+            return not is_end or (destination, reported.subject) in self._names
+        return incident.message_count > reported.sequence or incident.status is not reported.status

@@ -75,7 +75,7 @@ class Engines:
         return status.heard_until_ns
 
     def silent_until_ns(self, engine: str) -> int:
-        """Return until when nothing of an engine is told, by the steady clock; 0 if it may be.
+        """Return until when nothing of an engine is reported, by the steady clock; 0 if it may be.
 
         After a reconnect, and after a start, relay waits for its history and reconciliation.
         """

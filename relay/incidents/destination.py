@@ -1,4 +1,4 @@
-"""The state of a destination: its budget of messages, its reminder, and what it was told.
+"""The state of a destination: its budget of messages, its reminder, and what it was reported.
 
 Times are those of relay's steady clock, in nanoseconds.
 """

@@ -1,4 +1,4 @@
-"""Decides what people are told: events go in, messages and the rows that changed come out.
+"""Decides what people are notified: events go in, messages and the rows that changed come out.
 
 The ingest loop calls `Dispatcher.take` with each batch and stores the changes in the transaction of
 the cursor. A loop of its own sleeps until `Dispatcher.next_due_ns`, calls `due`, and stores the
@@ -31,11 +31,11 @@ from relay.incidents.message import Message, repeat_message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.reload import Reloader
+from relay.incidents.reporter import Reporter
+from relay.incidents.route_counts import Balance
 from relay.incidents.set_clocks import limit_times, shift_times
 from relay.incidents.state import Changes, IncidentKey, Rows, State
 from relay.incidents.subject import destination_key, engine_key, subject_key
-from relay.incidents.tally import Balance
-from relay.incidents.teller import Teller
 from relay.incidents.tracker import IncidentTracker, Task
 from relay.incidents.view import IncidentCounts, count_incidents
 from relay.routing.router import Router, RouteResult
@@ -91,10 +91,10 @@ class Dispatcher:
         self._state = state
         self._engines = Engines(now.steady_ns)
         self._tracker = IncidentTracker(state, policies, self._engines, journal)
-        self._to_tell: dict[str, None] = {}
+        self._to_report: dict[str, None] = {}
         """The destinations of which a group may be due now, in the order in which it became due."""
         self._intake = Intake(self._tracker)
-        self._teller = Teller(self._tracker)
+        self._reporter = Reporter(self._tracker)
         self.effect_observer: EffectObserver | None = None
         """Watches what is done with each event; None for nobody."""
         self._engines.find_set_clocks(now)
@@ -174,21 +174,21 @@ class Dispatcher:
         messages: list[Message] = []
         refreshes: list[str] = []
         checks, schedule = 0, self._tracker.schedule
-        while (key := schedule.pop(now.steady_ns)) is not None or self._to_tell:
-            if key is None:  # what an incident has become is decided before its group is told
-                to_tell, self._to_tell = self._to_tell, {}
-                for destination in to_tell:
-                    messages += self._teller.tell_due(destination, now)
+        while (key := schedule.pop(now.steady_ns)) is not None or self._to_report:
+            if key is None:  # what an incident has become is decided before its group is reported
+                to_report, self._to_report = self._to_report, {}
+                for destination in to_report:
+                    messages += self._reporter.report_due(destination, now)
                 continue
             task, destination, name = key
             match task:
                 case Task.CHECK:
                     checks += 1
                     self._tracker.check(destination, name, now)
-                case Task.TELL:
-                    self._to_tell[destination] = None
+                case Task.NOTIFY:
+                    self._to_report[destination] = None
                 case Task.REMIND:
-                    messages += self._teller.remind(destination, now)
+                    messages += self._reporter.remind(destination, now)
                 case Task.REFRESH:
                     refreshes += self._refresh(destination, now)
                 case Task.FORGET:
@@ -209,16 +209,16 @@ class Dispatcher:
     ) -> Changes:
         """Note that a message was given up: for its age, or because the destination refused it.
 
-        Those of its incidents that are still open are told once more. If one is over that the
-        refused message called open, its end is told as the first message about it.
+        Those of its incidents that are still open are reported once more. If one is over that the
+        refused message called open, its end is reported as the first message about it.
         """
         waiting = self._state.waiting.get((destination, message_id))
         keys = [] if waiting is None else list(waiting.incidents)
         for incident in map(self._state.get_incident, keys):
             if incident is None or incident.waiting != message_id:
                 continue
-            has_end_to_tell = incident.update is UpdateReason.RESOLVED
-            if incident.is_open or (refused and has_end_to_tell):
+            has_end_to_report = incident.update is UpdateReason.RESOLVED
+            if incident.is_open or (refused and has_end_to_report):
                 dead = incidents.mark_dead(incident, refused=refused)
                 self._tracker.put(dead, now)
                 self._tracker.schedule_reminder(dead, now)
@@ -285,7 +285,7 @@ class Dispatcher:
 
     def count(self) -> IncidentCounts:
         """Return how many incidents are open, and how many events were held back."""
-        return count_incidents(self._state.list_incidents(), self._state.tallies.values())
+        return count_incidents(self._state.list_incidents(), self._state.route_counts.values())
 
     def list_incidents(self, destination: str | None = None) -> list[Incident]:
         """Return all incidents, open and remembered, or those of a destination."""
@@ -302,8 +302,8 @@ class Dispatcher:
         """Return the incident of a subject at a destination, open or remembered."""
         return self._state.get_incident((destination, subject))
 
-    def list_told(self, destination: str) -> list[IncidentKey]:
-        """Return the keys of what is open at a destination and was told."""
+    def list_reported(self, destination: str) -> list[IncidentKey]:
+        """Return the keys of what is open at a destination and was reported."""
         return [
             (destination, each.subject)
             for each in self._state.list_incidents(destination)
@@ -318,13 +318,15 @@ class Dispatcher:
     def balance(self, destination: str, route: str) -> Balance:
         """Return where the events are that a route took for a destination."""
         waiting = sum(
-            each.untold for each in self._state.list_incidents(destination) if each.route == route
+            each.unreported
+            for each in self._state.list_incidents(destination)
+            if each.route == route
         )
         for key in self._state.pending.get(destination, ()):
             plain = self._state.groups[destination, key].plain
             waiting += 0 if plain is None else plain.counts.get(route, 0)
-        tally = self._state.get_tally(destination, route)
-        return Balance(tally.taken, tally.told, waiting, tally.held)
+        counts = self._state.get_counts(destination, route)
+        return Balance(counts.taken, counts.reported, waiting, counts.held)
 
     def list_outstanding(self) -> list[tuple[str, str]]:
         """Return the messages that count as not settled, by destination and id."""
@@ -336,7 +338,7 @@ class Dispatcher:
         return [*self._state.waiting, *reminders]
 
     def silent_until_ns(self, engine: str) -> int:
-        """Return until when nothing of an engine is told at the most: see `Engines`."""
+        """Return until when nothing of an engine is reported at the most: see `Engines`."""
         return self._engines.silent_until_ns(engine)
 
     def export(self) -> Rows:
@@ -380,7 +382,7 @@ class Dispatcher:
         return [destination]
 
     def _schedule_repetitions(self, destination: str, now: Now) -> None:
-        """Note when the open incidents of a destination are told again, after a start."""
+        """Note when the open incidents of a destination are notified again, after a start."""
         policy = self._tracker.destination_policy(destination)
         if policy.repeat_interval_ns:
             self._tracker.schedule.set((Task.REMIND, destination, ""), now.steady_ns)
@@ -397,5 +399,6 @@ class Dispatcher:
 
 
 def _is_repeated(incident: Incident) -> bool:
-    """Whether alerts of an incident are told again before they expire: it is open, and was told."""
-    return incident.is_open and incident.told_count > 0
+    """Whether alerts of an incident are reported again before they expire: it is open, and was
+    reported."""
+    return incident.is_open and incident.message_count > 0

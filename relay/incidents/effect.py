@@ -14,14 +14,14 @@ from relay.routing.router import RouteResult
 
 
 class EffectKind(StrEnum):
-    """What an event did at a destination that is told of incidents."""
+    """What an event did at a destination that is notified of incidents."""
 
     OPENED = "opened"
     REOPENED = "reopened"
     COUNTED = "counted"
-    """It belongs to an incident that was open, or whose end was not told."""
+    """It belongs to an incident that was open, or whose end was not reported."""
     GROUPED = "grouped"
-    """It belongs to no incident, and is told with its group."""
+    """It belongs to no incident, and is reported with its group."""
 
 
 class Effect(msgspec.Struct, frozen=True, omit_defaults=True):

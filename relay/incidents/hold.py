@@ -1,4 +1,4 @@
-"""Why something is not told: each event that is held back is counted with its reason."""
+"""Why something is not reported: each event that is held back is counted with its reason."""
 
 from enum import StrEnum
 
@@ -9,12 +9,13 @@ from relay.incidents.subject import is_own
 
 
 class HeldReason(StrEnum):
-    """Why events are not told. The word is the same in logs, metrics and commands."""
+    """Why events are not reported. The word is the same in logs, metrics and commands."""
 
     BRIEF = "brief"
-    """The problem was over before it could be told, and the destination wants open ones only."""
+    """The problem was over before it could be reported, and the destination wants open ones
+    only."""
     SEND_RESOLVED = "send_resolved"
-    """The end is not told, because ``send_resolved`` is false."""
+    """The end is not reported, because ``send_resolved`` is false."""
     UNWATCHED = "unwatched"
     """The route, the destination or the engine is no longer configured."""
 
@@ -22,14 +23,14 @@ class HeldReason(StrEnum):
 def find_reason(
     incident: Incident, route: RoutePolicy, destination: DestinationPolicy
 ) -> HeldReason | None:
-    """Return why the update of an incident is not told; None if it is.
+    """Return why the update of an incident is not reported; None if it is.
 
     It is asked when the incident's group is due. An outage of an engine or of a destination that
-    is over before it is told is worth no message.
+    is over before it is reported is worth no message.
     """
     if incident.is_open:
         return None
-    if incident.update in (UpdateReason.OPENED, UpdateReason.REOPENED):  # it was not told
-        is_told = destination.tells_brief and not is_own(incident.subject)
-        return None if is_told else HeldReason.BRIEF
+    if incident.update in (UpdateReason.OPENED, UpdateReason.REOPENED):  # it was not reported
+        is_reported = destination.reports_brief and not is_own(incident.subject)
+        return None if is_reported else HeldReason.BRIEF
     return None if route.send_resolved else HeldReason.SEND_RESOLVED

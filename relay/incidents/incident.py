@@ -1,9 +1,9 @@
 """An incident: the problems of one subject at one destination, until it has been well for a while.
 
 An incident is opened by a problem that a route takes, counts what routes take of its subject until
-its end is told, and is remembered for an hour: a problem within that hour opens it again. Whether
-there is something to tell follows from what was told last and what is known now, so an update that
-is no longer true is withdrawn by itself. Everything here is pure.
+its end is reported, and is remembered for an hour: a problem within that hour opens it again.
+Whether there is something to tell follows from what was reported last and what is known now, so an
+update that is no longer true is withdrawn by itself. Everything here is pure.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a destination was told last of an incident."""
+    """What a destination was notified last of an incident."""
 
     status: Status
     condition: Condition
@@ -69,33 +69,35 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     resolution: Resolution | None = None
     total: int = 0
     """All its events."""
-    untold: int = 0
-    """Its events since it was told last."""
+    unreported: int = 0
+    """Its events since it was reported last."""
     deaths: int = 0
     """How often it died without being asked to, or became unhealthy."""
     unhealthy: int = 0
     """How many of these times it became unhealthy."""
     crash_looping: bool = False
     was_reopened: bool = False
-    """Whether a problem opened it again after its end was told, and that is not told yet."""
+    """Whether a problem opened it again after its end was reported, and that is not reported
+    yet."""
     died_after_unhealthy: bool = False
-    """Whether it died after it was told as unhealthy."""
+    """Whether it died after it was reported as unhealthy."""
     stays_down: bool = False
-    """Whether it did not come back although it was told as restarting or up."""
-    told: Told | None = None
-    """None if it was not told, or if what was told was given up for its age."""
+    """Whether it did not come back although it was reported as restarting or up."""
+    reported: Told | None = None
+    """None if it was not reported, or if what was reported was given up for its age."""
     was_refused: bool = False
-    """Whether the destination refused what it was told last."""
-    told_count: int = 0
-    """How many messages told of it."""
+    """Whether the destination refused what it was reported last."""
+    message_count: int = 0
+    """How many messages notified of it."""
     named_ns: int | None = None
-    """When a message that told of it was made, or taken by the destination, by relay's clock."""
+    """When a message that notified of it was made, or taken by the destination, by relay's
+    clock."""
     waiting: str | None = None
-    """The id of the message that told of it last, until that is settled."""
+    """The id of the message that notified of it last, until that is settled."""
     included: Included | None = None
     """What its route wanted to know about the container in addition."""
     held: str | None = None
-    """Why its last update was not told; None if it was."""
+    """Why its last update was not reported; None if it was."""
 
     @property
     def last(self) -> StoredEvent:
@@ -115,24 +117,25 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def update(self) -> UpdateReason | None:
         """What there is to tell; None if nothing is."""
-        told = self.told
-        if told is None:
+        reported = self.reported
+        if reported is None:
             return UpdateReason.OPENED
-        if told.status is Status.RESOLVED:
+        if reported.status is Status.RESOLVED:
             if not self.was_reopened:
                 return None
-            return UpdateReason.REOPENED if self.told_count else UpdateReason.OPENED
+            return UpdateReason.REOPENED if self.message_count else UpdateReason.OPENED
         if not self.is_open:
             return UpdateReason.RESOLVED
-        if self.crash_looping and not told.crash_looping:
+        if self.crash_looping and not reported.crash_looping:
             return UpdateReason.CRASH_LOOPING
-        if self.died_after_unhealthy or is_higher(self.severity, told.severity):
+        if self.died_after_unhealthy or is_higher(self.severity, reported.severity):
             return UpdateReason.WORSE
         return UpdateReason.STAYS_DOWN if self.stays_down else None
 
     @property
     def accepts_events(self) -> bool:
-        """Whether every event of the subject belongs to it: it is open or its end is not told."""
+        """Whether every event of the subject belongs to it: it is open or its end is not
+        reported."""
         return self.is_open or self.update is not None
 
 
@@ -182,7 +185,7 @@ def open_incident(opening: Opening, finishes_ns: tuple[int, ...] = ()) -> Incide
         first=stored,
         last_event_ns=event.time_ns,
         total=1,
-        untold=1,
+        unreported=1,
         deaths=len(life.failures_ns),
         unhealthy=int(opening.evidence.fact is Fact.UNHEALTHY),
         crash_looping=lives.is_loop(life.failures_ns),
@@ -198,8 +201,8 @@ def may_reopen(incident: Incident, evidence: Evidence) -> bool:
 def apply(incident: Incident, evidence: Evidence, resolve_after_ns: int) -> Incident:
     """Return the incident after evidence. It is the same object if the evidence says nothing new.
 
-    A problem opens an incident again whose end was not told yet. Reopening one whose end was told
-    is up to the route: see `reopen`.
+    A problem opens an incident again whose end was not reported yet. Reopening one whose end was
+    reported is up to the route: see `reopen`.
     """
     if not lives.is_news(incident.life, evidence):
         return incident
@@ -220,7 +223,7 @@ def apply(incident: Incident, evidence: Evidence, resolve_after_ns: int) -> Inci
         unhealthy=incident.unhealthy + (evidence.fact is Fact.UNHEALTHY),
         crash_looping=incident.crash_looping or _loops(incident),
         died_after_unhealthy=incident.died_after_unhealthy
-        or (evidence.fact is Fact.DIED and _was_told_unhealthy(incident)),
+        or (evidence.fact is Fact.DIED and _was_reported_unhealthy(incident)),
     )
 
 
@@ -228,20 +231,20 @@ def _loops(incident: Incident) -> bool:
     return incident.is_open and lives.is_loop(incident.life.failures_ns)
 
 
-def _was_told_unhealthy(incident: Incident) -> bool:
-    told = incident.told
-    return told is not None and told.condition is Condition.UNHEALTHY
+def _was_reported_unhealthy(incident: Incident) -> bool:
+    reported = incident.reported
+    return reported is not None and reported.condition is Condition.UNHEALTHY
 
 
 def reopen(incident: Incident) -> Incident:
     """Return the incident open again: its id, its counts and its spells go on."""
-    told = incident.told
+    reported = incident.reported
     opened = replace(
         incident,
         status=Status.FIRING,
         ended_ns=None,
         resolution=None,
-        was_reopened=told is not None and told.status is Status.RESOLVED,
+        was_reopened=reported is not None and reported.status is Status.RESOLVED,
     )
     return replace(opened, crash_looping=_loops(opened))
 
@@ -251,7 +254,7 @@ def count(incident: Incident, time_ns: int) -> Incident:
     return replace(
         incident,
         total=incident.total + 1,
-        untold=incident.untold + 1,
+        unreported=incident.unreported + 1,
         last_event_ns=max(incident.last_event_ns, time_ns),
     )
 
@@ -279,11 +282,11 @@ def advance(incident: Incident, resolve_after_ns: int, until_ns: int) -> Inciden
 
 
 def find_overdue(incident: Incident) -> int | None:
-    """Return when to tell that it stays down; None if it is up, or was told as down."""
-    told = incident.told
-    if told is None or incident.stays_down:
+    """Return when to tell that it stays down; None if it is up, or was reported as down."""
+    reported = incident.reported
+    if reported is None or incident.stays_down:
         return None
-    if told.condition not in (Condition.RESTARTING, Condition.UP):
+    if reported.condition not in (Condition.RESTARTING, Condition.UP):
         return None
     return lives.find_overdue(incident.life)
 
@@ -314,19 +317,19 @@ def resolve(incident: Incident, resolution: Resolution, ended_ns: int) -> Incide
     )
 
 
-def mark_told(
+def mark_reported(
     incident: Incident,
     message_id: str | None,
     now_ns: int,
     engine_ns: int,
     held: str | None = None,
 ) -> Incident:
-    """Return the incident after a message told of it, or after it was decided not to tell it.
+    """Return the incident after a message notified of it, or after it was decided not to tell it.
 
-    ``message_id`` is None if it is not told, and ``held`` is the reason then. ``now_ns`` is relay's
-    time, ``engine_ns`` the engine's.
+    ``message_id`` is None if it is not reported, and ``held`` is the reason then. ``now_ns`` is
+    relay's time, ``engine_ns`` the engine's.
     """
-    told = Told(
+    reported = Told(
         incident.status,
         lives.find_condition(incident.life, engine_ns),
         incident.severity,
@@ -334,8 +337,8 @@ def mark_told(
     )
     marked = replace(
         incident,
-        told=told,
-        untold=0,
+        reported=reported,
+        unreported=0,
         was_reopened=False,
         died_after_unhealthy=False,
         stays_down=False,
@@ -346,7 +349,7 @@ def mark_told(
     return replace(
         marked,
         was_refused=False,
-        told_count=incident.told_count + 1,
+        message_count=incident.message_count + 1,
         named_ns=now_ns,
         waiting=message_id,
     )
@@ -355,12 +358,12 @@ def mark_told(
 def mark_dead(incident: Incident, *, refused: bool) -> Incident:
     """Return an incident after the message that said that it is open was given up.
 
-    It counts as not told: it is told at once or, if the destination refused the message, with the
-    next message about it.
+    It counts as not reported: it is reported at once or, if the destination refused the message,
+    with the next message about it.
     """
     if refused:
         return replace(incident, waiting=None, was_refused=True)
-    return replace(incident, waiting=None, told=None)
+    return replace(incident, waiting=None, reported=None)
 
 
 def mark_replayed(incident: Incident, message_id: str) -> Incident:

@@ -22,9 +22,9 @@ from relay.incidents.journal import Journal
 from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
+from relay.incidents.route_counts import Balance
 from relay.incidents.rows import RowChanges, RowKey, encode_changes
 from relay.incidents.state import NO_CHANGES, Changes, IncidentKey, Rows
-from relay.incidents.tally import Balance
 from relay.incidents.view import IncidentCounts
 from relay.routing.router import Router
 
@@ -181,7 +181,7 @@ class Incidents:
     def _complete(self, message: Message) -> Notification:
         """Return the notification of a message.
 
-        Where nothing is told later, it waits in the store for what the engine was asked.
+        Where nothing is reported later, it waits in the store for what the engine was asked.
         """
         notification = message.to_notification()
         policy = self._dispatcher.policies.destinations.get(message.destination)
@@ -231,7 +231,7 @@ class Incidents:
         return self._dispatcher.count()
 
     def silent_until_ns(self, engine: str) -> int:
-        """Return until when nothing of an engine is told at the most, by relay's clock.
+        """Return until when nothing of an engine is reported at the most, by relay's clock.
 
         After a reconnect and after a start its history is read first. 0 if that is done.
         """
@@ -246,8 +246,8 @@ class Incidents:
         return self._dispatcher.list_incidents(destination)
 
     def report_open(self, destination: str) -> list[Repeat]:
-        """Return what repeats each incident that is open at a destination and was told."""
-        return [partial(self._repeat, key) for key in self._dispatcher.list_told(destination)]
+        """Return what repeats each incident that is open at a destination and was reported."""
+        return [partial(self._repeat, key) for key in self._dispatcher.list_reported(destination)]
 
     def _repeat(self, key: IncidentKey) -> Notification | None:
         message = self._dispatcher.repeat(key, self._clocks.now())

@@ -1,8 +1,8 @@
 """Takes events: as evidence for the incidents of their subjects, and for what their routes want.
 
-A route sends an event to a destination as it is, or the destination is told of incidents. Then the
-event is counted by the incident of its subject; or it is a problem, which opens one; or it is a
-plain event, which is told with its group.
+A route sends an event to a destination as it is, or the destination is notified of incidents. Then
+the event is counted by the incident of its subject; or it is a problem, which opens one; or it is a
+plain event, which is reported with its group.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,8 @@ class Intake:
         return self._select_immediate(event, results, takers)
 
     def _find_takers(self, results: Sequence[RouteResult]) -> dict[str, RouteResult]:
-        """Return the destinations that are told of incidents, with the route that sends there."""
+        """Return the destinations that are notified of incidents, with the route that sends
+        there."""
         wanted = self._tracker.policies.incident_routes
         if not wanted:
             return {}
@@ -119,13 +120,13 @@ class Intake:
                     to.append(destination)
                 elif destination in takers and self._is_immediate(event, destination):
                     to.append(destination)
-                    self._tracker.add_to_tally(destination, name, taken=1, told=1)
+                    self._tracker.add_to_counts(destination, name, taken=1, reported=1)
             if to:
                 selected.append((result.build_notification(event), to))
         return selected
 
     def _is_immediate(self, event: Event, destination: str) -> bool:
-        """Whether a plain event is told at once, and not with its group."""
+        """Whether a plain event is reported at once, and not with its group."""
         policy = self._tracker.destination_policy(destination)
         return event.type == TYPE_RELAY or not policy.groups_plain_events
 
@@ -153,7 +154,7 @@ class Intake:
                 incident, accepts = incidents.reopen(incident), True
         if result is not None and accepts:
             incident = incidents.count(incident, event.time_ns)
-            self._tracker.add_to_tally(incident.destination, incident.route, taken=1)
+            self._tracker.add_to_counts(incident.destination, incident.route, taken=1)
             if is_problem:
                 severity = _find_severity(result, event)
                 incident = incidents.keep_problem(incident, self._store(event), severity)
@@ -173,8 +174,8 @@ class Intake:
     ) -> None:
         """Take an event for destinations at which no incident counts it.
 
-        Those that are told at once remain in ``takers``. ``problems`` says whether the event is a
-        problem at destinations that remember an incident of its subject.
+        Those that are reported at once remain in ``takers``. ``problems`` says whether the event is
+        a problem at destinations that remember an incident of its subject.
         """
         subject = subject_key(event)
         finishes = self._state.finishes.get(subject)
@@ -205,7 +206,7 @@ class Intake:
             severity=_find_severity(result, event),
         )
         incident = incidents.open_incident(opening, () if finishes is None else finishes.times_ns)
-        self._tracker.add_to_tally(destination, opening.route, taken=1)
+        self._tracker.add_to_counts(destination, opening.route, taken=1)
         self._tracker.put(incident, now)
         self._request_included(incident, event, result, now)
 
@@ -218,7 +219,7 @@ class Intake:
         *,
         overflow: bool = False,
     ) -> None:
-        """Add an event to its group, unless it is told at once."""
+        """Add an event to its group, unless it is reported at once."""
         if self._is_immediate(event, destination):
             return
         policy, route = self._tracker.destination_policy(destination), result.route.name
@@ -227,7 +228,7 @@ class Intake:
         stored = self._store(event) if is_first or not self._state.is_crowded else None
         plain = add_event(group.plain, event, stored, route)
         plain = raise_severity(plain, _find_severity(result, event), overflow=overflow)
-        self._tracker.add_to_tally(destination, route, taken=1)
+        self._tracker.add_to_counts(destination, route, taken=1)
         group = replace(group, plain=plain)
         self._state.put_group(group)
         self._tracker.refresh_group(group, now)

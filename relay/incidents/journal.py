@@ -1,4 +1,4 @@
-"""Logs what becomes of incidents: opened, resolved, held back, told.
+"""Logs what becomes of incidents: opened, resolved, held back, reported.
 
 A storm opens thousands at once, so of each kind only the first few are logged line by line, and
 the rest as a number.
@@ -43,8 +43,8 @@ class Journal:
             self._log("incident.crash_looping", after, deaths=after.deaths)
 
     def held(self, incident: Incident, reason: str) -> None:
-        """Note that an update of an incident is not told."""
-        self._log("incident.held", incident, reason=reason, events=incident.untold)
+        """Note that an update of an incident is not reported."""
+        self._log("incident.held", incident, reason=reason, events=incident.unreported)
 
     def unwatched(self, incident: Incident) -> None:
         """Note that an incident is forgotten because the configuration no longer watches it."""
@@ -55,7 +55,7 @@ class Journal:
         """Note that an event was not taken because of the error that is being handled."""
         log.exception("incident.event_failed", id=event.id, engine=event.engine)
 
-    def told(self, message: Message) -> None:
+    def reported(self, message: Message) -> None:
         """Note that a message was made."""
         update = message.update
         log.info(

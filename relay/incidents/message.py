@@ -1,8 +1,8 @@
 """Makes the messages about incidents and plain events.
 
 The id of a message follows from what it tells: its destination and reason, which incidents it is
-about and how often each was told before, and its plain events. So it is the same if relay is killed
-before the message is stored, and never the same for something else.
+about and how often each was reported before, and its plain events. So it is the same if relay is
+killed before the message is stored, and never the same for something else.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ REASONS = tuple(UpdateReason)
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What one destination is told at one moment."""
+    """What one destination is notified at one moment."""
 
     id: str
     """``ntf_`` and 32 hex digits; the same after a restart, never the same for something else."""
@@ -96,7 +96,7 @@ def build_message(
         status=Status.FIRING if firing else Status.RESOLVED,
         severity=Severity.INFO if is_reminder else _find_severity(incidents, plains),
         route=incidents[0].route if incidents else plains[0].route,
-        count=sum(each.untold for each in incidents) + sum(each.count for each in plains),
+        count=sum(each.unreported for each in incidents) + sum(each.count for each in plains),
         events=_select_events(incidents, plains),
         update=Update(
             reason,
@@ -123,12 +123,12 @@ def build_message(
 def repeat_message(incident: Incident, now: Now) -> Message:
     """Return the message that repeats an open incident, for a service whose alerts expire.
 
-    It says what the incident is, and not what changed since it was told.
+    It says what the incident is, and not what changed since it was reported.
     """
     message = build_message(incident.destination, (incident,), (), (), now, with_opening=True)
     reason = UpdateReason.CRASH_LOOPING if incident.crash_looping else UpdateReason.OPENED
-    (told,) = message.update.incidents
-    update = replace(message.update, reason=reason, incidents=(replace(told, reason=reason),))
+    (reported,) = message.update.incidents
+    update = replace(message.update, reason=reason, incidents=(replace(reported, reason=reason),))
     return replace(message, update=update)
 
 
@@ -145,7 +145,8 @@ def find_reason(incidents: Sequence[Incident]) -> UpdateReason:
 
 
 def _reason_of(incident: Incident) -> UpdateReason:
-    """Return why an incident is told. What was refused before is told as if for the first time."""
+    """Return why an incident is reported. What was refused before is reported as if for the first
+    time."""
     if incident.was_refused and incident.is_open:
         return UpdateReason.OPENED
     return incident.update or UpdateReason.REMINDER
@@ -155,7 +156,7 @@ def report(
     incident: Incident, now: Now, *, with_included: bool = False, with_opening: bool = False
 ) -> IncidentReport:
     """Return an incident as a message tells it."""
-    told, first = incident.told, incident.first.decode()
+    reported, first = incident.reported, incident.first.decode()
     last = first if incident.later is None else incident.later.decode()
     return IncidentReport(
         id=incident.id,
@@ -169,12 +170,14 @@ def report(
         started_ns=incident.started_ns,
         ended_ns=incident.ended_ns,
         resolution=incident.resolution,
-        count=incident.untold,
+        count=incident.unreported,
         total=incident.total,
         deaths=incident.deaths,
         unhealthy=incident.unhealthy,
-        notified_before=told is not None and incident.told_count > 0 and not incident.was_refused,
-        sequence=incident.told_count + 1,
+        notified_before=reported is not None
+        and incident.message_count > 0
+        and not incident.was_refused,
+        sequence=incident.message_count + 1,
         opening_route=incident.opening_route,
         problem=describe_problem(first, last),
         opening_event=first if with_opening else None,
@@ -195,7 +198,7 @@ def make_message_id(
         [
             destination,
             reason,
-            sorted((each.id, each.told_count) for each in incidents),
+            sorted((each.id, each.message_count) for each in incidents),
             sorted(each.digest for each in plains),
         ]
     )

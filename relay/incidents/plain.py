@@ -1,4 +1,5 @@
-"""The plain events of a group: those that belong to no incident, until they are told together."""
+"""The plain events of a group: those that belong to no incident, until they are notified
+together."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ OTHER_ACTIONS = "other"
 
 
 class PlainEvents(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Events of one group that wait to be told."""
+    """Events of one group that wait to be reported."""
 
     engine: str
     """The engine of the last one."""

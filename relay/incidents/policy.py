@@ -1,4 +1,4 @@
-"""The effective policy: what is told, to whom, and when, from the keys of a configuration.
+"""The effective policy: what is reported, to whom, and when, from the keys of a configuration.
 
 What concerns an incident stands on a route or on its destination: the route's key counts, else the
 destination's, else the default. What concerns a message stands on the destination only. The
@@ -43,11 +43,11 @@ class RoutePolicy(msgspec.Struct, frozen=True):
     resolve_after_ns: int = MINUTE_NS
     """How long a subject has to be well before its incident is resolved."""
     send_resolved: bool = True
-    """Whether the end is told."""
+    """Whether the end is reported."""
 
 
 class DestinationPolicy(msgspec.Struct, frozen=True):
-    """How one destination is told."""
+    """How one destination is notified."""
 
     audience: Audience = Audience.PEOPLE
     group_by: tuple[str, ...] = ("engine", "project")
@@ -57,7 +57,7 @@ class DestinationPolicy(msgspec.Struct, frozen=True):
     group_interval_ns: int = MINUTE_NS
     """The time between two messages of a group, at least."""
     repeat_interval_ns: int = 24 * HOUR_NS
-    """When open incidents are told again; 0 for never."""
+    """When open incidents are reported again; 0 for never."""
 
     @property
     def is_limited(self) -> bool:
@@ -66,17 +66,17 @@ class DestinationPolicy(msgspec.Struct, frozen=True):
 
     @property
     def groups_plain_events(self) -> bool:
-        """Whether events that belong to no incident are told in groups, and not at once."""
+        """Whether events that belong to no incident are reported in groups, and not at once."""
         return self.is_limited
 
     @property
-    def tells_brief(self) -> bool:
-        """Whether a problem is told that was over before it could be told."""
+    def reports_brief(self) -> bool:
+        """Whether a problem is reported that was over before it could be reported."""
         return self.audience is not Audience.PAGER
 
 
 SINGLE = ("subject",)
-"""How destinations that group by themselves are told: each subject on its own."""
+"""How destinations that group by themselves are reported: each subject on its own."""
 
 
 def resolve_route_policy(
@@ -133,7 +133,7 @@ class Policies:
         )
 
     def takes_incidents(self, route: str, destination: str) -> bool:
-        """Whether the destination is told of incidents by this route, and not of events."""
+        """Whether the destination is notified of incidents by this route, and not of events."""
         return (route, destination) in self.incident_routes
 
     def describe(self, destination: str) -> str:
@@ -186,7 +186,7 @@ def _to_ns(duration: timedelta | None) -> int | None:
 
 
 def _describe_groups(policy: DestinationPolicy) -> str:
-    """Return how a destination is told of incidents."""
+    """Return how a destination is notified of incidents."""
     if not policy.is_limited:
         return "incidents, each at once"
     together = f"grouped by {_join(policy.group_by)}" if policy.group_by else "all in one group"
@@ -206,14 +206,14 @@ def _describe_reminder(policy: DestinationPolicy) -> str:
 
 
 def _describe_end(routes: Mapping[str, RoutePolicy]) -> str:
-    """Return when the incidents of some routes are resolved, and whether that is told."""
+    """Return when the incidents of some routes are resolved, and whether that is reported."""
     after: dict[int, list[str]] = {}
     for name, policy in routes.items():
         after.setdefault(policy.resolve_after_ns, []).append(name)
     times = [f"{format_ns(each)}{_name_some(after[each], routes)}" for each in sorted(after)]
     silent = [name for name, policy in routes.items() if not policy.send_resolved]
-    untold = f", not told{_name_some(silent, routes)}" if silent else ""
-    return f"resolved after {' or '.join(times)}{untold}"
+    unreported = f", not told{_name_some(silent, routes)}" if silent else ""
+    return f"resolved after {' or '.join(times)}{unreported}"
 
 
 def _join(names: Sequence[str]) -> str:

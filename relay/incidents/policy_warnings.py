@@ -1,4 +1,4 @@
-"""Finds keys about incidents that have no effect, because only events are told."""
+"""Finds keys about incidents that have no effect, because only events are reported."""
 
 from collections.abc import Iterator
 
@@ -11,10 +11,10 @@ from relay.incidents.policy import Policies
 
 def find_policy_warnings(config: Config, policies: Policies) -> Iterator[ConfigIssue]:
     """Yield an issue for each key that has no effect. ``policies`` are those of ``config``."""
-    told_of_events = _find_routes_of_events(policies)
+    notified_of_events = _find_routes_of_events(policies)
     for name, destination in config.destinations.items():
         routes = {route for route, to in policies.routes if to == name}
-        if not routes or not all((route, name) in told_of_events for route in routes):
+        if not routes or not all((route, name) in notified_of_events for route in routes):
             continue
         message = "does nothing: it is told of events: write 'notify: incidents' as well"
         if destination.notify is Notify.INCIDENTS:
@@ -23,7 +23,7 @@ def find_policy_warnings(config: Config, policies: Policies) -> Iterator[ConfigI
             if getattr(destination, key) is not None:
                 yield ConfigIssue(("destinations", name, key), message, IssueScope.KEY)
     for at, route in enumerate(config.routes):
-        if not route.to or not all((route.name, to) in told_of_events for to in route.to):
+        if not route.to or not all((route.name, to) in notified_of_events for to in route.to):
             continue
         message = "does nothing: its destinations are told of events: write 'notify: incidents'"
         for key in LIFE_KEYS:

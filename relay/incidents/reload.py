@@ -70,7 +70,7 @@ class Reloader:
             return
         before = self._state.groups.get((destination, incident.group))
         if before is not None and (destination, group.key) not in self._state.groups:
-            # Its timers go with it, so that nothing is told sooner or later.
+            # Its timers go with it, so that nothing is reported sooner or later.
             due_ns = None if incident.update is None else before.due_ns
             self._state.put_group(replace(group, last_ns=before.last_ns, due_ns=due_ns))
         moved = self._tracker.move_to_route(incident, route)
@@ -79,15 +79,15 @@ class Reloader:
             self._tracker.forget_group(destination, before.key, now)
 
     def _drop(self, incident: Incident, now: Now) -> None:
-        """Stop watching an incident; a service that shows it as firing is told its end."""
+        """Stop watching an incident; a service that shows it as firing is reported its end."""
         policy = self._tracker.policies.destinations.get(incident.destination)
-        is_shown = policy is not None and not policy.is_limited and incident.told_count
+        is_shown = policy is not None and not policy.is_limited and incident.message_count
         if is_shown and incident.is_open:
             ended_ns = now.at(incident.life.engine)
             self._tracker.put(incidents.resolve(incident, Resolution.UNWATCHED, ended_ns), now)
         elif not is_shown or incident.update is None:
             self._tracker.hold(
-                incident.destination, incident.route, HeldReason.UNWATCHED, incident.untold
+                incident.destination, incident.route, HeldReason.UNWATCHED, incident.unreported
             )
             if self._tracker.journal is not None:
                 self._tracker.journal.unwatched(incident)

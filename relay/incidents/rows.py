@@ -10,9 +10,9 @@ from relay.incidents.destination import DestinationState
 from relay.incidents.group import Group
 from relay.incidents.incident import Incident
 from relay.incidents.plain import PlainEvents
+from relay.incidents.route_counts import RouteCounts
 from relay.incidents.state import Changes, Finishes, Rows
 from relay.incidents.stored_event import StoredEvent
-from relay.incidents.tally import Tally
 
 log = structlog.get_logger()
 
@@ -25,7 +25,7 @@ _KINDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
     "incidents": (Incident, ("destination", "subject")),
     "groups": (Group, ("destination", "key")),
     "destinations": (DestinationState, ("name",)),
-    "tallies": (Tally, ("destination", "route")),
+    "route_counts": (RouteCounts, ("destination", "route")),
     "finishes": (Finishes, ("subject",)),
 }
 """By kind, which is the name of the list in `Rows`: the type of the rows, and the fields that

@@ -12,8 +12,8 @@ import msgspec
 from relay.incidents.destination import DestinationState
 from relay.incidents.group import OVERFLOW_GROUP, Group
 from relay.incidents.incident import Incident
+from relay.incidents.route_counts import RouteCounts
 from relay.incidents.stored_event import MAX_EVENT_BYTES, SMALL_EVENT_BYTES
-from relay.incidents.tally import Tally
 
 MAX_INCIDENTS = 20_000
 """How many incidents are kept at most, at all destinations together."""
@@ -49,7 +49,7 @@ class Rows(msgspec.Struct, frozen=True):
     incidents: list[Incident] = msgspec.field(default_factory=list)
     groups: list[Group] = msgspec.field(default_factory=list)
     destinations: list[DestinationState] = msgspec.field(default_factory=list)
-    tallies: list[Tally] = msgspec.field(default_factory=list)
+    route_counts: list[RouteCounts] = msgspec.field(default_factory=list)
     finishes: list[Finishes] = msgspec.field(default_factory=list)
 
 
@@ -81,10 +81,10 @@ class State:
         """The incidents by subject, then by destination."""
         self.groups: dict[GroupKey, Group] = {}
         self.destinations: dict[str, DestinationState] = {}
-        self.tallies: dict[tuple[str, str], Tally] = {}
+        self.route_counts: dict[tuple[str, str], RouteCounts] = {}
         self.finishes: dict[str, Finishes] = {}
         self.incident_count = 0
-        self.untold: defaultdict[GroupKey, dict[str, None]] = defaultdict(dict)
+        self.unreported: defaultdict[GroupKey, dict[str, None]] = defaultdict(dict)
         """The subjects of the incidents of a group that have an update."""
         self.pending: defaultdict[str, dict[str, None]] = defaultdict(dict)
         """The keys of the groups of a destination that have something to tell."""
@@ -99,7 +99,9 @@ class State:
         for group in rows.groups:
             self.put_group(group)
         self.destinations.update((each.name, each) for each in rows.destinations)
-        self.tallies.update(((each.destination, each.route), each) for each in rows.tallies)
+        self.route_counts.update(
+            ((each.destination, each.route), each) for each in rows.route_counts
+        )
         self.finishes.update((each.subject, each) for each in rows.finishes)
         self._forget_changes()
 
@@ -108,7 +110,7 @@ class State:
         self._changed_incidents: dict[IncidentKey, None] = {}
         self._changed_groups: dict[GroupKey, None] = {}
         self._changed_destinations: dict[str, None] = {}
-        self._changed_tallies: dict[tuple[str, str], None] = {}
+        self._changed_counts: dict[tuple[str, str], None] = {}
         self._changed_finishes: dict[str, None] = {}
 
     def get_incident(self, key: IncidentKey) -> Incident | None:
@@ -136,7 +138,7 @@ class State:
         group = (incident.destination, incident.group)
         self._members[group] += 1
         if incident.update is not None:
-            self.untold[group][incident.subject] = None
+            self.unreported[group][incident.subject] = None
         elif not incident.is_open:
             self._remembered[key] = None
         if incident.waiting is not None:
@@ -163,11 +165,11 @@ class State:
         self._members[group] -= 1
         if not self._members[group]:
             del self._members[group]
-        untold = self.untold.get(group)
-        if untold is not None:
-            untold.pop(incident.subject, None)
-            if not untold:
-                del self.untold[group]
+        unreported = self.unreported.get(group)
+        if unreported is not None:
+            unreported.pop(incident.subject, None)
+            if not unreported:
+                del self.unreported[group]
         self._remembered.pop(key, None)
         self._kept_bytes -= _count_bytes(incident)
 
@@ -238,14 +240,14 @@ class State:
         self.destinations[state.name] = state
         self._changed_destinations[state.name] = None
 
-    def get_tally(self, destination: str, route: str) -> Tally:
-        """Return the tally of a route at a destination, or a new one."""
-        return self.tallies.get((destination, route)) or Tally(destination, route)
+    def get_counts(self, destination: str, route: str) -> RouteCounts:
+        """Return the counts of a route at a destination, or a new one."""
+        return self.route_counts.get((destination, route)) or RouteCounts(destination, route)
 
-    def put_tally(self, tally: Tally) -> None:
-        """Add or replace a tally."""
-        self.tallies[tally.destination, tally.route] = tally
-        self._changed_tallies[tally.destination, tally.route] = None
+    def put_counts(self, counts: RouteCounts) -> None:
+        """Add or replace a counts."""
+        self.route_counts[counts.destination, counts.route] = counts
+        self._changed_counts[counts.destination, counts.route] = None
 
     def put_finishes(self, finishes: Finishes) -> None:
         """Remember when a subject ended with exit code 0, as the last of those remembered."""
@@ -266,7 +268,7 @@ class State:
                 self._changed_incidents,
                 self._changed_groups,
                 self._changed_destinations,
-                self._changed_tallies,
+                self._changed_counts,
                 self._changed_finishes,
             )
         ):
@@ -279,7 +281,7 @@ class State:
                 [each for each in incidents.values() if each is not None],
                 [each for each in groups.values() if each is not None],
                 [self.destinations[name] for name in self._changed_destinations],
-                [self.tallies[key] for key in self._changed_tallies],
+                [self.route_counts[key] for key in self._changed_counts],
                 [each for each in finishes.values() if each is not None],
             ),
             [key for key, each in incidents.items() if each is None],
@@ -295,7 +297,7 @@ class State:
             list(self.list_incidents()),
             list(self.groups.values()),
             list(self.destinations.values()),
-            list(self.tallies.values()),
+            list(self.route_counts.values()),
             list(self.finishes.values()),
         )
 

@@ -28,7 +28,7 @@ class Task(StrEnum):
 
     CHECK = "check"
     """An incident may be over, overdue, or to be forgotten."""
-    TELL = "tell"
+    NOTIFY = "tell"
     """A group of a destination may be due."""
     REMIND = "remind"
     """A destination is to be reminded of what is open."""
@@ -73,7 +73,8 @@ class IncidentTracker:
         return self.engines.known_until_ns(incident.life.engine, now)
 
     def silent_until_ns(self, incident: Incident) -> int:
-        """Return until when nothing of an incident's engine is told; 0 if it may be told."""
+        """Return until when nothing of an incident's engine is reported; 0 if it may be
+        reported."""
         return 0 if is_own(incident.subject) else self.engines.silent_until_ns(incident.life.engine)
 
     def put(self, incident: Incident, now: Now) -> None:
@@ -149,12 +150,12 @@ class IncidentTracker:
             if incident.life.engine == engine:
                 self.check(incident.destination, incident.subject, now)
         for destination in self.state.pending:
-            self.schedule.bring_forward((Task.TELL, destination, ""), now.steady_ns)
+            self.schedule.bring_forward((Task.NOTIFY, destination, ""), now.steady_ns)
 
     def refresh_group(self, group: Group, now: Now) -> None:
         """Note when a group is due, if it has something to tell."""
         key = (group.destination, group.key)
-        if key not in self.state.untold and group.plain is None:
+        if key not in self.state.unreported and group.plain is None:
             if group.due_ns is not None:
                 self.state.put_group(replace(group, due_ns=None))
             return
@@ -163,7 +164,7 @@ class IncidentTracker:
             due_ns = find_due(group, self.destination_policy(group.destination), now.steady_ns)
             self.state.put_group(replace(group, due_ns=due_ns))
         if group.waiting is None:
-            self.schedule.bring_forward((Task.TELL, group.destination, ""), due_ns)
+            self.schedule.bring_forward((Task.NOTIFY, group.destination, ""), due_ns)
 
     def forget_group(self, destination: str, key: str, now: Now) -> None:
         """Remove a group that has nothing to tell and that delays nothing."""
@@ -179,26 +180,29 @@ class IncidentTracker:
         else:
             self.state.remove_group(group)
 
-    def add_to_tally(self, destination: str, route: str, *, taken: int = 0, told: int = 0) -> None:
+    def add_to_counts(
+        self, destination: str, route: str, *, taken: int = 0, reported: int = 0
+    ) -> None:
         """Count events of a route at a destination."""
-        if taken or told:
-            tally = self.state.get_tally(destination, route)
-            self.state.put_tally(tally.add(taken=taken, told=told))
+        if taken or reported:
+            counts = self.state.get_counts(destination, route)
+            self.state.put_counts(counts.add(taken=taken, reported=reported))
 
     def move_to_route(self, incident: Incident, route: str) -> Incident:
-        """Return an incident with another route, which its untold events count for from now on."""
+        """Return an incident with another route, which its unreported events count for from now
+        on."""
         if route == incident.route:
             return incident
-        untold = incident.untold
-        self.add_to_tally(incident.destination, incident.route, taken=-untold)
-        self.add_to_tally(incident.destination, route, taken=untold)
+        unreported = incident.unreported
+        self.add_to_counts(incident.destination, incident.route, taken=-unreported)
+        self.add_to_counts(incident.destination, route, taken=unreported)
         return replace(incident, route=route)
 
     def hold(self, destination: str, route: str, reason: HeldReason, count: int) -> None:
-        """Count events that are not told."""
+        """Count events that are not reported."""
         if not count:
             return
-        self.state.put_tally(self.state.get_tally(destination, route).hold(reason, count))
+        self.state.put_counts(self.state.get_counts(destination, route).hold(reason, count))
         if destination in self.policies.destinations:
             state = self.state.get_destination(destination)
             self.state.put_destination(replace(state, suppressed=state.suppressed + count))
@@ -207,12 +211,13 @@ class IncidentTracker:
         """Do not tell an incident's update, and count its events with the reason."""
         if self.journal is not None:
             self.journal.held(incident, reason)
-        self.hold(incident.destination, incident.route, reason, incident.untold)
+        self.hold(incident.destination, incident.route, reason, incident.unreported)
         engine_ns = now.at(incident.life.engine)
-        self.put(incidents.mark_told(incident, None, now.steady_ns, engine_ns, reason), now)
+        self.put(incidents.mark_reported(incident, None, now.steady_ns, engine_ns, reason), now)
 
     def schedule_reminder(self, incident: Incident, now: Now) -> None:
-        """Note when an incident is to be told again, if nothing else of it is told before."""
+        """Note when an incident is to be reported again, if nothing else of it is reported
+        before."""
         repeat_ns = self.destination_policy(incident.destination).repeat_interval_ns
         if incident.waiting is not None or not incident.is_open:
             return
@@ -221,7 +226,7 @@ class IncidentTracker:
             self.schedule.bring_forward((Task.REMIND, incident.destination, ""), due_ns)
 
     def schedule_repetition(self, destination: str, now: Now) -> None:
-        """Note when open incidents are to be told again, after a message told of some."""
+        """Note when open incidents are to be reported again, after a message notified of some."""
         policy = self.destination_policy(destination)
         if policy.repeat_interval_ns:
             due_ns = now.steady_ns + policy.repeat_interval_ns

@@ -1,4 +1,5 @@
-"""What operators see of incidents: what is open, what was told of it, and why it was not told.
+"""What operators see of incidents: what is open, what was notified of it, and why it was not
+reported.
 
 Everything here is computed from rows, so that a command shows the same whether it asks a running
 relay or reads the store.
@@ -19,9 +20,9 @@ from relay.incidents.destination import find_budget_time
 from relay.incidents.group import Group
 from relay.incidents.incident import SEVERITIES, Incident
 from relay.incidents.life import find_condition
+from relay.incidents.route_counts import RouteCounts
 from relay.incidents.state import Rows
 from relay.incidents.subject import is_own
-from relay.incidents.tally import Tally
 
 MAX_DETAILS = 100
 """Of how many incidents `find_details` returns everything: each has up to two events of 8 KiB."""
@@ -29,7 +30,7 @@ MAX_DETAILS = 100
 _RANKS = {severity: -rank for rank, severity in enumerate(SEVERITIES)}
 
 SilentUntil = Callable[[str], int]
-"""Returns until when nothing of an engine is told: see `Incidents.silent_until_ns`."""
+"""Returns until when nothing of an engine is reported: see `Incidents.silent_until_ns`."""
 
 _Order = tuple[bool, int, int, str, str]
 """What incidents are ordered by: see `_find_order`."""
@@ -55,37 +56,37 @@ class IncidentView(msgspec.Struct, frozen=True):
     last_event_ns: int
     total: int
     """All its events."""
-    untold: int
-    """Its events since it was told last, or since it was held."""
+    unreported: int
+    """Its events since it was reported last, or since it was held."""
     deaths: int
     """How often it died without being asked to, or became unhealthy."""
     unhealthy: int
     """How often of these it became unhealthy."""
-    told_count: int
-    """How many messages told of it."""
+    message_count: int
+    """How many messages notified of it."""
     group: Mapping[str, str]
     """What it has in common with the others of its group."""
-    told_ns: int | None = None
-    """When a message that told of it was made last or, if it was delivered, when that was; by
+    reported_ns: int | None = None
+    """When a message that notified of it was made last or, if it was delivered, when that was; by
     relay's clock."""
     ended_ns: int | None = None
     resolution: Resolution | None = None
     update: UpdateReason | None = None
     """What there is to tell; None if nothing is."""
     due_ns: int | None = None
-    """When it is to be told, by relay's clock; None if that is not known, or nothing is to be told.
-    After a reconnect of its engine it may be earlier."""
+    """When it is to be reported, by relay's clock; None if that is not known, or nothing is to be
+    reported. After a reconnect of its engine it may be earlier."""
     message: str | None = None
     """The id of the last message about it, as long as that waits to be delivered."""
     blocked: bool = False
-    """Whether an earlier message of its group waits to be delivered, and nothing else is told of
-    the group until then."""
+    """Whether an earlier message of its group waits to be delivered, and nothing else is notified
+    of the group until then."""
     given_up: bool = False
     """Whether the last message about it was given up for its age or for want of room."""
     refused: bool = False
     """Whether the destination refused the last message about it."""
     held: str | None = None
-    """Why its last update was not told; None if it was told."""
+    """Why its last update was not reported; None if it was reported."""
     unknown_since_ns: int | None = None
     """Since when events of it may be missing; None if none are."""
     ending: Resolution | None = None
@@ -110,7 +111,7 @@ class IncidentDetails(msgspec.Struct, frozen=True):
 
 
 class IncidentCounts(msgspec.Struct, frozen=True):
-    """How many incidents are open, and how many events were not told."""
+    """How many incidents are open, and how many events were not reported."""
 
     open: Mapping[str, Mapping[Severity, int]] = {}
     """How many are open, by destination and severity."""
@@ -130,7 +131,7 @@ class IncidentPage(msgspec.Struct, frozen=True):
 
 
 def never_silent(_: str) -> int:
-    """Of every engine everything is told at once."""
+    """Of every engine everything is reported at once."""
     return 0
 
 
@@ -165,7 +166,7 @@ def list_page(
     return IncidentPage(
         [_make_view(each, groups, now, silent_until_ns) for each in page],
         len(known),
-        count_incidents(rows.incidents, rows.tallies),
+        count_incidents(rows.incidents, rows.route_counts),
         msgspec.json.encode(_find_order(page[-1])).decode() if goes_on else None,
     )
 
@@ -189,15 +190,17 @@ def find_details(
     ]
 
 
-def count_incidents(rows: Iterable[Incident], tallies: Iterable[Tally]) -> IncidentCounts:
+def count_incidents(
+    rows: Iterable[Incident], route_counts: Iterable[RouteCounts]
+) -> IncidentCounts:
     """Return how many incidents are open, and how many events were held back."""
     counts = Counter((each.destination, each.severity) for each in rows if each.is_open)
     opened: dict[str, dict[Severity, int]] = {}
     for (destination, severity), count in counts.items():
         opened.setdefault(destination, {})[severity] = count
     held: dict[str, Counter[str]] = {}
-    for tally in tallies:
-        held.setdefault(tally.destination, Counter()).update(tally.held)
+    for each in route_counts:
+        held.setdefault(each.destination, Counter()).update(each.held)
     return IncidentCounts(opened, {to: counts for to, counts in held.items() if counts})
 
 
@@ -253,19 +256,19 @@ def _make_view(
         started_ns=incident.started_ns,
         last_event_ns=incident.last_event_ns,
         total=incident.total,
-        untold=incident.untold,
+        unreported=incident.unreported,
         deaths=incident.deaths,
         unhealthy=incident.unhealthy,
-        told_count=incident.told_count,
+        message_count=incident.message_count,
         group=group.fields,
-        told_ns=incident.named_ns,
+        reported_ns=incident.named_ns,
         ended_ns=incident.ended_ns,
         resolution=incident.resolution,
         update=update,
         due_ns=due_ns,
         message=incident.waiting,
         blocked=update is not None and is_blocked,
-        given_up=incident.told is None and incident.told_count > 0,
+        given_up=incident.reported is None and incident.message_count > 0,
         refused=incident.was_refused,
         held=incident.held,
         unknown_since_ns=incident.life.unknown_since_ns,

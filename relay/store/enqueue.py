@@ -101,8 +101,8 @@ def prepare(
     content = msgspec.json.encode(notification)
     is_long = len(content) > LONG_BYTES and bool(destinations)
     row_content = b"" if is_long else content
-    # In order everywhere: a heartbeat, because each has to find the one before it, and what is told
-    # about incidents.
+    # In order everywhere: a heartbeat, because each has to find the one before it, and what is
+    # reported about incidents.
     message_id = None if notification.update is None else notification.id
     is_ordered = heartbeat or message_id is not None
     unordered = () if is_ordered else options.unordered

@@ -251,7 +251,7 @@ def subject_of(notification: Notification) -> str:
     """Return what a notification is about; deliveries about one subject to one destination stay in
     order.
 
-    What is told about incidents is in order within its group. Heartbeats are a subject of their
+    What is reported about incidents is in order within its group. Heartbeats are a subject of their
     own, so that they never wait for another event.
     """
     update, event = notification.update, notification.events[0]

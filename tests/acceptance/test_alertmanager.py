@@ -60,12 +60,13 @@ class Alertmanager:
             return {alert["labels"]["container"]: alert for alert in json.load(answer)}
 
     def wait_for(self, container: str, *statuses: str) -> None:
-        """Wait until its receiver was told exactly this of a container's alert, in this order."""
+        """Wait until its receiver was reported exactly this of a container's alert, in this
+        order."""
         self.receiver.wait_for(
-            lambda received: list(self._told(received, container)) == [*statuses]
+            lambda received: list(self._reported(received, container)) == [*statuses]
         )
 
-    def _told(self, received: tuple[Received, ...], container: str) -> Iterator[str]:
+    def _reported(self, received: tuple[Received, ...], container: str) -> Iterator[str]:
         for request in received:
             for alert in request.json["alerts"]:
                 if alert["labels"]["container"] == container:
@@ -128,7 +129,7 @@ async def send(running: Alertmanager, *notifications: Notification) -> list[Resp
 
 
 def test_an_alert_from_its_beginning_to_its_end(running: Alertmanager) -> None:
-    """Its receiver is told twice: that it fires, and that it is resolved."""
+    """Its receiver is reported twice: that it fires, and that it is resolved."""
     began_ns = time_ns() - 60 * SECOND_NS
     event = crash_at(began_ns)
     opened = update_of(report(event), event=event)

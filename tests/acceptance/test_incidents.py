@@ -1,4 +1,4 @@
-"""What people are told about services of a real engine: one problem is one message.
+"""What people are notified about services of a real engine: one problem is one message.
 
 All rows run at the same time, on one engine, with short waits; `tools.incidents` runs them with the
 default waits.
@@ -94,27 +94,29 @@ def outcome(
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name != RECREATION.name])
 def test_row(outcome: Outcome, name: str) -> None:
-    """People are told exactly this, in this order: A1, A4, A6, A10, A11, A13, A15, A21, A24."""
+    """People are reported exactly this, in this order: A1, A4, A6, A10, A11, A13, A15, A21, A24."""
     row = ROWS[name]
-    told = [each.json for each in messages(outcome.receiver, name)]
-    assert [describe(each, counts=row.counts) for each in told] == row.expected
+    reported = [each.json for each in messages(outcome.receiver, name)]
+    assert [describe(each, counts=row.counts) for each in reported] == row.expected
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_every_event_is_counted_once(outcome: Outcome, name: str) -> None:
     """The messages stand for all events that the routes took, and for no other."""
-    told = [each.json for each in messages(outcome.receiver, name)]
+    reported = [each.json for each in messages(outcome.receiver, name)]
     audit = messages(outcome.receiver, name, "audit")
-    assert sum(each["count"] for each in told) == len(audit) > 0
+    assert sum(each["count"] for each in reported) == len(audit) > 0
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_chat_gets_the_same_messages(outcome: Outcome, name: str) -> None:
     """One message each, whose words say when it is over."""
-    told = [each.json for each in messages(outcome.receiver, name)]
+    reported = [each.json for each in messages(outcome.receiver, name)]
     chat = [each.body.decode() for each in messages(outcome.receiver, name, "chat")]
-    assert len(chat) == len(told)
-    assert ["Resolved: " in each for each in chat] == [it["status"] == "resolved" for it in told]
+    assert len(chat) == len(reported)
+    assert ["Resolved: " in each for each in chat] == [
+        it["status"] == "resolved" for it in reported
+    ]
 
 
 def test_a_loop_is_called_a_crash_loop(outcome: Outcome) -> None:
@@ -126,9 +128,9 @@ def test_a_loop_is_called_a_crash_loop(outcome: Outcome) -> None:
 
 def test_what_gave_up_is_down(outcome: Outcome) -> None:
     """Its restart policy does not start it a fourth time."""
-    (told,) = (each.json for each in messages(outcome.receiver, "a15"))
+    (reported,) = (each.json for each in messages(outcome.receiver, "a15"))
     (chat,) = (each.body.decode() for each in messages(outcome.receiver, "a15", "chat"))
-    assert [it["state"] for it in told["incidents"]] == ["down"]
+    assert [it["state"] for it in reported["incidents"]] == ["down"]
     assert "is down" in chat
 
 
@@ -142,11 +144,11 @@ def test_nothing_is_resolved_while_the_engine_is_out_of_reach(outcome: Outcome) 
 
 def test_a_recreated_stack(outcome: Outcome) -> None:
     """At most two messages say what was started, stopped and removed; nobody hears of a crash."""
-    told = [each.json for each in messages(outcome.receiver, RECREATION.name)]
-    assert len(told) in (1, 2)
-    assert {(it["reason"], it["route"]) for it in told} == {("events", "a25-changed")}
-    assert sum(it["count"] for it in told) == 9
-    assert all(it["incidents"] == [] for it in told)
+    reported = [each.json for each in messages(outcome.receiver, RECREATION.name)]
+    assert len(reported) in (1, 2)
+    assert {(it["reason"], it["route"]) for it in reported} == {("events", "a25-changed")}
+    assert sum(it["count"] for it in reported) == 9
+    assert all(it["incidents"] == [] for it in reported)
 
 
 def test_kills_change_nothing(outcome: Outcome) -> None:

@@ -30,7 +30,7 @@ TOLD = [
     "ill was unhealthy",
     "sentinel crashed with exit code 4",
 ]
-"""What people are told of `cause_events`: one message for each container, which stays down."""
+"""What people are notified of `cause_events`: one message for each container, which stays down."""
 
 RED = "#d0021b"
 
@@ -67,8 +67,8 @@ class Result:
 def cause_events(engine: PrivateEngine, receiver: Receiver) -> None:
     """Let containers end in several ways, and a health check fail.
 
-    The last one ends when people have been told of the others: of four together they would be told
-    in one message.
+    The last one ends when people have been notified of the others: of four together they would be
+    reported in one message.
     """
     since_ns = int(engine.events()[-1]["timeNano"]) if engine.events() else 0
     labels = {"com.docker.compose.project": "shop", "note": "<!channel> & co"}

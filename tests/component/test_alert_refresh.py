@@ -66,8 +66,8 @@ async def test_an_alert_is_repeated_until_it_is_over(
             count = len(alertmanager.requests)
             await asyncio.sleep(0.5)  # long enough for two more
             assert len(alertmanager.requests) == count
-    told = [each for request in alertmanager.requests for each in request]
-    of_a = [each for each in told if each["labels"]["container"] == "a"]
+    reported = [each for request in alertmanager.requests for each in request]
+    of_a = [each for each in reported if each["labels"]["container"] == "a"]
     assert {tuple(sorted(each["labels"].items())) for each in of_a} == {
         tuple(sorted(of_a[0]["labels"].items()))
     }

@@ -38,7 +38,7 @@ async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Daemon
 
 
 def config(url: str, **more: Any) -> dict[str, Any]:
-    """``ops`` is told of incidents, ``audit`` of events."""
+    """``ops`` is notified of incidents, ``audit`` of events."""
     ops = http_destination(url, notify="incidents", group_wait="0s", group_interval="1s")
     audit = http_destination(f"{url}?to=audit")
     return {"destinations": {"ops": ops, "audit": audit}, "routes": [DEATHS], **more}
@@ -47,7 +47,7 @@ def config(url: str, **more: Any) -> dict[str, Any]:
 async def test_list_show_close(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """A problem is open until somebody closes it, and its end is told."""
+    """A problem is open until somebody closes it, and its end is reported."""
     with capture_logs() as logs:
         async with daemon.running(**config(url)), daemon.operations() as operations:
             await engine.changes.wait_for(lambda: len(engine.streams) == 1)
@@ -57,7 +57,7 @@ async def test_list_show_close(
             await daemon.wait_until_settled()
             page = await operations.list_incidents(10)
             (incident,) = page.incidents
-            assert (incident.subject, incident.told_count, incident.message) == ("web", 1, None)
+            assert (incident.subject, incident.message_count, incident.message) == ("web", 1, None)
             assert page.counts.open == {"ops": {incident.severity: 1}}
             (details,) = await operations.find_incidents(incident.id[:8])
             assert (details.incident.id, details.first.actor.name) == (incident.id, "web")
@@ -164,7 +164,7 @@ async def test_over_http(
 async def test_what_was_closed_while_no_relay_ran(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """Its end is told after the start."""
+    """Its end is reported after the start."""
     async with daemon.running(**config(url)):
         await engine.changes.wait_for(lambda: len(engine.streams) == 1)
         engine.emit_deaths("web")
@@ -173,7 +173,7 @@ async def test_what_was_closed_while_no_relay_ran(
     async with open_outbox(daemon.store) as outbox:
         operations = LocalOperations(outbox, tuple, time_ns)
         (incident,) = (await operations.list_incidents(10)).incidents
-        assert incident.told_count == 1
+        assert incident.message_count == 1
         assert await operations.close_incident(incident.id)
         assert not await operations.close_incident(incident.id)
     again = DaemonWithConfig(daemon.store.parent, engine)
@@ -184,7 +184,7 @@ async def test_what_was_closed_while_no_relay_ran(
 
 
 async def test_what_is_due_before_the_history_is_read(outbox: Outbox) -> None:
-    """It is told once that is done, at the latest half a minute after the start."""
+    """It is reported once that is done, at the latest half a minute after the start."""
     world = World().play([die(0)], 1)
     incidents = load_incidents(world.dispatcher.export(), ns(10))
     hooks = DaemonHooks(dict, bool, lambda: DAEMON_STATUS, never_reload, incidents)

@@ -39,7 +39,7 @@ class Receiver:
         self.changes = ChangeSignal()
 
     @property
-    def told(self) -> int:
+    def reported(self) -> int:
         """How many events the messages about incidents stand for."""
         return sum(message["count"] for message in self.ops)
 
@@ -80,10 +80,10 @@ async def test_a_flood_is_told_in_a_few_messages(engine: ScriptedEngine, tmp_pat
             await engine.changes.wait_for(lambda: len(engine.streams) == 1)
             crash(engine, names)
             async with asyncio.timeout(60):
-                while receiver.told < CONTAINERS or len(receiver.audit) < CONTAINERS:
+                while receiver.reported < CONTAINERS or len(receiver.audit) < CONTAINERS:
                     await asyncio.sleep(0.05)
     assert sorted(it["events"][0]["actor"]["name"] for it in receiver.audit) == sorted(names)
-    assert receiver.told == CONTAINERS
+    assert receiver.reported == CONTAINERS
     assert len(receiver.ops) <= MESSAGES_MAX
     for message in receiver.ops:
         assert len(message["incidents"]) == min(INCIDENTS_MAX, message["count"])

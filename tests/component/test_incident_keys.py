@@ -56,7 +56,7 @@ async def test_a_route_with_a_key_of_its_own(
 async def test_a_group_that_a_reload_makes_wider(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """What was told waits for its end in the new group, and nothing is told again."""
+    """What was reported waits for its end in the new group, and nothing is reported again."""
     hook = http_destination(url, **AT_ONCE)
     async with daemon.running(destinations={"hook": hook}, routes=[DEATHS]):
         await engine.changes.wait_for(lambda: len(engine.streams) == 1)

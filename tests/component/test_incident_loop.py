@@ -135,8 +135,8 @@ class World:
         render = make_renderer(destination, model, routes, console, counters, self.now_ns)
         return render(notification).body.decode()
 
-    def told(self) -> list[tuple[float, str, int]]:
-        """When something was told, why, and for how many events."""
+    def reported(self) -> list[tuple[float, str, int]]:
+        """When something was reported, why, and for how many events."""
         return [
             (t, notification.update.reason.value, notification.count)
             for t, commit in self.commits
@@ -175,7 +175,7 @@ def test_a_message_is_committed_when_it_is_due(run: Run) -> None:
             (delivery,) = await world.due("ops")
             assert delivery.notification.update is not None
             assert delivery.notification.update.group == {"engine": "here", "project": "shop"}
-            assert world.told() == [(3.101, "opened", 1)]
+            assert world.reported() == [(3.101, "opened", 1)]
             assert world.commits[0][1].engine == RELAY_ENGINE
 
     run(scenario)
@@ -190,13 +190,13 @@ def test_a_kill_before_the_message_changes_nothing(run: Run) -> None:
         await asyncio.sleep(1)
         async with world.running():
             await asyncio.sleep(3)
-        assert world.told() == [(3.101, "opened", 1)]
+        assert world.reported() == [(3.101, "opened", 1)]
 
     run(scenario)
 
 
 def test_a_kill_after_the_message_tells_nothing_twice(run: Run) -> None:
-    """Message and rows are one commit: what was committed is not told again."""
+    """Message and rows are one commit: what was committed is not reported again."""
 
     async def scenario(world: World) -> None:
         async with world.running():
@@ -204,7 +204,7 @@ def test_a_kill_after_the_message_tells_nothing_twice(run: Run) -> None:
             await asyncio.sleep(3.5)
         async with world.running():
             await asyncio.sleep(30)
-        assert world.told() == [(3.101, "opened", 1)]
+        assert world.reported() == [(3.101, "opened", 1)]
         assert len(await world.due("ops")) == 1
 
     run(scenario)
@@ -217,12 +217,12 @@ def test_one_message_of_a_group_waits_at_most(run: Run) -> None:
         async with world.running():
             await world.play(*crash_loop(0.1, deaths=9))
             await asyncio.sleep(300)
-            assert [reason for _, reason, _ in world.told()] == ["opened"]
+            assert [reason for _, reason, _ in world.reported()] == ["opened"]
             (first,) = await world.due("ops")
             await world.answer("ops", Delivered())
             world.incidents.settled("ops", first.notification.id, delivered=True)
             await asyncio.sleep(1)
-        assert world.told()[0][2] + world.told()[1][2] == 9
+        assert world.reported()[0][2] + world.reported()[1][2] == 9
 
     run(scenario)
 
@@ -253,9 +253,9 @@ def test_a_chat_that_is_down_all_night(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"), [(Reason.EXPIRED, ["opened", "opened"]), (Reason.REFUSED, ["opened"])]
+    ("reason", "reported"), [(Reason.EXPIRED, ["opened", "opened"]), (Reason.REFUSED, ["opened"])]
 )
-def test_a_dead_letter_that_a_kill_hid(run: Run, reason: Reason, told: list[str]) -> None:
+def test_a_dead_letter_that_a_kill_hid(run: Run, reason: Reason, reported: list[str]) -> None:
     """A start finds the message among the dead letters: one that was only too old comes again."""
 
     async def scenario(world: World) -> None:
@@ -265,7 +265,7 @@ def test_a_dead_letter_that_a_kill_hid(run: Run, reason: Reason, told: list[str]
         await world.answer("ops", Dead(reason))
         async with world.running():
             await asyncio.sleep(90)
-        assert [each for _, each, _ in world.told()] == told
+        assert [each for _, each, _ in world.reported()] == reported
 
     run(scenario)
 
@@ -280,7 +280,7 @@ def test_an_answer_that_a_kill_hid(run: Run) -> None:
         await world.answer("ops", Delivered())
         async with world.running():
             await asyncio.sleep(90)
-        assert [each for _, each, _ in world.told()] == ["opened", "resolved"]
+        assert [each for _, each, _ in world.reported()] == ["opened", "resolved"]
 
     run(scenario)
 
@@ -292,7 +292,7 @@ def _lose_deliveries(connection: sqlite3.Connection) -> None:
 
 
 def test_a_message_that_a_damaged_store_has_lost(run: Run) -> None:
-    """It is told again, so that its group is not silent for ever; what still waits is not."""
+    """It is reported again, so that its group is not silent for ever; what still waits is not."""
 
     async def scenario(world: World) -> None:
         async with world.running():
@@ -300,11 +300,11 @@ def test_a_message_that_a_damaged_store_has_lost(run: Run) -> None:
             await asyncio.sleep(3.5)
             await settle_lost(world.incidents, world.outbox)
             await asyncio.sleep(90)
-            assert [each for _, each, _ in world.told()] == ["opened"]
+            assert [each for _, each, _ in world.reported()] == ["opened"]
             await world.outbox._writer.run(_lose_deliveries)
             await settle_lost(world.incidents, world.outbox)
             await asyncio.sleep(90)
-            assert [each for _, each, _ in world.told()] == ["opened", "opened"]
+            assert [each for _, each, _ in world.reported()] == ["opened", "opened"]
 
     run(scenario)
 
@@ -320,13 +320,13 @@ def test_a_message_that_was_lost_while_relay_was_down(run: Run) -> None:
         async with world.running():
             await settle_lost(world.incidents, world.outbox)
             await asyncio.sleep(90)
-        assert [each for _, each, _ in world.told()] == ["opened", "opened"]
+        assert [each for _, each, _ in world.reported()] == ["opened", "opened"]
 
     run(scenario)
 
 
 def test_a_route_that_is_gone_at_the_start(run: Run) -> None:
-    """A pager that shows the incident is told its end."""
+    """A pager that shows the incident is reported its end."""
 
     async def scenario(world: World) -> None:
         async with world.running():
@@ -340,7 +340,7 @@ def test_a_route_that_is_gone_at_the_start(run: Run) -> None:
         async with world.running(elsewhere):
             await asyncio.sleep(1)
             assert world.incidents.unwatched_at_start == 1
-        assert [each for _, each, _ in world.told()] == ["opened", "resolved"]
+        assert [each for _, each, _ in world.reported()] == ["opened", "resolved"]
 
     run(scenario, "pager")
 

@@ -22,7 +22,7 @@ def tell(receiver: Receiver, row: Row, kind: str, id_: str, **document: Any) -> 
 
 
 def play(receiver: Receiver, *, ended: str | None, count: int = 1) -> None:
-    """A crash arrives at the audit, and its incident where incidents are told."""
+    """A crash arrives at the audit, and its incident where incidents are reported."""
     tell(receiver, ROW, "audit", "ntf_1", events=[{"time_ns": 10**9 * int(FIRST_S)}])
     incident = {"subject": "a1-web-1", "crash_looping": False, "resolution": None}
     message: dict[str, Any] = {"status": "firing", "reason": "opened", "count": count}

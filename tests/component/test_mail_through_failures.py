@@ -103,9 +103,9 @@ async def test_apprise_through_failures_and_a_kill(tmp_path: Path) -> None:
             receiver.switch_on()
             receiver.answer(200)
             with RelayProcess(config, program=program) as relay:
-                await asyncio.to_thread(receiver.wait_for, told("web-2", 2))
+                await asyncio.to_thread(receiver.wait_for, reported("web-2", 2))
                 engine.emit_deaths("web-3")
-                await asyncio.to_thread(receiver.wait_for, told("web-3", 1))
+                await asyncio.to_thread(receiver.wait_for, reported("web-3", 1))
                 await asyncio.to_thread(relay.terminate)
                 shown += relay.stdout + relay.stderr
     assert shown.count("delivery.attempted") >= 4
@@ -119,8 +119,8 @@ async def test_apprise_through_failures_and_a_kill(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def told(name: str, times: int) -> Callable[[tuple[Received, ...]], bool]:
-    """Return a condition: a container was told of so often."""
+def reported(name: str, times: int) -> Callable[[tuple[Received, ...]], bool]:
+    """Return a condition: a container was notified of so often."""
     title = f"🔴 {name} crashed with exit code 3"
     return lambda requests: (
         sum(json.loads(request.body)["title"] == title for request in requests) >= times

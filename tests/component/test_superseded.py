@@ -1,4 +1,4 @@
-"""Dead letters about incidents are sent again only if nothing was told of these since."""
+"""Dead letters about incidents are sent again only if nothing was notified of these since."""
 
 from collections.abc import Callable
 from typing import Any
@@ -72,7 +72,7 @@ def make_case(request: pytest.FixtureRequest, outbox: Outbox) -> Callable[[World
 
 
 def refuse(world: World) -> Message:
-    """The destination refuses what it is told."""
+    """The destination refuses what it is reported."""
     world.broken.add("ops")
     world.run(world.t + 10)
     (message,) = world.waiting
@@ -82,7 +82,8 @@ def refuse(world: World) -> Message:
 
 
 async def test_nothing_was_told_since(make_case: Callable[[World], Case]) -> None:
-    """It is a delivery again, and what its incident is told of next is no longer told as new."""
+    """It is a delivery again, and what its incident is notified of next is no longer reported as
+    new."""
     world = World().play([die(0)], 1)
     message = refuse(world)
     case = make_case(world)
@@ -99,8 +100,8 @@ async def test_nothing_was_told_since(make_case: Callable[[World], Case]) -> Non
         assert incident.named_ns == world.now.steady_ns
 
 
-async def told_again(world: World) -> Message:
-    """An update is told after the refusal."""
+async def reported_again(world: World) -> Message:
+    """An update is reported after the refusal."""
     message = refuse(world)
     world.take(start(20))
     world.run(200)
@@ -108,7 +109,7 @@ async def told_again(world: World) -> Message:
 
 
 async def over(world: World) -> Message:
-    """It is resolved, and that is not told yet."""
+    """It is resolved, and that is not reported yet."""
     message = refuse(world)
     world.take(start(20))
     world.run(80.5)
@@ -125,7 +126,7 @@ async def forgotten(world: World) -> Message:
     return message
 
 
-@pytest.mark.parametrize("prepare", [told_again, over, forgotten])
+@pytest.mark.parametrize("prepare", [reported_again, over, forgotten])
 async def test_it_has_moved_on(make_case: Callable[[World], Case], prepare: Prepare) -> None:
     """It stays a dead letter; others are sent."""
     world = World().play([die(0)], 1)
@@ -162,7 +163,7 @@ async def test_the_end_of_a_forgotten_incident(
 
 
 def refuse_end(world: World) -> Message:
-    """The destination refuses to be told the end."""
+    """The destination refuses to be reported the end."""
     world.broken.add("ops")
     world.run(70)
     (message,) = world.waiting
@@ -175,7 +176,7 @@ def refuse_end(world: World) -> Message:
 async def test_a_selection(make_case: Callable[[World], Case]) -> None:
     """Only those that are selected, and whose destination is configured, are counted."""
     world = World().play([die(0)], 1)
-    message = await told_again(world)
+    message = await reported_again(world)
     case = make_case(world)
     await case.bury(message.to_notification())
     await case.bury(message.to_notification(), to="gone")
@@ -188,7 +189,7 @@ async def test_a_selection(make_case: Callable[[World], Case]) -> None:
 async def test_many(make_case: Callable[[World], Case]) -> None:
     """More than one transaction and one page: all others are replayed."""
     world = World().play([die(0)], 1)
-    message = await told_again(world)
+    message = await reported_again(world)
     case = make_case(world)
     plain = [make_notification(number, container=f"c{number}") for number in range(1, 1200)]
     await case.bury(message.to_notification())

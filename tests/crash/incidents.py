@@ -1,6 +1,6 @@
-"""Checks what a run told about incidents: each crash once, and its end if it has one.
+"""Checks what a run reported about incidents: each crash once, and its end if it has one.
 
-Every container crashes once at most. So its incident is told of in one message that counts its
+Every container crashes once at most. So its incident is notified of in one message that counts its
 crash, and perhaps in a later one that does not.
 """
 
@@ -24,8 +24,11 @@ def find_ended(happened: Collection[ContainerEvent]) -> set[str]:
     return find_crashed(happened) & removed
 
 
-def find_untold(happened: Collection[ContainerEvent], arrivals: Sequence[Arrival]) -> Iterator[str]:
-    """Find crashes, and ends, of which no message told that was accepted, or refused for good."""
+def find_unreported(
+    happened: Collection[ContainerEvent], arrivals: Sequence[Arrival]
+) -> Iterator[str]:
+    """Find crashes, and ends, of which no message reported that was accepted, or refused for
+    good."""
     opened: set[str] = set()
     ended: set[str] = set()
     for arrival in arrivals:
@@ -39,7 +42,7 @@ def find_untold(happened: Collection[ContainerEvent], arrivals: Sequence[Arrival
 def find_incident_faults(
     happened: Collection[ContainerEvent], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
-    """Find what was told twice under different ids, in the wrong order, or of no crash."""
+    """Find what was reported twice under different ids, in the wrong order, or of no crash."""
     counts: Counter[str] = Counter()
     ids: defaultdict[str, set[str]] = defaultdict(set)
     ended: set[str] = set()

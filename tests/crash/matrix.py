@@ -85,7 +85,7 @@ def _figures(results: Sequence[RunResult], kills: int) -> tuple[str, ...]:
         sum(verdict.forgotten for verdict in verdicts),
         sum(verdict.arrived for verdict in verdicts),
         sum(verdict.enriched for verdict in verdicts),
-        sum(verdict.told for verdict in verdicts),
+        sum(verdict.reported for verdict in verdicts),
         sum(verdict.refused for verdict in verdicts),
         sum(verdict.gaps for verdict in verdicts),
         sum(verdict.repeated for verdict in verdicts),

@@ -75,7 +75,7 @@ def _make_config(url: str, socket: Path) -> dict[str, Any]:
     """Return a configuration that sends all container events and gaps to two webhooks.
 
     One of them gets batches; a third one gets the events of some containers, with included content.
-    A fourth one is told of crashes as incidents.
+    A fourth one is notified of crashes as incidents.
     """
     retry = {"initial": "50ms", "max": "100ms"}
     hooks = {
@@ -205,7 +205,7 @@ class _Run:
         )
 
     def _has_ends(self) -> bool:
-        """Whether the end of every incident was told whose container was removed."""
+        """Whether the end of every incident was reported whose container was removed."""
         return find_ended(self.happened.values()) <= self._receiver.ended
 
     async def _wait_until(self, ended: asyncio.Future[int], holds: Callable[[], bool]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.core.event import Cause
-from tests.crash.incidents import find_incident_faults, find_untold
+from tests.crash.incidents import find_incident_faults, find_unreported
 from tests.crash.plan import ContainerEvent
 from tests.crash.receiver import INCIDENT_HOOK, Arrival
 from tests.crash.verdict import check_run
@@ -58,8 +58,8 @@ REFUSED = arrival("ntf_1", incident(), accepted=False, refused=True)
     ids=["two", "again", "failed first", "at once", "refused first", "both refused"],
 )
 def test_a_good_run(arrivals: list[Arrival]) -> None:
-    """The crash and its end were told, each in a message that was answered for good."""
-    assert list(find_untold(HAPPENED, arrivals)) == []
+    """The crash and its end were reported, each in a message that was answered for good."""
+    assert list(find_unreported(HAPPENED, arrivals)) == []
     assert list(find_incident_faults(HAPPENED, arrivals)) == []
 
 
@@ -74,7 +74,7 @@ def test_a_good_run(arrivals: list[Arrival]) -> None:
 )
 def test_what_nobody_was_told(arrivals: list[Arrival], expected: str) -> None:
     """It counts as lost."""
-    (found,) = find_untold(HAPPENED, arrivals)
+    (found,) = find_unreported(HAPPENED, arrivals)
     assert expected in found
 
 
@@ -102,11 +102,11 @@ def test_an_end_that_did_not_happen() -> None:
 
 
 def test_they_are_part_of_the_verdict() -> None:
-    """What nobody was told is lost; a message that was changed or stored twice is a fault."""
+    """What nobody was notified is lost; a message that was changed or stored twice is a fault."""
     happened = {(number, it.action, it.container): it for number, it in enumerate(WEB)}
     lost = [fault for fault in check_run(happened, [], kills=0).faults if "nobody" in fault]
     assert lost == ["nobody was told that web crashed"]
     verdict = check_run(happened, [OPENED, arrival("ntf_1", incident(), more=1)], kills=1)
-    assert (verdict.told, verdict.repeated) == (1, 1)
+    assert (verdict.reported, verdict.repeated) == (1, 1)
     assert any("arrived as" in fault for fault in verdict.faults)
     assert any("2 times from lifetime 0" in fault for fault in verdict.faults)

@@ -31,14 +31,14 @@ HAPPENED_INCLUDED = {INCLUDED: ContainerEvent("app", "start", labels=INCLUDE_LAB
 def check_run(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival], kills: int
 ) -> Verdict:
-    """Check a run in which everybody was told of every crash as an incident."""
+    """Check a run in which everybody was notified of every crash as an incident."""
     incidents = [
         {"id": f"inc_{it}", "subject": it, "count": 1, "ended_at": None, "notified_before": False}
         for it in find_crashed(happened.values())
     ]
     document = {"count": len(incidents), "more": 0, "incidents": incidents}
-    told = Arrival(INCIDENT_HOOK, "ntf_told", 0, json.dumps(document).encode(), accepted=True)
-    return check_whole_run(happened, [*arrivals, told], kills)
+    reported = Arrival(INCIDENT_HOOK, "ntf_told", 0, json.dumps(document).encode(), accepted=True)
+    return check_whole_run(happened, [*arrivals, reported], kills)
 
 
 def arrival(

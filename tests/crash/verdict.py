@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.delivery.worker import MAX_UNACKED
-from tests.crash.incidents import find_incident_faults, find_untold
+from tests.crash.incidents import find_incident_faults, find_unreported
 from tests.crash.plan import EXIT_CODE, INCLUDE_LABELS, ContainerEvent
 from tests.crash.receiver import DESTINATIONS, HOOKS, INCIDENT_HOOK, INCLUDE_HOOK, Arrival
 
@@ -40,7 +40,7 @@ class Verdict:
     """How many notifications arrived with included content."""
     gaps: int
     """How many gaps were declared."""
-    told: int
+    reported: int
     """How many messages about incidents were accepted."""
     refused: int
     """How many messages about incidents were refused."""
@@ -70,7 +70,7 @@ def check_run(
     expected = count_expected(happened.values())
     missing = [
         *_find_missing(happened, container_arrivals),
-        *find_untold(happened.values(), about_incidents),
+        *find_unreported(happened.values(), about_incidents),
     ]
     everything = [*arrivals, *about_incidents]
     repeated = {name: _count_repeated(everything, name) for name in (*HOOKS, INCIDENT_HOOK)}
@@ -99,7 +99,7 @@ def check_run(
         arrived=len(arrivals),
         enriched=len({it.id for it in container_arrivals if _is_enriched(it)}),
         gaps=len({it.id for it in gaps}),
-        told=len({it.id for it in about_incidents if it.accepted}),
+        reported=len({it.id for it in about_incidents if it.accepted}),
         refused=len({it.id for it in about_incidents if it.refused}),
         repeated=sum(repeated.values()),
         lost=len(missing),

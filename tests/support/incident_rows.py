@@ -98,11 +98,11 @@ def _replace(scene: Scene, removed_s: float, started_s: float) -> float:
 
 
 def _crash_in_outage(scene: Scene, lost_s: float, back_s: float) -> float:
-    """Let the engine be out of reach after a crash was told; return when it is back."""
+    """Let the engine be out of reach after a crash was reported; return when it is back."""
     assert scene.outage is not None
     _crash_once(scene)
     crashed_s = time.monotonic()
-    scene.wait_until_told(1)
+    scene.wait_until_reported(1)
     time.sleep(max(0.0, crashed_s + lost_s - time.monotonic()))
     with scene.outage.now():
         time.sleep(max(0.0, crashed_s + back_s - time.monotonic()))
@@ -143,7 +143,7 @@ GIVEN_UP = ["firing (opened) [4]: web crash-looping"]
 
 
 def _looped(resolution: str) -> list[str]:
-    """Return what is told of a loop, however often the service dies in it."""
+    """Return what is notified of a loop, however often the service dies in it."""
     return [
         "firing (opened) [n]: web crash-looping",
         f"resolved (resolved) [n]: web {resolution}",
@@ -157,7 +157,7 @@ UNHEALTHY_TWICE = Row("a13", _heal, HEALED, prepare=_run_healthy, matches={"unhe
 RECREATION = Row(
     "a25", _recreate_stack, (), prepare=_run_stack, matches={"changed": CHANGED, "died": DIED}
 )
-"""What is told of it depends on how long it takes: one message or two."""
+"""What is notified of it depends on how long it takes: one message or two."""
 
 
 def full_rows(loop_minutes: float) -> list[Row]:
@@ -183,7 +183,7 @@ def full_rows(loop_minutes: float) -> list[Row]:
 def short_rows() -> list[Row]:
     """Return the rows with short waits.
 
-    Whatever decides what is told is seconds apart, so that it is the same on a slow machine.
+    Whatever decides what is reported is seconds apart, so that it is the same on a slow machine.
     """
     keys = {"group_wait": "2s", "group_interval": "3s", "resolve_after": "6s"}
     slow = keys | {"group_wait": "6s"}  # the third death, which makes a loop, comes after 1.4 s

@@ -1,4 +1,4 @@
-"""Plays services on a real engine side by side, and collects what people are told about each.
+"""Plays services on a real engine side by side, and collects what people are notified about each.
 
 Each `Row` is a compose project with destinations of its own, so that none changes another's
 messages.
@@ -39,7 +39,7 @@ class Scene:
         """Sleep until so long after the scene's start."""
         time.sleep(max(0.0, self.started_s + offset_s - time.monotonic()))
 
-    def wait_until_told(self, number: int) -> None:
+    def wait_until_reported(self, number: int) -> None:
         """Wait until the row's destination has got so many messages."""
         project = self.services.project
         self.receiver.wait_for(
@@ -57,9 +57,10 @@ class Row:
     """Plays a scene; returns the Unix time from which the last message is timed, if that is not the
     first event's."""
     expected: Sequence[str]
-    """What people are told, as `describe` writes it."""
+    """What people are notified, as `describe` writes it."""
     times_s: Sequence[float] = ()
-    """When each is told, with the default keys: after the first event, or what `play` returned."""
+    """When each is reported, with the default keys: after the first event, or what `play`
+    returned."""
     prepare: Callable[[Services], None] = lambda services: None
     """Called before relay starts."""
     matches: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"died": DIED})
@@ -76,7 +77,8 @@ class Row:
 def make_config(engine_url: str, receiver: Receiver, rows: Sequence[Row]) -> dict[str, Any]:
     """Return the configuration of a relay for these rows, without a store.
 
-    Each row has a chat, a program that is told of incidents, and one that is told of events.
+    Each row has a chat, a program that is notified of incidents, and one that is notified of
+    events.
     """
     destinations: dict[str, Any] = {}
     for row in rows:
@@ -107,7 +109,7 @@ _KINDS: Mapping[str, Mapping[str, Any]] = {
 
 
 def messages(receiver: Receiver, row: str, kind: str = "told") -> list[Received]:
-    """Return what one of the row's destinations got so far: ``told``, ``chat`` or ``audit``.
+    """Return what one of the row's destinations got so far: ``reported``, ``chat`` or ``audit``.
 
     A message that came again under its id, as after a kill, is returned once.
     """
@@ -213,7 +215,7 @@ def play_all(
         scene = Scene(Services(engine, row.name), receiver, outage)
         anchor_s = row.play(scene)
         with suppress(AssertionError):  # whoever compares them says what is missing
-            scene.wait_until_told(len(row.expected))
+            scene.wait_until_reported(len(row.expected))
         return anchor_s
 
     with ThreadPoolExecutor(len(rows)) as pool:

@@ -1,4 +1,4 @@
-"""Services of a compose project on a real engine, which fail when they are told to."""
+"""Services of a compose project on a real engine, which fail when they are notified to."""
 
 import os
 import time

@@ -32,9 +32,9 @@ DESTINATIONS: Mapping[str, str] = {
 def make_payloads(service: str, cast: Cast | None = None) -> dict[str, bytes]:
     """Return the body of each request to a service, by moment; ``cast`` has other names."""
     config = _read_config(DESTINATIONS[service])
-    told = _list_told(config, cast or Cast())
+    reported = _list_reported(config, cast or Cast())
     renderer = config.destinations[CHAT].build_renderer(config.routes, _fail, colour=False)
-    return {moment: renderer(it).body for moment, it in zip(MOMENTS, told, strict=True)}
+    return {moment: renderer(it).body for moment, it in zip(MOMENTS, reported, strict=True)}
 
 
 def make_demo(cast: Cast | None = None) -> str:
@@ -49,7 +49,7 @@ def make_demo(cast: Cast | None = None) -> str:
     return "\n".join(lines)
 
 
-def _list_told(config: Config, cast: Cast) -> list[Notification]:
+def _list_reported(config: Config, cast: Cast) -> list[Notification]:
     return [it.notification for it in list_messages(tell_story(config, CHAT, cast, START_NS))]
 
 

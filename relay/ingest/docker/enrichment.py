@@ -3,8 +3,8 @@
 Log lines, health output and inspect fields come from the engine's API, which may be slow or gone.
 So an event is committed first, and the store holds its deliveries for a short time. Meanwhile the
 enricher asks the engine and completes them. A delivery that it does not complete in time is sent
-as it is. An incident is told a little later than it opens, so its answer needs no hold. An enricher
-runs for as long as its session; jobs that remain then are dropped.
+as it is. An incident is reported a little later than it opens, so its answer needs no hold. An
+enricher runs for as long as its session; jobs that remain then are dropped.
 """
 
 import asyncio

@@ -215,7 +215,7 @@ class EventPipeline:
         )
 
     def _route(self, batch: Batch) -> list[tuple[Notification, Sequence[str]]]:
-        """Return what is sent at once; the incidents keep what is told later."""
+        """Return what is sent at once; the incidents keep what is reported later."""
         matches = self.counters.matches
         routed = [(event, self._router.route(event, matches)) for event in batch.events]
         immediate = self._incidents.take(routed)

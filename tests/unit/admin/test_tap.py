@@ -85,7 +85,7 @@ async def test_an_event_with_its_decisions() -> None:
 
 
 async def test_what_an_event_did() -> None:
-    """At the destinations that are told of incidents; it comes in the same step of the loop."""
+    """At the destinations that are notified of incidents; it comes in the same step of the loop."""
     tap = EventTap()
     opened = Effect(EffectKind.OPENED, "inc_1", 1)
     counted = Effect(EffectKind.COUNTED, "inc_1", 2)

@@ -63,7 +63,7 @@ def test_decisions(routes: tuple[RouteDecision, ...], words: str) -> None:
     ],
 )
 def test_what_it_did(effect: Effect, words: str) -> None:
-    """At a destination that is told of incidents; the others are sent it."""
+    """At a destination that is notified of incidents; the others are sent it."""
     decision = RouteDecision("crashed", Verdict.SENT, ("ops", "audit"), {"ops": effect})
     tapped = TappedEvent(CRASH, (decision,))
     assert format_line(tapped, PLAIN_STYLE).endswith(f"→ crashed: {words}")

@@ -1,4 +1,4 @@
-"""``relay explain --now``, and the words for what a destination is told."""
+"""``relay explain --now``, and the words for what a destination is notified."""
 
 import pytest
 from msgspec.structs import replace
@@ -28,7 +28,7 @@ POLICIES = Policies(
 
 
 def test_an_open_incident(installation: Installation) -> None:
-    """Since when, what was told of it, and what is next."""
+    """Since when, what was notified of it, and what is next."""
     installation.file.write_text(CONFIG)
     fill(installation, World().play([*crash_loop(deaths=8)], 20))
     with running_relay(installation.store, now_ns=ns(20)):
@@ -79,7 +79,7 @@ def test_no_relay(installation: Installation) -> None:
         ({"route": "quiet"}, "next: the reminder"),
         ({"destination": "pager"}, "next: when well for 1 min"),
         ({"condition": Condition.UNKNOWN}, "open: unknown: events may be missing, since"),
-        ({"held": "brief", "told_ns": None}, "told: held: brief; next: when"),
+        ({"held": "brief", "reported_ns": None}, "told: held: brief; next: when"),
         ({"update": UpdateReason.WORSE, "due_ns": ns(40)}, "; next: worse in 30 s"),
         (
             {

@@ -6,7 +6,7 @@ from time import time_ns
 import msgspec
 import pytest
 
-from relay.cli.incident_table import describe_counts, describe_state, describe_told, format_page
+from relay.cli.incident_table import describe_counts, describe_reported, describe_state, format_page
 from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
 from relay.core.text import escape_unprintable
@@ -78,7 +78,7 @@ def test_list(installation: Installation) -> None:
 
 
 def test_list_without_a_relay(installation: Installation) -> None:
-    """Reads the store; what is not told is told when relay runs."""
+    """Reads the store; what is not reported is reported when relay runs."""
     fill(installation, make_world())
     result = run("incidents")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -254,7 +254,7 @@ def test_close(installation: Installation) -> None:
 
 
 def test_close_without_a_relay(installation: Installation) -> None:
-    """The store is changed, and the end is told after the next start."""
+    """The store is changed, and the end is reported after the next start."""
     before_ns = time_ns()
     _, web = fill(installation, World().play([die(0, "api"), die(0, "web")], 10))
     result = run("incidents", "close", web[:10])
@@ -310,20 +310,20 @@ VIEW = IncidentView(
     started_ns=ns(0),
     last_event_ns=ns(0),
     total=1,
-    untold=0,
+    unreported=0,
     deaths=1,
     unhealthy=0,
-    told_count=1,
+    message_count=1,
     group={},
-    told_ns=ns(3),
+    reported_ns=ns(3),
 )
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({}, "2027-01-15 08:00:03Z"),
-        ({"held": "brief", "told_count": 0}, "held: brief"),
+        ({"held": "brief", "message_count": 0}, "held: brief"),
         ({"message": "ntf_1"}, "queued, not delivered yet"),
         ({"given_up": True}, "given up: told again"),
         (
@@ -340,16 +340,16 @@ VIEW = IncidentView(
             "2027-01-15 08:00:03Z; resolved now",
         ),
         (
-            {"update": UpdateReason.OPENED, "told_ns": None, "blocked": True, "due_ns": ns(9)},
+            {"update": UpdateReason.OPENED, "reported_ns": None, "blocked": True, "due_ns": ns(9)},
             "not yet; opened after the message that waits",
         ),
-        ({"update": UpdateReason.OPENED, "told_ns": None}, "not yet; opened later"),
+        ({"update": UpdateReason.OPENED, "reported_ns": None}, "not yet; opened later"),
     ],
 )
-def test_who_was_told_and_why_not(changes: dict[str, object], told: str) -> None:
+def test_who_was_told_and_why_not(changes: dict[str, object], reported: str) -> None:
     """In words."""
     view = msgspec.structs.replace(VIEW, **changes)
-    assert describe_told(view, ns(10), is_daemon=True) == told
+    assert describe_reported(view, ns(10), is_daemon=True) == reported
 
 
 def test_states() -> None:
@@ -394,7 +394,7 @@ def test_the_timeline_of_one_that_is_over() -> None:
 
 
 def test_the_timeline_of_one_whose_message_was_given_up() -> None:
-    """It does not say that the destination was told, and when it will be."""
+    """It does not say that the destination was notified, and when it will be."""
     world = World()
     world.broken.add("ops")
     world.play([die(0)], 10)
@@ -405,8 +405,8 @@ def test_the_timeline_of_one_whose_message_was_given_up() -> None:
         "    2027-01-15 08:00:03Z  told, by the 1st message about it: given up, it is a dead letter"
         in lines
     )
-    (told,) = (line for line in lines if line.startswith("  told "))
-    assert "given up: told again; opened in" in told
+    (reported,) = (line for line in lines if line.startswith("  told "))
+    assert "given up: told again; opened in" in reported
 
 
 def test_the_timeline_of_flapping_health() -> None:

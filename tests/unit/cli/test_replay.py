@@ -84,10 +84,10 @@ AT                    STATUS  REASON  COUNT  ROUTE          TO               WHA
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_incidents(engine: str, incidents: None) -> None:
-    """What is told of incidents has its own time, status, reason and count.
+    """What is notified of incidents has its own time, status, reason and count.
 
     All containers are removed at the end of the recording, so every incident is resolved; a pager
-    is not told of what was over before.
+    is not notified of what was over before.
     """
     result = run(str(STREAMS / f"{engine}.jsonl"))
     rows = [line.split()[2:7] for line in result.stdout.splitlines()[1:]]

@@ -1,4 +1,4 @@
-"""The keys that say what is told of incidents, and when."""
+"""The keys that say what is notified of incidents, and when."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -167,7 +167,7 @@ SLACK = {"RELAY_SLACK_URL": GOOD["RELAY_SLACK_URL"]}
     ],
 )
 def test_mistakes(environ: dict[str, str], wanted: list[str]) -> None:
-    """Each is told by the name of its variable, with what to do, and without a value."""
+    """Each is reported by the name of its variable, with what to do, and without a value."""
     assert problems(environ) == [f"environment: {line}" for line in wanted]
 
 

@@ -32,7 +32,7 @@ def test_it_survives_the_store_unchanged() -> None:
 
 
 def test_the_fields_that_the_store_has_columns_for() -> None:
-    """The others are told apart by `is_described_as`."""
+    """The others are reported apart by `is_described_as`."""
     fields = set(Container.__struct_fields__)
     others = {"id", "name", "image", "labels", "exit_code_hidden", "signal_hidden"}
     others |= {"health", "stop_signal", "interactive", "auto_remove"}

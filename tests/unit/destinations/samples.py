@@ -319,7 +319,7 @@ def updates(max_incidents: int = 100, min_incidents: int = 1) -> st.SearchStrate
 
 
 for_people = notifications | updates(3, 0)
-"""Everything that people can be told."""
+"""Everything that people can be reported."""
 
 
 def cards(*attacks: str) -> st.SearchStrategy[Card]:

@@ -276,9 +276,9 @@ def test_an_incident_has_the_labels_of_the_event_that_opened_it() -> None:
     first = labels(update_of(report(**opening)))
     assert first == {**labels(NOTIFICATIONS[0]), "severity": "warning"}
     for make in (crash_looping, resolved):
-        told = update_of(make(opening_severity=Severity.WARNING, **changed), event=later)
-        assert labels(told) == first
-        assert annotations(told)["severity"] == "critical"
+        reported = update_of(make(opening_severity=Severity.WARNING, **changed), event=later)
+        assert labels(reported) == first
+        assert annotations(reported)["severity"] == "critical"
     assert "severity" not in annotations(update_of(report(**opening)))
 
 

@@ -1,4 +1,5 @@
-"""The pages about installing: what a shell is told to do can be done, and leads where they say."""
+"""The pages about installing: what a shell is reported to do can be done, and leads where they
+say."""
 
 import os
 import re

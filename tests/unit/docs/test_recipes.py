@@ -147,13 +147,13 @@ def test_a_recording(
     simulator = Simulator(config)
     batches = simulator.run(Recording(simulator, read_records(engine)))
     sent = [each.notification for batch in batches for each in batch.planned]
-    told = [
+    reported = [
         (notification.route, report.reason, report.subject)
         for notification in sent
         if notification.update is not None
         for report in notification.update.incidents
     ]
     assert None not in [notification.update for notification in sent]
-    assert [each for each in told if each[1] != "resolved"] == expected
-    resolved = [name for _, reason, name in told if reason == "resolved"]
+    assert [each for each in reported if each[1] != "resolved"] == expected
+    resolved = [name for _, reason, name in reported if reason == "resolved"]
     assert sorted(resolved) == sorted({name for _, _, name in expected})

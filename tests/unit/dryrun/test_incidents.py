@@ -26,7 +26,7 @@ def simulate(
     return incidents, planned + incidents.finish()
 
 
-def told(planned: list[PlannedNotification]) -> list[tuple[float, str, int]]:
+def reported(planned: list[PlannedNotification]) -> list[tuple[float, str, int]]:
     """T, reason or nothing, and count of each notification."""
     return [
         (
@@ -40,20 +40,20 @@ def told(planned: list[PlannedNotification]) -> list[tuple[float, str, int]]:
 
 def test_it_ends_when_nothing_but_reminders_is_due() -> None:
     """What stays down is reminded of for days: that is not waited for."""
-    assert told(simulate(die(0))[1]) == [(3.0, "opened", 1)]
+    assert reported(simulate(die(0))[1]) == [(3.0, "opened", 1)]
     ended = simulate(die(0), start(10))[1]
-    assert told(ended) == [(3.0, "opened", 1), (73.0, "resolved", 0)]
+    assert reported(ended) == [(3.0, "opened", 1), (73.0, "resolved", 0)]
 
 
 def test_no_events() -> None:
-    """Nothing is told, and nothing is due."""
+    """Nothing is reported, and nothing is due."""
     assert simulate()[1] == []
 
 
 def test_the_clock_is_never_turned_back() -> None:
     """An event with an earlier time happens now."""
     _, planned = simulate(die(100, "web-1"), die(50, "web-2", project="shop"), start(200, "web-1"))
-    assert told(planned)[:2] == [(103.0, "opened", 1), (103.0, "opened", 1)]
+    assert reported(planned)[:2] == [(103.0, "opened", 1), (103.0, "opened", 1)]
     times = [each.at_ns for each in planned]
     assert times == sorted(times)
 
@@ -71,7 +71,7 @@ def test_many_incidents_at_once() -> None:
     count = 2 * MAX_CHECKS + 1
     names = [f"web-{number}" for number in range(count)]
     events = [*(die(0, name) for name in names), *(start(1, name) for name in names)]
-    assert told(simulate(*events)[1]) == [(3.0, "opened", count), (64.0, "resolved", 0)]
+    assert reported(simulate(*events)[1]) == [(3.0, "opened", count), (64.0, "resolved", 0)]
 
 
 def test_decades_between_two_events(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_decades_between_two_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Dispatcher, "due", count_calls)
     events = (die(0), event("pull", 50 * YEAR, type_="image"), start(50 * YEAR + 1))
     _, planned = simulate(*events, setup=ALERTS)
-    assert told(planned) == [(0.0, "opened", 1), (50 * YEAR + 61, "resolved", 0)]
+    assert reported(planned) == [(0.0, "opened", 1), (50 * YEAR + 61, "resolved", 0)]
     assert calls < 7 * 24 * 60 / 4 + 100
 
 
@@ -104,7 +104,7 @@ def test_a_destination_that_fails() -> None:
 
 
 def test_where_all_events_are() -> None:
-    """Told, held or waiting: none is lost."""
+    """Reported, held or waiting: none is lost."""
     incidents, _ = simulate(die(0), start(1), die(2), setup=PAGER)
     totals = incidents.count_totals()
     assert (totals.held, totals.waiting) == ({}, 1)
@@ -119,5 +119,5 @@ def test_it_is_what_the_daemon_does(setup: Setup) -> None:
     (to,) = [name for name in setup.policies.destinations if name in ("ops", "pager")]
     _, planned = simulate(*events, setup=setup)
     world = World(setup).play(events, 8000)
-    assert told(planned) == [(t, reason, count) for t, _, reason, count in world.told(to)]
+    assert reported(planned) == [(t, reason, count) for t, _, reason, count in world.reported(to)]
     assert [each.notification.id for each in planned] == [each.id for each in world.messages(to)]

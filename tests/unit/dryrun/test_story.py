@@ -15,13 +15,13 @@ START_NS = 1_795_416_514 * 10**9
 def test_has_a_beginning_and_an_end() -> None:
     """Opened, crash-looping, resolved: each at the time at which the daemon would tell it."""
     steps = tell_story(chat_config(), CHAT, Cast(), START_NS)
-    told = list_messages(steps)
-    assert [it.notification.update and it.notification.update.reason for it in told] == [
+    reported = list_messages(steps)
+    assert [it.notification.update and it.notification.update.reason for it in reported] == [
         UpdateReason.OPENED,
         UpdateReason.CRASH_LOOPING,
         UpdateReason.RESOLVED,
     ]
-    assert [round((it.at_ns - START_NS) / 1e9) for it in told] == [3, 63, 134]
+    assert [round((it.at_ns - START_NS) / 1e9) for it in reported] == [3, 63, 134]
     times = [it.time_ns if isinstance(it, Event) else it.at_ns for it in steps]
     assert times == sorted(times)
 
@@ -41,9 +41,9 @@ def test_a_destination_is_told_as_it_asks(keys: str, count: int) -> None:
         f"destinations: {{x: {{{keys}}}}}\nroutes: [{{name: none, match: {{type: image}}, to: x}}]"
     )
     config = parse_config(text, file="c", environ={}, folder=Path("/"))
-    told = [
+    reported = [
         it.notification for it in list_messages(tell_story(config, "x", DEMONSTRATION, START_NS))
     ]
-    assert len(told) == count
-    assert all(it.included and it.included.logs == DEMONSTRATION.logs for it in told)
-    assert all(it.events[0].actor.name == DEMONSTRATION.container for it in told)
+    assert len(reported) == count
+    assert all(it.included and it.included.logs == DEMONSTRATION.logs for it in reported)
+    assert all(it.events[0].actor.name == DEMONSTRATION.container for it in reported)

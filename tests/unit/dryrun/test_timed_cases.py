@@ -111,7 +111,7 @@ def test_a4_a_crash_loop_of_an_hour(tmp_path: Path) -> None:
 
 
 def test_a10_a_stack(tmp_path: Path) -> None:
-    """What fails together is told together; the incidents are compared in their order."""
+    """What fails together is reported together; the incidents are compared in their order."""
     events = [
         *restart("db", 0, "shop"),
         *restart("api", 1500, "shop"),
@@ -163,7 +163,7 @@ def test_a_pager_is_told_at_once(tmp_path: Path) -> None:
 
 
 def test_events_that_belong_to_no_incident(tmp_path: Path) -> None:
-    """Are told together, without incidents."""
+    """Are reported together, without incidents."""
     case = (
         listed(["{action: start, name: told-1}", "{action: start, name: told-1}"])
         + """\
@@ -174,7 +174,7 @@ def test_events_that_belong_to_no_incident(tmp_path: Path) -> None:
 
 
 def test_what_differs(tmp_path: Path) -> None:
-    """Each difference is named, as is what was told besides."""
+    """Each difference is named, as is what was reported besides."""
     case = (
         listed(restart("web-1", 0))
         + """\
@@ -211,7 +211,7 @@ def test_other_incidents(tmp_path: Path, incidents: str, difference: str) -> Non
 
 
 def test_an_event_by_itself_has_no_reason(tmp_path: Path) -> None:
-    """What a destination of events gets is told apart from a message about incidents."""
+    """What a destination of events gets is reported apart from a message about incidents."""
     case = (
         listed(["{action: die, name: web-1, exit_code: 3}"])
         + """\
@@ -269,7 +269,7 @@ def test_an_engine_that_is_lost(tmp_path: Path) -> None:
 
 
 def test_without_these_keys_each_event_is_told_as_if_it_were_the_first(tmp_path: Path) -> None:
-    """So a case need not know which events are told together, and older files go on holding."""
+    """So a case need not know which events are reported together, and older files go on holding."""
     case = (
         listed([*restart("web-1", 0), *restart("web-1", 500)])
         + """\

@@ -57,7 +57,7 @@ class Heard:
 
 @dataclass
 class Story:
-    """How a subject is, retold from all that was heard."""
+    """How a subject is, reported_again from all that was heard."""
 
     container: str
     up: bool = True
@@ -129,7 +129,7 @@ class Story:
             self.well = it.at
 
     def condition(self, now: int) -> str:
-        """What people are told about how it is."""
+        """What people are notified about how it is."""
         if self.blind:
             return "unknown"
         if self.up:
@@ -160,14 +160,14 @@ class Case:
     ended_at: int = 0
     resolution: str | None = None
     total: int = 0
-    untold: int = 0
+    unreported: int = 0
     looping: bool = False
     died_ill: bool = False
     overdue: bool = False
     again: bool = False
-    told: dict[str, Any] | None = None
+    reported: dict[str, Any] | None = None
     refused: bool = False
-    times_told: int = 0
+    times_reported: int = 0
     named: int | None = None
     last_event: int = 0
     waiting: int | None = None
@@ -181,16 +181,18 @@ class Case:
         return story
 
     def news(self) -> str | None:
-        """Why it has to be told; None if there is no reason."""
-        if self.told is None:
+        """Why it has to be reported; None if there is no reason."""
+        if self.reported is None:
             return "opened"
-        if not self.told["open"]:
-            return ("reopened" if self.times_told else "opened") if self.again else None
+        if not self.reported["open"]:
+            return ("reopened" if self.times_reported else "opened") if self.again else None
         if not self.open:
             return "resolved"
-        if self.looping and not self.told["looping"]:
+        if self.looping and not self.reported["looping"]:
             return "crash_looping"
-        if self.died_ill or SEVERITY.index(self.severity) > SEVERITY.index(self.told["severity"]):
+        if self.died_ill or SEVERITY.index(self.severity) > SEVERITY.index(
+            self.reported["severity"]
+        ):
             return "worse"
         return "stays_down" if self.overdue else None
 
@@ -205,9 +207,9 @@ class Case:
         return story.well + max(wait, min(HOUR, 2 * story.spell)), "recovered"
 
     def missed(self) -> int | None:
-        """When it should have come back at the latest, if somebody was told that it would."""
+        """When it should have come back at the latest, if somebody was notified that it would."""
         story = self.story
-        if self.told is None or self.told["condition"] not in ("up", "restarting"):
+        if self.reported is None or self.reported["condition"] not in ("up", "restarting"):
             return None
         if self.overdue or story.up or story.ended or story.blind:
             return None
@@ -216,13 +218,13 @@ class Case:
     def reopen(self) -> None:
         """It is open again."""
         self.open, self.resolution = True, None
-        self.again = self.told is not None and not self.told["open"]
+        self.again = self.reported is not None and not self.reported["open"]
         self.looping = loops(self.story.failures)
 
 
 @dataclass
 class Group:
-    """What is told together."""
+    """What is reported together."""
 
     last: int | None = None
     due: int | None = None
@@ -251,7 +253,7 @@ class Model:
     # The engine is heard, or not.
 
     def restart(self) -> None:
-        """relay starts: nothing is told before it has heard what happened."""
+        """relay starts: nothing is reported before it has heard what happened."""
         self.online = self.settled = False
         self.known, self.quiet = 0, self.now + 30 * SECOND
         self.reload(self.policies, self.router)  # it may be another configuration
@@ -301,8 +303,8 @@ class Model:
                 case.heard.append(Heard("known", now, ""))
         self.mind_groups()
 
-    def may_tell(self, subject: tuple[str, str]) -> bool:
-        """Whether anything may be told of a subject now."""
+    def may_report(self, subject: tuple[str, str]) -> bool:
+        """Whether anything may be notified of a subject now."""
         return subject[0] == "relay" or self.settled or self.now >= self.quiet
 
     def known_until(self, case: Case) -> int:
@@ -323,14 +325,16 @@ class Model:
                 if case.destination in result.destinations
                 and policies.takes_incidents(result.route.name, case.destination)
             ]
-            is_shown = self.policy(case.destination).audience is Audience.PAGER and case.times_told
+            is_shown = (
+                self.policy(case.destination).audience is Audience.PAGER and case.times_reported
+            )
             if names:
                 case.route = names[0]
             elif is_shown and case.open:
                 case.open, case.ended_at, case.resolution = False, self.now, "unwatched"
                 case.looping = case.died_ill = case.overdue = False
             elif not is_shown or case.news() is None:
-                self.held[f"{case.destination} unwatched"] += case.untold
+                self.held[f"{case.destination} unwatched"] += case.unreported
                 del self.cases[key]
         self.mind_groups()
 
@@ -378,7 +382,7 @@ class Model:
                 case.overdue = False
             if case.story.failures != story.failures:
                 case.looping = case.looping or (case.open and loops(case.story.failures))
-                ill = case.told is not None and case.told["condition"] == "unhealthy"
+                ill = case.reported is not None and case.reported["condition"] == "unhealthy"
                 case.died_ill = case.died_ill or (it.fact == "died" and ill)
         if route is None:
             return
@@ -398,7 +402,7 @@ class Model:
     def count(self, case: Case, event: Event, route: Any, *, is_problem: bool) -> None:
         """An event of a case."""
         self.taken[case.destination] += 1
-        case.total, case.untold = case.total + 1, case.untold + 1
+        case.total, case.unreported = case.total + 1, case.unreported + 1
         case.last_event = max(case.last_event, event.time_ns)
         severity = (route.severity or default_severity(event)).value
         if is_problem and SEVERITY.index(severity) > SEVERITY.index(case.severity):
@@ -535,21 +539,21 @@ class Model:
         return self.now + max(0, MINUTE - self.funds(to))
 
     def ready(self, to: str, within: int) -> list[tuple[str, str]]:
-        """The groups that are due within a time and have something that may be told."""
+        """The groups that are due within a time and have something that may be reported."""
         found = []
         for key, group in self.groups.items():
             if key[0] != to or group.due is None or group.waiting is not None:
                 continue
             subjects = [case.subject for case in self.news_of(key)]
             subjects += [subject_of(event) for event, _ in group.plain[-1:]]
-            if group.due <= self.now + within and any(map(self.may_tell, subjects)):
+            if group.due <= self.now + within and any(map(self.may_report, subjects)):
                 found.append(key)
         return sorted(found, key=lambda key: (self.groups[key].due, key))
 
     def keep_quiet(self, keys: list[tuple[str, str]]) -> None:
         """Some things are not worth telling."""
         for case in [case for key in keys for case in self.news_of(key)]:
-            if case.open or not self.may_tell(case.subject):
+            if case.open or not self.may_report(case.subject):
                 continue
             policy = self.policies.routes.get((case.route, case.destination))
             if case.news() in ("opened", "reopened"):
@@ -558,19 +562,19 @@ class Model:
             else:
                 reason = "send_resolved" if policy and not policy.send_resolved else None
             if reason is not None:
-                self.held[f"{case.destination} {reason}"] += case.untold
+                self.held[f"{case.destination} {reason}"] += case.unreported
                 self.mark(case)
         self.mind_groups()
 
     def mark(self, case: Case) -> None:
-        """This is what is known of the case by those who are told."""
-        case.told = {
+        """This is what is known of the case by those who are notified."""
+        case.reported = {
             "open": case.open,
             "looping": case.looping,
             "severity": case.severity,
             "condition": case.story.condition(self.now),
         }
-        case.untold, case.again, case.died_ill, case.overdue = 0, False, False, False
+        case.unreported, case.again, case.died_ill, case.overdue = 0, False, False, False
 
     def tell(self, to: str) -> None:
         """Tell what is due."""
@@ -595,13 +599,13 @@ class Model:
 
     def send(self, to: str, keys: list[tuple[str, str]]) -> None:
         """One message about some groups."""
-        cases = [c for key in keys for c in self.news_of(key) if self.may_tell(c.subject)]
+        cases = [c for key in keys for c in self.news_of(key) if self.may_report(c.subject)]
         plain: list[tuple[Event, str]] = []
         number = len(self.sent)
         reasons = [self.reason(case) for case in cases]
         for key in keys:
             group = self.groups[key]
-            if group.plain and self.may_tell(subject_of(group.plain[-1][0])):
+            if group.plain and self.may_report(subject_of(group.plain[-1][0])):
                 plain += group.plain
                 group.plain = []
             group.last, group.due, group.waiting = self.now, None, number
@@ -611,7 +615,7 @@ class Model:
                 "to": to,
                 "reason": min(reasons, key=RANK.index) if reasons else "events",
                 "status": "firing" if any(c.open for c in cases) or not cases else "resolved",
-                "count": sum(case.untold for case in cases) + len(plain),
+                "count": sum(case.unreported for case in cases) + len(plain),
                 "cases": sorted(map(self.describe, cases), key=str),
                 "plain": Counter(event.action for event, _ in plain),
             }
@@ -621,22 +625,22 @@ class Model:
         self.mind_groups()
 
     def reason(self, case: Case) -> str:
-        """Why a case is told."""
+        """Why a case is reported."""
         return "opened" if case.refused and case.open else case.news() or "reminder"
 
     def describe(self, case: Case) -> tuple[Any, ...]:
-        """What is told of a case."""
-        before = case.told is not None and case.times_told > 0 and not case.refused
+        """What is notified of a case."""
+        before = case.reported is not None and case.times_reported > 0 and not case.refused
         condition = case.story.condition(self.now)
         what = (case.open, condition, case.looping, case.severity, case.resolution)
-        return (case.subject[1], *what, case.untold, case.total, self.reason(case), before)
+        return (case.subject[1], *what, case.unreported, case.total, self.reason(case), before)
 
     def name(self, cases: list[Case], number: int) -> None:
         """The cases were named in a message."""
         for case in cases:
             self.mark(case)
             case.refused, case.named, case.waiting = False, self.now, number
-            case.times_told += 1
+            case.times_reported += 1
 
     def remind(self, to: str) -> None:
         """Remind of all that is open."""
@@ -650,7 +654,7 @@ class Model:
             and case.news() is None
             and case.waiting is None
             and self.now < case.last_event + 7 * 24 * HOUR
-            and self.may_tell(case.subject)
+            and self.may_report(case.subject)
         ]
         if not every or not cases or to in self.reminding or self.funds(to) < MINUTE:
             return
@@ -663,7 +667,7 @@ class Model:
                 "to": to,
                 "reason": "reminder",
                 "status": "firing",
-                "count": sum(case.untold for case in cases),
+                "count": sum(case.unreported for case in cases),
                 "cases": sorted(map(self.describe, cases), key=str),
                 "plain": Counter(),
             }
@@ -696,14 +700,14 @@ class Model:
             never_known = refused and case.news() == "resolved"
             if case.waiting == number and (case.open or never_known):
                 case.refused = refused or case.refused
-                case.told = case.told if refused else None
+                case.reported = case.reported if refused else None
         self.settle(number, delivered=False)
         self.mind_groups()
 
     # Conservation.
 
     def waiting(self, to: str) -> int:
-        """How many events wait to be told."""
-        return sum(case.untold for case in self.cases.values() if case.destination == to) + sum(
+        """How many events wait to be reported."""
+        return sum(case.unreported for case in self.cases.values() if case.destination == to) + sum(
             len(group.plain) for (name, _), group in self.groups.items() if name == to
         )

@@ -23,7 +23,7 @@ DAY = 86_400.0
 def test_a1_a_crash_that_is_restarted() -> None:
     """Two messages: it crashed, and it has been well for a minute."""
     world = World().play([die(0), start(0.1)], 3600)
-    assert world.told() == [(3.0, "firing", "opened", 1), (63.1, "resolved", "resolved", 0)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (63.1, "resolved", "resolved", 0)]
     opened, resolved = (message.update.incidents[0] for message in world.messages())
     assert opened.condition is Condition.UP
     assert not opened.notified_before
@@ -34,9 +34,10 @@ def test_a1_a_crash_that_is_restarted() -> None:
 
 
 def test_a2_a_crash_that_stays_down() -> None:
-    """It is told once, and reminded of daily for a week; its end is told whenever it comes."""
+    """It is reported once, and reminded of daily for a week; its end is reported whenever it
+    comes."""
     world = World().play([die(0), event("destroy", 9 * DAY)], 10 * DAY)
-    assert world.told() == [
+    assert world.reported() == [
         (3.0, "firing", "opened", 1),
         *((3.0 + day * DAY, "firing", "reminder", 0) for day in range(1, 7)),
         (9 * DAY + 63, "resolved", "resolved", 0),
@@ -47,11 +48,14 @@ def test_a2_a_crash_that_stays_down() -> None:
 
 
 def test_a3_a_container_that_removes_itself() -> None:
-    """It is resolved as removed; a pager is told at once."""
+    """It is resolved as removed; a pager is notified at once."""
     route = {**DIED, "to": ["ops", "pager"]}
     world = World(Setup(route, audiences=PAGER)).play([die(0), event("destroy", 0.02)], 600)
-    assert world.told() == [(3.0, "firing", "opened", 1), (63.02, "resolved", "resolved", 0)]
-    assert world.told("pager") == [(0.0, "firing", "opened", 1), (60.02, "resolved", "resolved", 0)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (63.02, "resolved", "resolved", 0)]
+    assert world.reported("pager") == [
+        (0.0, "firing", "opened", 1),
+        (60.02, "resolved", "resolved", 0),
+    ]
     assert world.messages()[1].update.incidents[0].resolution is Resolution.REMOVED
     ids = {message.update.incidents[0].id for _, message in world.sent}
     assert len(ids) == 1  # the same at every destination
@@ -61,7 +65,10 @@ def test_a4_a_crash_loop_of_an_hour() -> None:
     """Two messages of 69 deaths; a program gets each event as it happens."""
     route = {**DIED, "to": ["ops", "audit"]}
     world = World(Setup(route)).play(crash_loop(), 8000)
-    assert world.told() == [(3.05, "firing", "opened", 5), (3708.75, "resolved", "resolved", 64)]
+    assert world.reported() == [
+        (3.05, "firing", "opened", 5),
+        (3708.75, "resolved", "resolved", 64),
+    ]
     first, last = (message.update.incidents[0] for message in world.messages())
     assert first.crash_looping
     assert first.condition is Condition.RESTARTING
@@ -74,8 +81,8 @@ def test_a5_a_crash_loop_whose_starts_are_routed_too() -> None:
     """They are counted with the deaths."""
     route = {"name": "died", "match": {"action": ["die", "start"]}, "to": ["ops"]}
     world = World(Setup(route)).play(crash_loop(), 8000)
-    assert len(world.told()) == 2
-    assert sum(count for _, _, _, count in world.told()) == 138
+    assert len(world.reported()) == 2
+    assert sum(count for _, _, _, count in world.reported()) == 138
     assert all(message.events[0].action == "die" for message in world.messages())
 
 
@@ -83,7 +90,7 @@ def test_a6_a_crash_loop_that_somebody_stops() -> None:
     """A bare stop while it waits for its next restart ends it."""
     loop = [each for each in crash_loop() if each.time_ns < ns(42.5)]
     world = World().play([*loop, event("stop", 42.5)], 3600)
-    assert world.told() == [(3.05, "firing", "opened", 5), (105.5, "resolved", "resolved", 4)]
+    assert world.reported() == [(3.05, "firing", "opened", 5), (105.5, "resolved", "resolved", 4)]
     assert world.messages()[1].update.incidents[0].resolution is Resolution.STOPPED
 
 
@@ -91,7 +98,7 @@ def test_a7_a_crash_every_three_minutes() -> None:
     """It has to be well for six minutes, once it is known to flap."""
     events = [each for n in range(10) for each in (die(180 * n), start(180 * n + 0.1))]
     world = World().play(events, 8000)
-    assert world.told() == [
+    assert world.reported() == [
         (3.0, "firing", "opened", 1),
         (63.1, "resolved", "resolved", 0),
         (183.0, "firing", "reopened", 1),
@@ -105,7 +112,7 @@ def test_a8_a_crash_every_half_hour() -> None:
     """It has to be well for an hour."""
     events = [each for n in range(48) for each in (die(1800 * n), start(1800 * n + 0.1))]
     world = World().play(events, 100_000)
-    assert world.told() == [
+    assert world.reported() == [
         (3.0, "firing", "opened", 1),
         (63.1, "resolved", "resolved", 0),
         (1803.0, "firing", "reopened", 1),
@@ -121,7 +128,7 @@ def test_a9_flapping_health() -> None:
         for each in (health(40 * n, "unhealthy"), health(40 * n + 20, "healthy"))
     ]
     world = World(Setup(UNHEALTHY)).play(events, 5000)
-    assert world.told() == [
+    assert world.reported() == [
         (3.0, "firing", "opened", 1),
         (83.0, "firing", "crash_looping", 2),
         (843.0, "resolved", "resolved", 17),
@@ -129,14 +136,14 @@ def test_a9_flapping_health() -> None:
 
 
 def test_a10_a_stack() -> None:
-    """What fails together is told together, and a group is told once a minute at most."""
+    """What fails together is reported together, and a group is reported once a minute at most."""
     events = [
         each
         for name, t in (("db", 0), ("api", 1.5), ("worker", 5))
         for each in (die(t, name, project="shop"), start(t + 0.1, name, project="shop"))
     ]
     world = World().play(events, 3600)
-    assert world.told() == [
+    assert world.reported() == [
         (3.0, "firing", "opened", 2),
         (63.0, "firing", "opened", 1),
         (123.0, "resolved", "resolved", 0),
@@ -158,7 +165,7 @@ def test_a11_an_oom_kill() -> None:
     )
     world = World(Setup(*routes))
     world.play([event("oom", 0), die(0.05, cause=Cause.OOM), start(0.15)], 3600)
-    assert world.told() == [(3.0, "firing", "opened", 2), (63.15, "resolved", "resolved", 0)]
+    assert world.reported() == [(3.0, "firing", "opened", 2), (63.15, "resolved", "resolved", 0)]
     world.check_balance()
 
 
@@ -166,7 +173,7 @@ def test_a12_a_pool_whose_children_are_killed() -> None:
     """The container stays up, so it is no crash loop."""
     route = {"name": "oom", "match": {"action": "oom"}, "to": ["ops"]}
     world = World(Setup(route)).play([event("oom", n * 25 / 51) for n in range(52)], 3600)
-    assert world.told() == [(3.0, "firing", "opened", 7), (88.0, "resolved", "resolved", 45)]
+    assert world.reported() == [(3.0, "firing", "opened", 7), (88.0, "resolved", "resolved", 45)]
     assert world.messages()[0].update.incidents[0].condition is Condition.UP
 
 
@@ -182,18 +189,18 @@ def test_a13_autoheal() -> None:
         health(91.5, "healthy"),
     ]
     world = World(Setup(UNHEALTHY)).play(events, 3600)
-    assert world.told() == [(3.0, "firing", "opened", 1), (154.5, "resolved", "resolved", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (154.5, "resolved", "resolved", 1)]
 
 
 def test_a14_unhealthy_then_dead() -> None:
-    """It is told that it got worse."""
+    """It is reported that it got worse."""
     route = {
         "name": "ill",
         "match": {"any": [{"health": "unhealthy"}, {"action": "die"}]},
         "to": ["ops"],
     }
     world = World(Setup(route)).play([health(0, "unhealthy"), die(60)], 3600)
-    assert world.told() == [(3.0, "firing", "opened", 1), (63.0, "firing", "worse", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (63.0, "firing", "worse", 1)]
     assert world.messages()[1].update.incidents[0].condition is Condition.DOWN
 
 
@@ -201,16 +208,16 @@ def test_a15_a_restart_policy_that_gives_up() -> None:
     """Once its next restart is overdue, it is down and no longer restarting."""
     events = [die(0), start(0.1), die(0.2), start(0.4), die(0.45), start(0.85), die(0.9)]
     world = World().play(events, 3600)
-    assert world.told() == [(3.0, "firing", "opened", 4)]
+    assert world.reported() == [(3.0, "firing", "opened", 4)]
     assert world.messages()[0].update.incidents[0].crash_looping
     assert world.messages()[0].update.incidents[0].condition is Condition.DOWN
 
 
 def test_a16_a_crash_loop_that_cannot_start_again() -> None:
-    """It was told as restarting, so it is told once that it stays down."""
+    """It was reported as restarting, so it is reported once that it stays down."""
     loop = [each for each in crash_loop() if each.time_ns < ns(60)]
     world = World().play(loop[:-1] if loop[-1].action == "start" else loop, 3600)
-    (first, second) = world.told()
+    (first, second) = world.reported()
     assert first == (3.05, "firing", "opened", 5)
     assert second[1:3] == ("firing", "stays_down")
     assert second[0] < 60 + 180
@@ -222,7 +229,7 @@ def test_a16_an_inspection_shows_that_it_cannot_start() -> None:
     route = {"name": "died", "match": {"action": ["die", "start_failed"]}, "to": ["ops"]}
     loop = [each for each in crash_loop() if each.time_ns < ns(51)]
     world = World(Setup(route)).play([*loop, event("start_failed", 70)], 3600)
-    assert world.told() == [(3.05, "firing", "opened", 5), (73.0, "firing", "stays_down", 5)]
+    assert world.reported() == [(3.05, "firing", "opened", 5), (73.0, "firing", "stays_down", 5)]
     assert world.messages()[1].update.incidents[0].condition is Condition.DOWN
 
 
@@ -236,7 +243,7 @@ def test_a17_fifty_stacks() -> None:
             start(10 + n * 0.1, name, project=name),
         ]
     world = World().play(events, 3600)
-    assert world.told() == [
+    assert world.reported() == [
         (3.0, "firing", "opened", 50),
         (73.0, "resolved", "resolved", 0),
         (76.1, "resolved", "resolved", 0),
@@ -257,7 +264,7 @@ def test_a18_ten_thousand_stacks() -> None:
     world.run(30)
     world.take(*(start(30, f"s{n}", project=f"s{n}") for n in range(count)))
     world.run(200)
-    assert world.told() == [
+    assert world.reported() == [
         (3.0, "firing", "opened", count),
         (93.0, "resolved", "resolved", 0),
     ]
@@ -279,26 +286,26 @@ def test_a19_a_new_stack_crashes_every_ten_seconds() -> None:
         t = 10.0 * n
         events += [die(t, name, project=name), start(t + 0.1, name, project=name)]
     world = World().play(events, 3600)
-    times = [t for t, *_ in world.told()]
+    times = [t for t, *_ in world.reported()]
     assert times == [
         *(3.0, 13.0, 23.0, 33.0, 43.0, 53.0, 63.0, 63.1, 73.0, 73.1, 83.0),
         *(123.0, 183.0, 243.0, 303.0, 363.0),
     ]
-    assert [t for t, status, *_ in world.told() if status == "resolved"] == [63.1, 73.1, 363.0]
-    assert sum(count for *_, count in world.told()) == 30
+    assert [t for t, status, *_ in world.reported() if status == "resolved"] == [63.1, 73.1, 363.0]
+    assert sum(count for *_, count in world.reported()) == 30
 
 
 def test_a20_a_crash_just_before_resolved_is_told() -> None:
     """Resolved is withdrawn."""
     world = World().play([die(0), start(0.2), die(61.0), start(61.2)], 3600)
-    assert world.told() == [(3.0, "firing", "opened", 1), (185.8, "resolved", "resolved", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (185.8, "resolved", "resolved", 1)]
 
 
 def test_a21_compose_recreates_it() -> None:
     """The new container has the same name."""
     events = [die(0, id_="a"), event("destroy", 5, id_="a"), start(8, id_="b")]
     world = World().play(events, 3600)
-    assert world.told() == [(3.0, "firing", "opened", 1), (71.0, "resolved", "resolved", 0)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (71.0, "resolved", "resolved", 0)]
     assert world.messages()[1].update.incidents[0].resolution is Resolution.RECOVERED
 
 
@@ -314,7 +321,7 @@ def test_a22_a_swarm_task_is_replaced(engine: str) -> None:
     world = World()
     world.connect("there")
     world.play(events, 3600)
-    assert world.told() == [(3.0, "firing", "opened", 1), (68.0, "resolved", "resolved", 0)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (68.0, "resolved", "resolved", 0)]
     assert world.messages()[1].update.incidents[0].resolution is Resolution.RECOVERED
     assert world.messages()[0].update.incidents[0].subject == "web.1"
 
@@ -354,18 +361,18 @@ def test_a24_an_engine_out_of_reach(found_by: str) -> None:
     world = World().play([die(0), start(0.1) if found_by == "history" else own("started", 0.1)], 20)
     world.dispatcher.disconnected("here", world.now)
     world.run(400)
-    assert world.told() == [(3.0, "firing", "opened", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1)]
     world.store.apply(world.dispatcher.connected("here", world.now))
     world.run(401)
     seen = ObservedContainer("id-of-web-1", "web-1", {}, is_running=True, started_ns=ns(0.1))
     world.observe(Observation("here", ns(401), [seen]))
     world.store.apply(world.dispatcher.caught_up("here", world.now))
     world.run(500)
-    assert world.told()[1:] == [(404.0, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(404.0, "resolved", "resolved", 0)]
 
 
 def test_a25_a_recreated_stack() -> None:
-    """Plain events are told by group; a route for crashes says nothing."""
+    """Plain events are reported by group; a route for crashes says nothing."""
     routes = (
         {"name": "all", "match": {"action": ["start", "die", "destroy"]}, "to": ["ops"]},
         {**DIED, "to": ["chat"]},
@@ -380,20 +387,20 @@ def test_a25_a_recreated_stack() -> None:
             start(t + 7.5, name, project="shop", id_=f"{name}-b"),
         ]
     world.play(events, 3600)
-    assert [told[0] for told in world.told()] == [3.0, 63.0]
-    assert sum(told[3] for told in world.told()) == 9
+    assert [reported[0] for reported in world.reported()] == [3.0, 63.0]
+    assert sum(reported[3] for reported in world.reported()) == 9
     assert world.messages()[1].update.actions == {"start": 3, "die": 2, "destroy": 2}
     assert set(world.messages()[1].update.names) == {"db", "api", "web"}
-    assert world.told("chat") == []
+    assert world.reported("chat") == []
 
 
 def test_a26_good_news_without_an_incident() -> None:
     """No incident, and no row."""
     world = World()
     world.play([start(0), health(1, "healthy"), own("engine_back", 2), event("unpause", 3)], 100)
-    assert world.told() == []
+    assert world.reported() == []
     rows = world.dispatcher.export()
-    assert (rows.incidents, rows.groups, rows.tallies) == ([], [], [])
+    assert (rows.incidents, rows.groups, rows.route_counts) == ([], [], [])
 
 
 def test_a27_a_destination_that_is_down_all_night() -> None:
@@ -415,11 +422,11 @@ def test_a27_a_destination_that_is_down_all_night() -> None:
     newer = world.messages()[before:]
     assert sum(len(message.update.incidents) for message in newer) == 6
     assert len(newer) <= 6
-    assert sum(count for _, _, _, count in world.told()) == 143
+    assert sum(count for _, _, _, count in world.reported()) == 143
 
 
 def test_a28_a_message_that_is_given_up() -> None:
-    """What it told of is told once more, as if it was not told before."""
+    """What it notified of is reported once more, as if it was not reported before."""
     world = World()
     world.broken.add("ops")
     world.play([die(0)], 3 * DAY)
@@ -435,7 +442,7 @@ def test_a28_a_message_that_is_given_up() -> None:
 
 def test_a29_the_wall_clock_is_set() -> None:
     """Nothing changes: not if it is relay's clock, and not if the engine's is set as well."""
-    expected = World().play(crash_loop(), 8000).told()
+    expected = World().play(crash_loop(), 8000).reported()
     world = World()
     for each in crash_loop():
         t = each.time_ns / 1e9 - ns(0) / 1e9
@@ -444,21 +451,21 @@ def test_a29_the_wall_clock_is_set() -> None:
         world.lead_s = {"here": ahead_s, "relay": ahead_s}
         world.take(replace(each, time_ns=each.time_ns + ahead_s * 10**9))
     world.run(8000)
-    assert world.told() == expected
+    assert world.reported() == expected
 
 
 def test_a30_a_route_is_renamed_then_removed() -> None:
-    """Nothing is told anew; then the pager is told the end."""
+    """Nothing is reported anew; then the pager is notified the end."""
     audiences = {"pager": Audience.PAGER}
     world = World(Setup({**DIED, "to": ["pager"]}, audiences=audiences)).play([die(0)], 100)
     renamed = Setup({**DIED, "name": "dead", "to": ["pager"]}, audiences=audiences)
     assert reload(world, renamed) == 0
     world.run(200)
-    assert world.told("pager") == [(0.0, "firing", "opened", 1)]
+    assert world.reported("pager") == [(0.0, "firing", "opened", 1)]
     other = Setup({"name": "x", "match": {"action": "oom"}, "to": ["pager"]}, audiences=audiences)
     assert reload(world, other) == 1
     world.run(300)
-    assert world.told("pager")[1:] == [(200.0, "resolved", "resolved", 0)]
+    assert world.reported("pager")[1:] == [(200.0, "resolved", "resolved", 0)]
     (ended,) = world.messages("pager")[1].update.incidents
     assert ended.resolution is Resolution.UNWATCHED
     assert (ended.route, ended.opening_route) == ("dead", "died")  # the key stays the same

@@ -39,11 +39,11 @@ def test_a_service_that_can_start_again() -> None:
     failed = event("start_failed", 0, "web", id_="svc1", type_="service")
     world = World(Setup(route)).play([failed], 100)
     world.observe(observation(100, seen(name="svc", id_="svc1")))  # still listed
-    assert [reason for _, _, reason, _ in world.told()] == ["opened"]
+    assert [reason for _, _, reason, _ in world.reported()] == ["opened"]
     world.observe(observation(160))
     world.observe(observation(170))
     world.run(300)
-    assert world.told()[1:] == [(223.0, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(223.0, "resolved", "resolved", 0)]
     assert world.messages()[1].update.incidents[0].resolution is Resolution.RECOVERED
 
 
@@ -52,7 +52,7 @@ def test_a_reconciliation_finds_a_recovery() -> None:
     world = World().play([die(0)], 100)
     world.observe(observation(100, seen(started_ns=ns(30))))
     world.run(200)
-    assert world.told()[1:] == [(103.0, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(103.0, "resolved", "resolved", 0)]
 
 
 def test_a_reconciliation_finds_that_a_container_is_gone() -> None:
@@ -60,7 +60,7 @@ def test_a_reconciliation_finds_that_a_container_is_gone() -> None:
     world = World().play([die(0)], 100)
     world.observe(observation(100))
     world.run(300)
-    assert world.told()[1:] == [(163.0, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(163.0, "resolved", "resolved", 0)]
     assert world.messages()[1].update.incidents[0].resolution is Resolution.REMOVED
 
 
@@ -69,16 +69,16 @@ def test_a_reconciliation_older_than_what_is_known_says_nothing() -> None:
     world = World().play([die(10)], 20)
     world.observe(observation(9, seen(started_ns=ns(-5))))
     world.run(300)
-    assert len(world.told()) == 1
+    assert len(world.reported()) == 1
 
 
 def test_a_reconciliation_shows_that_a_restart_policy_has_given_up() -> None:
-    """What was told as restarting is told to stay down at once."""
+    """What was reported as restarting is reported to stay down at once."""
     loop = [each for each in crash_loop() if each.time_ns < ns(26)]
     world = World().play(loop, 30)
     world.observe(observation(30, seen("other"), seen(is_running=False, will_restart=False)))
     world.run(200)
-    assert [each[:3] for each in world.told()[1:]] == [(63.05, "firing", "stays_down")]
+    assert [each[:3] for each in world.reported()[1:]] == [(63.05, "firing", "stays_down")]
     assert world.messages()[1].update.incidents[0].condition is Condition.DOWN
 
 
@@ -88,11 +88,11 @@ def test_an_old_container_of_the_same_name_says_nothing() -> None:
     old = ObservedContainer("old", "web-1", {}, is_running=False, will_restart=False)
     world.observe(observation(20, old))
     world.run(500)
-    assert world.told() == [(3.0, "firing", "opened", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1)]
     new = ObservedContainer("new", "web-1", {}, is_running=True, started_ns=ns(5))
     world.observe(observation(500, old, new))
     world.run(600)
-    assert world.told()[1:] == [(503.0, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(503.0, "resolved", "resolved", 0)]
 
 
 @pytest.mark.parametrize(("state", "resolved_at"), [("healthy", 163.0), ("starting", None)])
@@ -103,21 +103,21 @@ def test_a_reconciliation_shows_health(state: str, resolved_at: float | None) ->
     world.play([health(0, "unhealthy"), die(1), start(2)], 100)
     world.observe(observation(100, seen(started_ns=ns(2), health=state)))
     world.run(1000)
-    resolved = [t for t, status, *_ in world.told() if status == "resolved"]
+    resolved = [t for t, status, *_ in world.reported() if status == "resolved"]
     assert resolved == ([] if resolved_at is None else [resolved_at])
 
 
 def test_after_a_gap_only_knowledge_resolves() -> None:
     """Until a reconciliation shows what happened, the state is unknown."""
     world = World().play([die(0), start(0.1), own("gap", 10)], 500)
-    assert world.told() == [(3.0, "firing", "opened", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1)]
     world.run(86_500)
     (reminded,) = world.messages()[1].update.incidents
     assert reminded.condition is Condition.UNKNOWN
     assert reminded.unknown_since_ns == ns(10)
     world.observe(observation(86_500, seen()))
     world.run(86_600)
-    assert world.told()[2:] == [(86_503.0, "resolved", "resolved", 0)]
+    assert world.reported()[2:] == [(86_503.0, "resolved", "resolved", 0)]
 
 
 def test_after_a_reconnect_nothing_is_told_before_its_history_is_read() -> None:
@@ -126,12 +126,12 @@ def test_after_a_reconnect_nothing_is_told_before_its_history_is_read() -> None:
     world.dispatcher.disconnected("here", world.now)
     world.store.apply(world.dispatcher.connected("here", world.now))
     world.play([die(101)], 200)
-    assert world.told() == [(130.0, "firing", "opened", 1)]
+    assert world.reported() == [(130.0, "firing", "opened", 1)]
 
 
 def test_a_problem_that_is_over_before_it_is_told() -> None:
-    """People are told once, of both; a pager is not, and it is counted."""
-    for audience, told, held in (
+    """People are reported once, of both; a pager is not, and it is counted."""
+    for audience, reported, held in (
         (Audience.PEOPLE, [(203.0, "resolved", "opened", 1)], {}),
         (Audience.PAGER, [], {"brief": 1}),
     ):
@@ -142,7 +142,7 @@ def test_a_problem_that_is_over_before_it_is_told() -> None:
         world.take(die(20), start(21))  # its history
         world.store.apply(world.dispatcher.caught_up("here", world.now))
         world.run(1000)
-        assert world.told() == told
+        assert world.reported() == reported
         assert world.dispatcher.balance("ops", "died").held == held
         world.check_balance()
 
@@ -151,7 +151,7 @@ def test_the_end_is_not_told_if_nobody_wants_it() -> None:
     """The events that it would have stood for are counted as held back."""
     setup = Setup(DIED, keys={"died": PolicyKeys(send_resolved=False)})
     world = World(setup).play([die(0), start(0.1), die(10), start(10.1)], 1000)
-    assert world.told() == [(3.0, "firing", "opened", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1)]
     assert world.dispatcher.balance("ops", "died").held == {"send_resolved": 1}
     world.check_balance()
     world.play([die(2000)], 3000)
@@ -165,7 +165,7 @@ def test_the_third_clean_exit_within_ten_minutes_is_a_problem() -> None:
         world.play([die(100 * n, cause=Cause.FINISHED)])
         world.restart()
     world.run(250)
-    assert [reason for _, _, reason, _ in world.told()] == ["events", "events", "opened"]
+    assert [reason for _, _, reason, _ in world.reported()] == ["events", "events", "opened"]
     assert world.messages()[2].update.incidents[0].crash_looping
     world.check_balance()
 
@@ -174,7 +174,7 @@ def test_podman_repeats_unhealthy() -> None:
     """Without being healthy in between it is no further problem, only counted."""
     route = {"name": "ill", "match": {"health": "unhealthy"}, "to": ["ops"]}
     world = World(Setup(route)).play([health(30 * n, "unhealthy") for n in range(20)], 1000)
-    assert world.told() == [(3.0, "firing", "opened", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1)]
     assert world.dispatcher.balance("ops", "ill").waiting == 19
 
 
@@ -186,10 +186,10 @@ def test_an_incident_is_closed_by_somebody() -> None:
     (incident, _) = world.dispatcher.list_incidents()
     world.store.apply(world.dispatcher.close(incident.id, world.now))
     world.play([health(100, "unhealthy")], 130)
-    assert [status for _, status, *_ in world.told()] == ["firing", "resolved", "firing"]
+    assert [status for _, status, *_ in world.reported()] == ["firing", "resolved", "firing"]
     assert world.messages()[1].update.incidents[0].resolution is Resolution.CLOSED
     assert world.messages()[2].update.reason == "events"
-    assert [status for _, status, *_ in world.told("pager")] == ["firing", "resolved"]
+    assert [status for _, status, *_ in world.reported("pager")] == ["firing", "resolved"]
 
 
 def test_a_problem_more_than_an_hour_later_is_another_incident() -> None:
@@ -204,12 +204,12 @@ def test_a_problem_more_than_an_hour_later_is_another_incident() -> None:
 
 
 def test_a_lost_engine() -> None:
-    """It is told when it is lost and when it is back; a short outage is only counted."""
+    """It is reported when it is lost and when it is back; a short outage is only counted."""
     world = World(Setup(OWN)).play([own("engine_lost", 0), own("engine_back", 100)], 300)
-    assert world.told() == [(3.0, "firing", "opened", 1), (163.0, "resolved", "resolved", 1)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (163.0, "resolved", "resolved", 1)]
     world = World(Setup(OWN, keys={"ops": PolicyKeys(group_wait_ns=90 * 10**9)}))
     world.play([own("engine_lost", 0), own("engine_back", 1)], 300)
-    assert world.told() == []
+    assert world.reported() == []
     assert world.dispatcher.balance("ops", "own").held == {"brief": 2}
 
 
@@ -218,11 +218,11 @@ def test_relay_is_started_again_while_an_engine_is_lost() -> None:
     world = World(Setup(OWN)).play([own("engine_lost", 0)], 100)
     world.restart()
     world.run(300)
-    assert world.told()[1:] == [(163.0, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(163.0, "resolved", "resolved", 0)]
 
 
 def test_a_failing_destination() -> None:
-    """Another one is told; that it takes something shows that it works again."""
+    """Another one is reported; that it takes something shows that it works again."""
     routes = (
         {**OWN, "to": ["ops", "chat"]},
         {**DIED, "to": ["chat"]},
@@ -231,10 +231,10 @@ def test_a_failing_destination() -> None:
     world = World(Setup(*routes, audiences=people))
     world.broken.add("chat")
     world.play([die(0), own("destination_failing", 10, engine="relay", destination="chat")], 100)
-    assert world.told() == [(13.0, "firing", "opened", 1)]
+    assert world.reported() == [(13.0, "firing", "opened", 1)]
     world.repair("chat")
     world.run(300)
-    assert world.told()[1:] == [(163.0, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(163.0, "resolved", "resolved", 0)]
 
 
 def test_plain_events_of_relay_go_at_once() -> None:
@@ -243,7 +243,7 @@ def test_plain_events_of_relay_go_at_once() -> None:
     world = World(Setup(*routes, audiences={"ops": Audience.PEOPLE, **PAGER}))
     world.play([own("started", 0, engine="relay"), start(1)], 100)
     assert world.immediate == [(0.0, "ops", "started"), (1.0, "pager", "start")]
-    assert world.told() == []
+    assert world.reported() == []
     world.check_balance()
 
 
@@ -253,17 +253,17 @@ def test_a_route_with_events_bypasses_incidents() -> None:
     world = World(Setup(*routes, keys={"starts": PolicyKeys(notify=Notify.EVENTS)}))
     world.play([die(0), start(0.1)], 100)
     assert world.immediate == [(0.1, "ops", "start")]
-    assert world.told() == [(3.0, "firing", "opened", 1), (63.1, "resolved", "resolved", 0)]
+    assert world.reported() == [(3.0, "firing", "opened", 1), (63.1, "resolved", "resolved", 0)]
 
 
 def test_a_destination_of_alerts_is_refreshed() -> None:
     """Every four minutes while something is open; and it is not reminded."""
     world = World(Setup(DIED, audiences={"ops": Audience.ALERTS})).play([die(0), start(500)], 2000)
     assert world.refreshes == [(240.0, "ops"), (480.0, "ops")]
-    assert world.dispatcher.list_told("ops") == []
+    assert world.dispatcher.list_reported("ops") == []
     (alert,) = world.messages()[0].update.incidents
     assert alert.opening_event == die(0)
-    assert world.told() == [(0.0, "firing", "opened", 1), (560.0, "resolved", "resolved", 0)]
+    assert world.reported() == [(0.0, "firing", "opened", 1), (560.0, "resolved", "resolved", 0)]
     world.check_store()
 
 
@@ -271,16 +271,16 @@ def test_a_refresh_says_what_is_the_case_now() -> None:
     """It is made when it is sent, and not for an incident that is over by then."""
     world = World(Setup(DIED, audiences={"ops": Audience.ALERTS}))
     world.play([die(0), start(0.1), die(1), start(1.1), die(2), start(2.1)], 3)
-    (key,) = world.dispatcher.list_told("ops")
+    (key,) = world.dispatcher.list_reported("ops")
     repeated = world.dispatcher.repeat(key, world.now)
     assert repeated is not None
-    (told,) = repeated.update.incidents
+    (reported,) = repeated.update.incidents
     assert (repeated.status, repeated.update.reason) == ("firing", "crash_looping")
-    assert (told.reason, told.total, told.opening_event) == ("crash_looping", 3, die(0))
+    assert (reported.reason, reported.total, reported.opening_event) == ("crash_looping", 3, die(0))
     assert repeated.events == (die(2),)
     world.play([], 1000)
     assert world.dispatcher.repeat(key, world.now) is None
-    assert world.dispatcher.list_told("ops") == []
+    assert world.dispatcher.list_reported("ops") == []
 
 
 def test_a_refused_message_waits_for_the_next_update() -> None:
@@ -300,7 +300,7 @@ def test_a_refused_message_waits_for_the_next_update() -> None:
 
 
 def test_the_end_after_a_refused_beginning() -> None:
-    """It was over before the destination refused what it was told: nobody knows of it yet."""
+    """It was over before the destination refused what it was reported: nobody knows of it yet."""
     world = World()
     world.broken.add("ops")
     world.play([die(0), start(0.1)], 62)
@@ -416,15 +416,15 @@ def test_the_clock_was_set_back_while_relay_was_down() -> None:
     world.restart()
     world.run(-4_900)
     world.check_balance()
-    assert [status for _, status, *_ in world.told()] == ["firing", "resolved"]
+    assert [status for _, status, *_ in world.reported()] == ["firing", "resolved"]
 
 
 @pytest.mark.parametrize(("count", "messages"), [(3, 3), (4, 1)])
 def test_more_than_three_groups_are_a_storm(count: int, messages: int) -> None:
-    """They are told together when the first is due; three are told one by one."""
+    """They are reported together when the first is due; three are reported one by one."""
     world = World().play([die(n / 2, f"name-{n}") for n in range(count)], 50)
-    assert len(world.told()) == messages
-    assert world.told()[0][0] == 3.0
+    assert len(world.reported()) == messages
+    assert world.reported()[0][0] == 3.0
 
 
 def test_evidence_older_than_what_is_known_only_counts() -> None:
@@ -433,18 +433,19 @@ def test_evidence_older_than_what_is_known_only_counts() -> None:
     world = World(Setup(route)).play([die(10)], 11)
     world.take(start(5))
     world.run(1000)
-    assert world.told() == [(13.0, "firing", "opened", 2)]
+    assert world.reported() == [(13.0, "firing", "opened", 2)]
 
 
 def test_stays_down_is_withdrawn_if_it_starts() -> None:
-    """It came back before that was told."""
+    """It came back before that was reported."""
     keys = {"ops": PolicyKeys(group_interval_ns=200 * 10**9)}
     world = World(Setup(DIED, keys=keys)).play([die(0), start(0.1), die(20), start(170)], 2000)
     assert [message.update.reason for message in world.messages()] == ["opened", "resolved"]
 
 
 def test_another_route_takes_over_what_was_unwatched() -> None:
-    """A problem that it sends to the pager continues the incident, whose end was not told yet."""
+    """A problem that it sends to the pager continues the incident, whose end was not reported
+    yet."""
     audiences = {"pager": Audience.PAGER}
     ill = {"name": "ill", "match": {"health": "unhealthy"}, "to": ["pager"]}
     world = World(Setup({**DIED, "to": ["pager"]}, ill, audiences=audiences)).play([die(0)], 10)
@@ -462,7 +463,7 @@ def test_another_route_takes_over_what_was_unwatched() -> None:
 
 
 def test_what_waits_moves_with_the_route() -> None:
-    """The events of a renamed route that wait to be told count for its new name."""
+    """The events of a renamed route that wait to be reported count for its new name."""
     world = World().play([die(0), die(5)], 10)
     world.setup = Setup({**DIED, "name": "dead"})
     policies, router = world.setup.policies, world.setup.router
@@ -478,12 +479,12 @@ def test_what_happened_before_an_engine_was_lost_is_known() -> None:
     world = World().play([die(0), start(0.1)], 60.05)
     world.dispatcher.disconnected("here", world.now)
     world.run(1000)
-    assert len(world.told()) == 1
+    assert len(world.reported()) == 1
     world = World().play([die(0), start(0.1)], 60.05)
     world.t = 60.2  # and the loop has not come to it yet
     world.dispatcher.disconnected("here", world.now)
     world.run(1000)
-    assert world.told()[1:] == [(63.2, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(63.2, "resolved", "resolved", 0)]
 
 
 def test_a_destination_is_removed() -> None:
@@ -501,7 +502,7 @@ def test_a_destination_is_removed() -> None:
     world.setup = setup
     world.restart()
     world.run(100)
-    assert world.told() == []
+    assert world.reported() == []
     rows = world.dispatcher.export()
     assert (rows.incidents, rows.groups) == ([], [])
 
@@ -512,7 +513,7 @@ def test_a_destination_comes_back() -> None:
     world = World().play([die(0)], 10)
     world.broken.add("ops")
     world.run(day + 10)
-    assert world.told()[-1][2] == "reminder"
+    assert world.reported()[-1][2] == "reminder"
     gone = Setup({**DIED, "to": ["audit"]}, audiences={"audit": Audience.PROGRAMS})
     for setup in (gone, Setup()):
         _, changes = world.dispatcher.reload(setup.policies, setup.router, world.now)
@@ -521,7 +522,7 @@ def test_a_destination_comes_back() -> None:
     world.waiting.clear()
     world.broken.clear()
     world.play([die(day + 20)], 2 * day + 60)
-    assert [reason for _, _, reason, _ in world.told()[2:]] == ["opened", "reminder"]
+    assert [reason for _, _, reason, _ in world.reported()[2:]] == ["opened", "reminder"]
 
 
 def test_an_engine_is_removed() -> None:
@@ -532,7 +533,7 @@ def test_an_engine_is_removed() -> None:
 
 
 def test_a_group_by_other_things() -> None:
-    """What has to be equal is configured; everything else is told together."""
+    """What has to be equal is configured; everything else is reported together."""
     keys = {"ops": PolicyKeys(group_by=("label.team", "service"))}
     world = World(Setup(DIED, keys=keys))
     service = {"com.docker.compose.service": "web", "team": "red"}

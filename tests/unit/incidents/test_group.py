@@ -79,7 +79,7 @@ def _events(draw: st.DrawFn) -> Event:
 
 @given(_events(), _events(), st.lists(st.sampled_from(FIELDS), unique=True))
 def test_the_same_group(one: Event, other: Event, fields: list[str]) -> None:
-    """Two events are told together if each of the fields is equal, and never otherwise."""
+    """Two events are reported together if each of the fields is equal, and never otherwise."""
     same = all(make_group_key(one, [each]) == make_group_key(other, [each]) for each in fields)
     assert (make_group_key(one, fields) == make_group_key(other, fields)) == same
 

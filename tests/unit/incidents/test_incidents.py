@@ -50,7 +50,7 @@ def take(incidents: Incidents, setup: Setup, *events: Event) -> list[str]:
     return [to for _, destinations in incidents.take(routed) for to in destinations]
 
 
-def told(incidents: Incidents) -> list[Sequence[str]]:
+def reported(incidents: Incidents) -> list[Sequence[str]]:
     """The destinations of what is due."""
     return [destinations for _, destinations in incidents.due().notifications]
 
@@ -61,10 +61,10 @@ def test_programs_get_the_event_and_people_a_message_later() -> None:
     incidents = make(clock, setup)
     assert take(incidents, setup, die(0)) == ["audit"]
     assert incidents.due_in_s == 0
-    assert told(incidents) == [("pager",)]
+    assert reported(incidents) == [("pager",)]
     assert incidents.due_in_s == 3
     clock.advance(3)
-    assert told(incidents) == [("ops",)]
+    assert reported(incidents) == [("ops",)]
 
 
 def test_changes_are_taken_once_and_make_the_same_incidents() -> None:
@@ -79,7 +79,7 @@ def test_changes_are_taken_once_and_make_the_same_incidents() -> None:
     stored = [(kind, key, content) for (kind, key), content in changes.items() if content]
     again = make(clock, setup, decode_rows(stored))
     clock.advance(3)
-    assert told(again) == [("ops",)]
+    assert reported(again) == [("ops",)]
 
 
 def test_whoever_waits_is_woken() -> None:
@@ -145,7 +145,8 @@ def test_an_event_that_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pager_waits_in_the_store_for_what_its_route_includes() -> None:
-    """A pager is told once, so its message includes the request; a chat gets the answer later."""
+    """A pager is notified once, so its message includes the request; a chat gets the answer
+    later."""
     clock, setup = Clock(), Setup(LOGS, audiences=AUDIENCES)
     incidents = make(clock, setup)
     take(incidents, setup, die(0))
@@ -163,7 +164,8 @@ def test_a_pager_waits_in_the_store_for_what_its_route_includes() -> None:
 
 
 def test_a_large_flood_is_told_in_slices() -> None:
-    """One call checks a part of what is due, so that others get their turn; nothing is told twice.
+    """One call checks a part of what is due, so that others get their turn; nothing is reported
+    twice.
 
     All incidents end up in the same message as without slices.
     """

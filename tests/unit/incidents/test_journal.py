@@ -44,12 +44,16 @@ def test_the_life_of_an_incident() -> None:
         *("incident.opened", "incident.crash_looping", "incident.told"),
         *("incident.resolved", "incident.told"),
     ]
-    opened, _, told, resolved, _ = logs
+    opened, _, reported, resolved, _ = logs
     assert opened["log_level"] == "info"
     assert {"subject", "route", "destination", "severity"} < opened.keys()
     assert opened["incident"] == resolved["incident"]
-    assert (told["reason"], told["status"], told["incidents"]) == ("opened", "firing", 1)
-    assert told["notification"].startswith("ntf_")
+    assert (reported["reason"], reported["status"], reported["incidents"]) == (
+        "opened",
+        "firing",
+        1,
+    )
+    assert reported["notification"].startswith("ntf_")
     assert resolved["resolution"] == "recovered"
 
 
@@ -139,5 +143,5 @@ def test_the_same_happens_whether_anybody_watches(is_watching: bool) -> None:
     observer.is_watching = is_watching
     world.dispatcher.effect_observer = observer
     world.play(crash_loop(deaths=5), 400)
-    assert world.told() == World().play(crash_loop(deaths=5), 400).told()
+    assert world.reported() == World().play(crash_loop(deaths=5), 400).reported()
     assert bool(observer.seen) is is_watching

@@ -247,7 +247,7 @@ class Pair:
         assert len(ids) == len(set(ids))
         for to in ("ops", "all", "pager"):
             self.world.check_total(to)
-            routes = {each.route for each in self.world.dispatcher.export().tallies}
+            routes = {each.route for each in self.world.dispatcher.export().route_counts}
             balances = [self.world.dispatcher.balance(to, route) for route in routes]
             assert sum(each.waiting for each in balances) == self.model.waiting(to)
             assert sum(each.taken for each in balances) == self.model.taken[to]

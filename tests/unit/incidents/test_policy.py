@@ -210,7 +210,7 @@ def test_policies_in_one_line(routes: list[str], ops: str, line: str) -> None:
     ],
 )
 def test_keys_without_effect(routes: list[str], keys: dict[str, str], expected: list[str]) -> None:
-    """A key about incidents does nothing if only events are told."""
+    """A key about incidents does nothing if only events are reported."""
     assert warnings(*routes, **keys) == expected
 
 

@@ -19,7 +19,12 @@ def test_rows_survive_the_store() -> None:
     encoded = encode_changes(Changes(rows))
     stored = [(kind, key, content) for (kind, key), content in encoded.items() if content]
     assert decode_rows(stored) == rows
-    assert {kind for kind, _, _ in stored} == {"incidents", "groups", "destinations", "tallies"}
+    assert {kind for kind, _, _ in stored} == {
+        "incidents",
+        "groups",
+        "destinations",
+        "route_counts",
+    }
 
 
 def test_a_removed_row_is_deleted() -> None:

@@ -1,4 +1,4 @@
-"""What operators see of incidents: their order, pages, and why one was not told."""
+"""What operators see of incidents: their order, pages, and why one was not reported."""
 
 import msgspec
 import pytest
@@ -79,7 +79,7 @@ def test_a_page_that_goes_on_nowhere() -> None:
 def test_not_told_yet() -> None:
     """It says when it is due."""
     view = only(World().play([die(0)], 1))
-    assert (view.told_count, view.told_ns, view.held) == (0, None, None)
+    assert (view.message_count, view.reported_ns, view.held) == (0, None, None)
     assert (view.update, view.due_ns) == (UpdateReason.OPENED, ns(3))
     assert (view.status, view.condition) == (Status.FIRING, Condition.DOWN)
     assert view.group == {"engine": "here", "project": "web-1"}
@@ -89,18 +89,18 @@ def test_the_budget_is_used_up() -> None:
     """It is due when its destination may be sent a message again."""
     world = World().play([die(index * 5, f"web-{index}") for index in range(11)], 54)
     assert len(world.sent) == BUDGET
-    (waiting,) = (each for each in look(world) if not each.told_count)
+    (waiting,) = (each for each in look(world) if not each.message_count)
     world.run(1000)
-    told_s = next(t for t, message in world.sent[BUDGET:] if message.update.reason == "opened")
-    assert waiting.due_ns == ns(told_s)
+    reported_s = next(t for t, message in world.sent[BUDGET:] if message.update.reason == "opened")
+    assert waiting.due_ns == ns(reported_s)
 
 
 def test_told() -> None:
     """It says when, and that there is nothing else to tell."""
     view = only(World().play([die(0), die(5)], 10))
-    assert (view.told_count, view.told_ns, view.message) == (1, ns(3), None)
+    assert (view.message_count, view.reported_ns, view.message) == (1, ns(3), None)
     assert (view.update, view.due_ns, view.blocked) == (None, None, False)
-    assert (view.total, view.untold, view.deaths) == (2, 1, 2)
+    assert (view.total, view.unreported, view.deaths) == (2, 1, 2)
 
 
 def test_its_message_waits() -> None:
@@ -132,21 +132,21 @@ def test_refused() -> None:
 
 
 def test_held_back() -> None:
-    """It says why it was not told, and no longer once it is told."""
+    """It says why it was not reported, and no longer once it is reported."""
     setup = Setup(
         {"name": "died", "match": {"action": "die"}, "to": ["pager"]},
         audiences={"pager": Audience.PAGER},
     )
     world = World(setup)
     world.dispatcher.disconnected("here", world.now)
-    world.dispatcher.connected("here", world.now)  # nothing is told before its history is read
+    world.dispatcher.connected("here", world.now)  # nothing is reported before its history is read
     world.take(die(0))
     world.take(start(1))
     world.t = 100
     world.store.apply(world.dispatcher.caught_up("here", world.now))
     world.run(101)
     view = only(world)
-    assert (view.held, view.told_count, view.update) == ("brief", 0, None)
+    assert (view.held, view.message_count, view.update) == ("brief", 0, None)
     counts = world.dispatcher.count()
     assert counts.held == {"pager": {"brief": 1}}
     assert counts.open == {}
@@ -188,4 +188,4 @@ def test_a_stored_incident_that_was_closed_is_told_after_the_start() -> None:
     world.dispatcher = world.load()
     world.connect()
     world.run(100)
-    assert world.told()[1:] == [(63.0, "resolved", "resolved", 0)]
+    assert world.reported()[1:] == [(63.0, "resolved", "resolved", 0)]

@@ -77,7 +77,7 @@ class RowStore:
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[str, bytes]] = {
-            name: {} for name in ("incidents", "groups", "destinations", "tallies", "finishes")
+            name: {} for name in ("incidents", "groups", "destinations", "route_counts", "finishes")
         }
 
     def apply(self, changes: Changes) -> None:
@@ -97,7 +97,7 @@ class RowStore:
                 return repr((row.destination, row.subject))
             case "Group":
                 return repr((row.destination, row.key))
-            case "Tally":
+            case "RouteCounts":
                 return repr((row.destination, row.route))
             case "Finishes":
                 return repr(row.subject)
@@ -242,7 +242,7 @@ class World:
         self.check_store()
         return self
 
-    def told(self, destination: str = "ops") -> list[tuple[float, str, str, int]]:
+    def reported(self, destination: str = "ops") -> list[tuple[float, str, str, int]]:
         """t, status, reason and count of each message of a destination."""
         return [
             (t, message.status.value, message.update.reason.value, message.count)
@@ -255,17 +255,19 @@ class World:
         return [message for _, message in self.sent if message.destination == destination]
 
     def check_balance(self) -> None:
-        """Nothing is lost: taken = told + waiting + held, for each route and destination."""
+        """Nothing is lost: taken = reported + waiting + held, for each route and destination."""
         rows = self.dispatcher.export()
-        keys = {(each.destination, each.route) for each in rows.tallies}
+        keys = {(each.destination, each.route) for each in rows.route_counts}
         keys |= {(each.destination, each.route) for each in rows.incidents}
         for to, route in keys:
             balance = self.dispatcher.balance(to, route)
             assert balance.is_complete, (route, to, balance)
 
     def check_total(self, destination: str = "ops") -> None:
-        """The counts of all messages add up to what the tallies say."""
-        routes: Sequence[str] = sorted({tally.route for tally in self.dispatcher.export().tallies})
-        told = sum(self.dispatcher.balance(destination, route).told for route in routes)
+        """The counts of all messages add up to what the route_counts say."""
+        routes: Sequence[str] = sorted(
+            {counts.route for counts in self.dispatcher.export().route_counts}
+        )
+        reported = sum(self.dispatcher.balance(destination, route).reported for route in routes)
         counts = sum(each.count for each in self.messages(destination))
-        assert told == counts + self.immediate_counts[destination]
+        assert reported == counts + self.immediate_counts[destination]

@@ -179,8 +179,8 @@ def test_sample_has_the_same_names() -> None:
 
 def test_incidents() -> None:
     """A template gets the incidents of an update as the JSON document has them."""
-    told = update_of(crash_looping(), resolved(), more=3)
-    context = build_context(told, "", Included())
+    reported = update_of(crash_looping(), resolved(), more=3)
+    context = build_context(reported, "", Included())
     source = (
         "{{ incident.subject }} {{ incident.state }} {{ incidents[1].resolution }} {{ reason }} "
         "{{ group.project }} {{ more }} {{ incidents | length }} {{ incident.ended_at }}."
@@ -202,8 +202,8 @@ def test_no_incident() -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_hostile_incident(attack: str) -> None:
     """The name of a subject and the values of a group are escaped; times are to the second."""
-    told = update_of(report(subject=attack), group={"project": attack})
-    context = build_context(told, "", Included(), escape_unprintable, format_second)
+    reported = update_of(report(subject=attack), group={"project": attack})
+    context = build_context(reported, "", Included(), escape_unprintable, format_second)
     source = "{{ incident.subject }}|{{ group.project }}|{{ incident.started_at }}"
     escaped = escape_unprintable(attack)
     assert Template(source).render(context) == f"{escaped}|{escaped}|{format_second(CRASH.time_ns)}"

@@ -1,4 +1,4 @@
-"""What people are told about incidents, in words."""
+"""What people are notified about incidents, in words."""
 
 from typing import Any
 
@@ -282,7 +282,7 @@ def test_each_event_of_several_hosts_has_its_host() -> None:
 
 
 def test_too_many_incidents_are_declared() -> None:
-    """Problems that are told as plain events are not followed."""
+    """Problems that are reported as plain events are not followed."""
     plain = FOR_PEOPLE["plain events"]
     assert plain.update is not None
     overflow = replace(plain, update=replace(plain.update, overflow=True))

@@ -73,7 +73,7 @@ def test_an_oom_after_its_death_ends_the_wait() -> None:
 
 
 def test_an_inspection_that_shows_an_oom_ends_the_wait() -> None:
-    """The engine's own event is not told again."""
+    """The engine's own event is not reported again."""
     pipeline = new_pipeline()
     pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
     pipeline.answer(pipeline.questions[0].event_id, Inspection(killed_for_memory("c", 0.9)))

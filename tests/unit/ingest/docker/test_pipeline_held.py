@@ -40,7 +40,7 @@ def test_only_the_container_of_the_death_waits() -> None:
 
 
 def test_a_question_without_an_answer() -> None:
-    """The engine did not show the container: its death is told without that."""
+    """The engine did not show the container: its death is reported without that."""
     pipeline = new_pipeline()
     pipeline.process(records([line("start", 0), die(1)]), NOW_NS)
     (question,) = pipeline.questions
@@ -60,7 +60,7 @@ def test_events_of_other_objects_pass() -> None:
 
 
 def test_what_is_about_the_whole_stream_waits() -> None:
-    """And everything waits behind it; who waits for its commit is told later."""
+    """And everything waits behind it; who waits for its commit is reported later."""
     pipeline = new_pipeline()
     snapshot, opened = Snapshot("here", "node-1", NOW_NS), StreamOpened(HERE)
     pipeline.process([opened, *records([die(1)])], NOW_NS)
@@ -75,7 +75,7 @@ def test_what_is_about_the_whole_stream_waits() -> None:
 
 
 def test_a_repeated_event_waits_with_the_first() -> None:
-    """It is told once."""
+    """It is reported once."""
     pipeline = new_pipeline()
     pipeline.process(records([die(1), die(1)]), NOW_NS)
     pipeline.process(records([die(1)]), NOW_NS)

@@ -61,7 +61,7 @@ def test_what_needs_an_inspection(event: Event, known: Container | None) -> None
     ],
 )
 def test_what_needs_no_inspection(event: Event, known: Container | None) -> None:
-    """No answer could change what is told, so the engine is not asked."""
+    """No answer could change what is reported, so the engine is not asked."""
     assert find(event, known) is NOTHING_MISSING
 
 

@@ -1,7 +1,7 @@
-"""Decides which groups of a destination are told now, and makes their messages.
+"""Decides which groups of a destination are notified now, and makes their messages.
 
-A group is told when it is due. If many groups of a destination are due at about the same time, or
-if its budget of messages is used up, they are told together. Nothing is dropped for that.
+A group is reported when it is due. If many groups of a destination are due at about the same time,
+or if its budget of messages is used up, they are notified together. Nothing is dropped for that.
 """
 
 from collections import Counter
@@ -26,13 +26,13 @@ from relay.incidents.plain import PlainEvents
 from relay.incidents.tracker import IncidentTracker, Task
 
 STORM_GROUPS = 3
-"""More groups of a destination that are due within its ``group_wait`` are told together."""
+"""More groups of a destination that are due within its ``group_wait`` are reported together."""
 
 REMINDED_NS = 7 * 24 * HOUR_NS
 """A reminder leaves out incidents that have had no event for so long."""
 
 
-class Teller:
+class Reporter:
     """Makes the messages that are due."""
 
     def __init__(self, tracker: IncidentTracker) -> None:
@@ -40,48 +40,49 @@ class Teller:
         self._state = tracker.state
         self._silent_until_ns = tracker.silent_until_ns
 
-    def tell_due(self, destination: str, now: Now) -> list[Message]:
+    def report_due(self, destination: str, now: Now) -> list[Message]:
         """Return the messages about the groups of a destination that are due."""
         due = self._list_due(destination, now.steady_ns, now)
         if self._hold_updates(due, now):
             due = self._list_due(destination, now.steady_ns, now)
         messages = [
-            self._tell(destination, together, now)
+            self._report(destination, together, now)
             for together in self._arrange(destination, due, now)
         ]
         self._schedule_next(destination, now)
         return messages
 
     def _list_due(self, destination: str, until_ns: int, now: Now) -> list[Group]:
-        """Return the groups that are due until then and may be told now, the longest due first."""
+        """Return the groups that are due until then and may be reported now, the longest due
+        first."""
         found = []
         for key in self._state.pending.get(destination, ()):
             group = self._state.groups[destination, key]
             if group.due_ns is None or group.due_ns > until_ns or group.waiting is not None:
                 continue
-            if self._find_tellable_ns(group, now) <= now.steady_ns:
+            if self._find_reportable_ns(group, now) <= now.steady_ns:
                 found.append(group)
         return sorted(found, key=lambda group: (group.due_ns, group.key))
 
-    def _find_tellable_ns(self, group: Group, now: Now) -> int:
-        """Return from when on something of a group may be told."""
+    def _find_reportable_ns(self, group: Group, now: Now) -> int:
+        """Return from when on something of a group may be reported."""
         engines = self._tracker.engines
-        times_ns = [self._silent_until_ns(each) for each in self._list_untold(group)]
+        times_ns = [self._silent_until_ns(each) for each in self._list_unreported(group)]
         if group.plain is not None:
             times_ns.append(engines.silent_until_ns(group.plain.engine))
         return min(times_ns, default=now.steady_ns)
 
-    def _list_untold(self, group: Group) -> list[Incident]:
+    def _list_unreported(self, group: Group) -> list[Incident]:
         """Return the incidents of a group that have an update."""
         destination = group.destination
-        subjects = self._state.untold.get((destination, group.key), {})
+        subjects = self._state.unreported.get((destination, group.key), {})
         return [self._state.by_subject[subject][destination] for subject in subjects]
 
-    def _list_tellable(self, group: Group, now: Now) -> list[Incident]:
-        """Return the incidents of a group that have an update which may be told now."""
+    def _list_reportable(self, group: Group, now: Now) -> list[Incident]:
+        """Return the incidents of a group that have an update which may be reported now."""
         return [
             each
-            for each in self._list_untold(group)
+            for each in self._list_unreported(group)
             if self._silent_until_ns(each) <= now.steady_ns
         ]
 
@@ -90,7 +91,7 @@ class Teller:
         found = False
         for group in groups:
             policy = self._tracker.destination_policy(group.destination)
-            for incident in self._list_tellable(group, now):
+            for incident in self._list_reportable(group, now):
                 reason = find_reason(incident, self._tracker.route_policy(incident), policy)
                 if reason is not None:
                     self._tracker.hold_update(incident, reason, now)
@@ -114,53 +115,54 @@ class Teller:
             return [soon]
         return [list(due)] if len(due) > budget else [[group] for group in due]
 
-    def _tell(self, destination: str, groups: Sequence[Group], now: Now) -> Message:
+    def _report(self, destination: str, groups: Sequence[Group], now: Now) -> Message:
         """Make the message about some groups."""
-        told = [each for group in groups for each in self._list_tellable(group, now)]
-        tellable = [self._get_tellable_plain(group, now) for group in groups]
-        plains = [plain for plain in tellable if plain is not None]
+        reported = [each for group in groups for each in self._list_reportable(group, now)]
+        reportable = [self._get_reportable_plain(group, now) for group in groups]
+        plains = [plain for plain in reportable if plain is not None]
         alone = not self._tracker.destination_policy(destination).is_limited
-        message = build_message(destination, told, plains, groups, now, with_opening=alone)
+        message = build_message(destination, reported, plains, groups, now, with_opening=alone)
         message = replace(message, suppressed=self._spend(destination, now).suppressed)
-        self._log_told(message)
-        self._mark_told(told, message, now)
+        self._log_reported(message)
+        self._mark_reported(reported, message, now)
         for plain in plains:
             for route, count in plain.counts.items():
-                self._tracker.add_to_tally(destination, route, told=count)
-        for group, told_plain in zip(groups, tellable, strict=True):
-            left = group.plain if told_plain is None else None
+                self._tracker.add_to_counts(destination, route, reported=count)
+        for group, reported_plain in zip(groups, reportable, strict=True):
+            left = group.plain if reported_plain is None else None
             self._finish_group(replace(group, plain=left), message, now)
         return message
 
-    def _get_tellable_plain(self, group: Group, now: Now) -> PlainEvents | None:
-        """Return the plain events of a group if they may be told now."""
+    def _get_reportable_plain(self, group: Group, now: Now) -> PlainEvents | None:
+        """Return the plain events of a group if they may be reported now."""
         plain = group.plain
         if plain is None or self._tracker.engines.silent_until_ns(plain.engine) > now.steady_ns:
             return None
         return plain
 
-    def _log_told(self, message: Message) -> None:
+    def _log_reported(self, message: Message) -> None:
         if self._tracker.journal is not None:
-            self._tracker.journal.told(message)
+            self._tracker.journal.reported(message)
 
-    def _mark_told(self, told: Sequence[Incident], message: Message, now: Now) -> None:
+    def _mark_reported(self, reported: Sequence[Incident], message: Message, now: Now) -> None:
         counts: Counter[str] = Counter()
-        for incident in told:
-            counts[incident.route] += incident.untold
+        for incident in reported:
+            counts[incident.route] += incident.unreported
             engine_ns = now.at(incident.life.engine)
-            marked = incidents.mark_told(incident, message.id, now.steady_ns, engine_ns)
+            marked = incidents.mark_reported(incident, message.id, now.steady_ns, engine_ns)
             self._state.put_incident(marked)
             self._tracker.schedule_check(marked, now)
         for route, count in counts.items():
-            self._tracker.add_to_tally(message.destination, route, told=count)
-        if told:
+            self._tracker.add_to_counts(message.destination, route, reported=count)
+        if reported:
             self._tracker.schedule_repetition(message.destination, now)
 
     def _finish_group(self, group: Group, message: Message, now: Now) -> None:
-        """Note that a message told of a group, and when it is due again if something is left."""
-        told = replace(group, last_ns=now.steady_ns, due_ns=None, waiting=message.id)
-        self._state.put_group(told)
-        self._tracker.refresh_group(told, now)
+        """Note that a message notified of a group, and when it is due again if something is
+        left."""
+        reported = replace(group, last_ns=now.steady_ns, due_ns=None, waiting=message.id)
+        self._state.put_group(reported)
+        self._tracker.refresh_group(reported, now)
 
     def _spend(self, destination: str, now: Now) -> DestinationState:
         """Note that the destination is sent a message; return its state before that."""
@@ -179,12 +181,12 @@ class Teller:
         for key in self._state.pending.get(destination, ()):
             group = self._state.groups[destination, key]
             if group.due_ns is not None and group.waiting is None:
-                times_ns.append(max(group.due_ns, self._find_tellable_ns(group, now)))
+                times_ns.append(max(group.due_ns, self._find_reportable_ns(group, now)))
         next_ns = min(times_ns, default=None)
         if next_ns is not None and self._tracker.destination_policy(destination).is_limited:
             state = self._state.get_destination(destination)
             next_ns = max(next_ns, find_budget_time(state))
-        self._tracker.schedule.set((Task.TELL, destination, ""), next_ns)
+        self._tracker.schedule.set((Task.NOTIFY, destination, ""), next_ns)
 
     def remind(self, destination: str, now: Now) -> list[Message]:
         """Return the reminder of what is open at a destination, if it is due."""
@@ -194,8 +196,8 @@ class Teller:
         state = self._state.get_destination(destination)
         if state.reminder is not None:
             return []  # it is scheduled again when that is settled
-        told = self._state.list_incidents(destination)
-        reminded = [each for each in told if _is_reminded(each, now)]
+        reported = self._state.list_incidents(destination)
+        reminded = [each for each in reported if _is_reminded(each, now)]
         if not reminded:
             return []
         due_ns = max(
@@ -211,15 +213,15 @@ class Teller:
         reminded = [each for each in reminded if self._silent_until_ns(each) <= now.steady_ns]
         message = build_message(destination, reminded, [], [], now, is_reminder=True)
         message = replace(message, suppressed=self._spend(destination, now).suppressed)
-        self._log_told(message)
-        self._mark_told(reminded, message, now)
+        self._log_reported(message)
+        self._mark_reported(reminded, message, now)
         spent = self._state.get_destination(destination)
         self._state.put_destination(replace(spent, reminder=message.id))
         return [message]
 
 
 def _is_reminded(incident: Incident, now: Now) -> bool:
-    """Whether an incident is reminded of: it is open and was told, and nothing of it waits."""
+    """Whether an incident is reminded of: it is open and was reported, and nothing of it waits."""
     if not incident.is_open or incident.named_ns is None:
         return False
     if incident.update is not None or incident.waiting is not None:
