@@ -9,6 +9,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from importlib.util import find_spec
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -292,6 +293,16 @@ def check_template(text: str) -> str:
                 [ConfigIssue((), message, IssueScope.STANDALONE, f": {error}")]
             ) from None
     return text
+
+
+def require_package(package: str, destination_type: str) -> None:
+    """Refuse a type of destination whose package is missing: relay's extra of that name has it."""
+    if find_spec(package) is None:
+        raise invalid(
+            f"'type: {destination_type}' needs {package}, which is not installed: install relay "
+            f"with its extra '{destination_type}' (pip install "
+            f"'docker-event-relay[{destination_type}]'), or requirements.lock"
+        )
 
 
 def check_header_template(text: str) -> str:

@@ -26,7 +26,7 @@ from relay.delivery.retry import Attempt
 log = structlog.get_logger()
 
 RENDERED_AT_ONCE = 10
-"""Then other tasks get their turn: rendering an alert takes a fraction of a millisecond."""
+"""After so many, other tasks get their turn: each alert takes a fraction of a millisecond."""
 
 _ONE_REFUSED = (Reason.REFUSED, Reason.REJECTED)
 """The destination did not accept this request; it may accept the next one."""
@@ -63,7 +63,7 @@ class Refresher:
         return True
 
     def wake(self) -> None:
-        """End a wait for the rate limit: a request may be sent now, or none any more."""
+        """End a wait for the rate limit: a request may be sent now, or requests no longer may."""
         self._wakeup.set()
 
     async def run(self, incidents: Iterable[Repeat], on_answer: Callable[[], None]) -> None:

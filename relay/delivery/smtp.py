@@ -43,7 +43,7 @@ _MULTILINE = re.compile(r"\s*\n\s*")
 
 
 class _Unable(Exception):
-    """What the server lacks."""
+    """The server lacks what the configuration needs."""
 
     def __init__(self, reason: Reason, text: str) -> None:
         super().__init__(text)
@@ -61,7 +61,7 @@ class SmtpSender:
         self._reader = ResponseReader(destination)
         self._tls = None
         if destination.security != "none":
-            # without ALPN: a server refuses whoever offers none that it knows (RFC 7301, 3.2)
+            # without ALPN: a server refuses a client that offers none that it knows (RFC 7301, 3.2)
             self._tls = ClientTls(destination.tls, protocols=())
         self._resolver = Resolver()
         self._shortage = ShortageWait()
@@ -193,7 +193,7 @@ class SmtpSender:
 
 
 async def _log_in(client: SMTP, username: str, password: str) -> None:
-    """Log in, by one method only: servers count failures, and lock out whoever has many."""
+    """Log in, by one method only: servers count failures, and lock out clients with many."""
     offered = client.server_auth_methods
     if "plain" in offered:
         await client.auth_plain(username, password)

@@ -91,7 +91,7 @@ class DeliveryWorker:
         self._has_begun = False
         """Whether requests could be started at any time so far."""
         self._first_refresh: Sequence[Repeat] = ()
-        """What was to be repeated before that."""
+        """The incidents to repeat as soon as requests may be started."""
         self._open_requests = 0
         self._in_flight: set[int] = set()
         """Numbers of the deliveries in open requests, and of those whose ack is not stored."""

@@ -5,11 +5,11 @@ Labels identify an alert: sending the same labels again repeats the same alert
 where that is and what kind of trouble it has. Everything that differs between the events of the
 same trouble is in annotations.
 
-An alert of an incident has the labels of the event that opened it. It ends by itself `OPEN_NS`
+The alert of an incident has the labels of the event that opened it. It ends by itself `OPEN_NS`
 after it was sent, and relay sends it again long before that for as long as the incident is open
-(see `relay.delivery.refresh`). When that is over, it is sent with its end, which has passed:
-Alertmanager calls it resolved. So a container that is down stays firing, and an alert does not stay
-for ever if relay cannot tell its end.
+(see `relay.delivery.refresh`). When the incident is over, the alert is sent with its end, which has
+passed: Alertmanager calls it resolved. So the alert of a container that is down keeps firing, and
+no alert fires for ever because relay cannot report its end.
 
 An event that belongs to no incident becomes an alert that Alertmanager resolves by itself after
 ``resolve_timeout`` (by default five minutes).
@@ -31,7 +31,7 @@ from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.incident import Audience, IncidentReport
 from relay.core.text import defuse_links, escape_brackets, truncate_forwarded
-from relay.destinations.common.card import HEALTH, LOGS, Card, Opening
+from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.included import get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import parse_acknowledgement
@@ -54,8 +54,8 @@ INSPECT_MAX = 4_096
 """All inspect fields together."""
 
 OPEN_NS = 15 * 60 * 10**9
-"""An open incident is said to end so long after it was sent: three refreshes may fail, or clocks
-differ by minutes, before Alertmanager calls it resolved."""
+"""The alert of an open incident ends this long after it was sent: three refreshes may fail, or
+clocks differ by minutes, before Alertmanager calls it resolved."""
 
 _OUTPUT_NAMES = {LOGS: "logs", HEALTH: "health_check"}
 
@@ -129,7 +129,7 @@ def _event_times(card: Card) -> dict[str, str]:
 
 
 def _labels(card: Card) -> dict[str, str]:
-    opening = card.opening or Opening(card.notification.route, card.event, card.severity)
+    opening = card.opening
     event, attributes = opening.event, opening.event.actor.attributes
     labels = {
         "alertname": opening.route,
@@ -196,7 +196,7 @@ def _details(card: Card) -> Mapping[str, str | None]:
     }
     if (report := card.incident) is None:
         return details
-    # Annotations are those that were sent last, so a refresh must have the same ones.
+    # Alertmanager keeps the annotations that it got last, so a refresh must have the same ones.
     return {
         **details,
         "notification_id": None,

@@ -9,17 +9,16 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
-from importlib.util import find_spec
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config.destination import TimeoutConfig, Transport
 from relay.config.errors import invalid
 from relay.config.types import Duration, WholeNumber, check_content
-from relay.config.validators import reject_paste_mistake
+from relay.config.validators import reject_paste_mistake, require_package
 from relay.core.exchange import Request
 from relay.core.severity import Severity
 from relay.core.text import ZERO_WIDTH_SPACE, utf16_length
@@ -41,7 +40,7 @@ LIMITS = TextLimits(
 _TYPES = {Severity.CRITICAL: "failure", Severity.WARNING: "warning", Severity.INFO: "info"}
 _TYPE_RESOLVED = "success"
 _OWN_LINK = re.compile(r"(https?://\S+)")
-"""A link that was not broken, so its author is that of the configuration."""
+"""A link that was not broken: it is from the configuration."""
 _MARKUP = str.maketrans({"<": "‹", ">": "›", "@": f"@{ZERO_WIDTH_SPACE}"})
 _PARTS = re.compile(r"[/:@?&=#,;+]+")
 
@@ -111,17 +110,13 @@ class AppriseDestination(MessageDestination):
     @field_validator("type")
     @classmethod
     def _check_installed(cls, value: str) -> str:
-        if find_spec("apprise") is None:
-            raise invalid(
-                "'type: apprise' needs apprise, which is not installed: install relay with its "
-                "extra 'apprise' (pip install 'docker-event-relay[apprise]'), or requirements.lock"
-            )
+        require_package("apprise", "apprise")
         return value
 
     @field_validator("url")
     @classmethod
-    def _check_service(cls, value: SecretStr) -> SecretStr:
-        if find_spec("apprise") is None:  # which is reported already
+    def _check_service(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if "type" not in info.data:  # Apprise is not installed, which is reported already
             return value
         # imported here: it takes a second, which a schema of all types must not
         from relay.destinations.common.apprise_service import find_fault  # noqa: PLC0415

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
-from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
@@ -255,11 +254,7 @@ class EmailDestination(MessageDestination):
     @validates("type")
     @classmethod
     def _check_installed(cls, value: str) -> str:
-        if find_spec("aiosmtplib") is None:
-            raise invalid(
-                "'type: email' needs aiosmtplib, which is not installed: install relay with its "
-                "extra 'email' (pip install 'docker-event-relay[email]'), or requirements.lock"
-            )
+        validators.require_package("aiosmtplib", "email")
         return value
 
     @validates("password")

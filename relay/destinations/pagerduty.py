@@ -128,9 +128,7 @@ def _dedup_key(card: Card) -> str:
     A container is identified by its name, which stays the same when it is recreated. The host is
     part of the key because two relays may use the same name for their engines.
     """
-    route, event = card.notification.route, card.event
-    if (opening := card.opening) is not None:
-        route, event = opening.route, opening.event
+    route, event, _ = card.opening
     subject = event.actor.name or event.actor.id
     identity = msgspec.json.encode([route, event.engine, event.host, event.type, subject])
     return "relay-" + hashlib.blake2b(identity, digest_size=16).hexdigest()

@@ -120,7 +120,7 @@ async def test_apprise_through_failures_and_a_kill(tmp_path: Path) -> None:
 
 
 def reported(name: str, times: int) -> Callable[[tuple[Received, ...]], bool]:
-    """Return a condition: a container was notified of so often."""
+    """Return a condition: so many messages report the crash of a container."""
     title = f"🔴 {name} crashed with exit code 3"
     return lambda requests: (
         sum(json.loads(request.body)["title"] == title for request in requests) >= times
@@ -128,7 +128,7 @@ def reported(name: str, times: int) -> Callable[[tuple[Received, ...]], bool]:
 
 
 async def test_a_mail_that_is_refused_for_ever_is_a_dead_letter(tmp_path: Path) -> None:
-    """With the server's words; the password is nowhere."""
+    """It has the server's words, and the password is nowhere."""
     engine = ScriptedEngine(tmp_path / "engine.sock")
     async with engine.serve(), serving_mail() as server:
         server.answer = lambda _: f"554 5.7.1 no mail for {CANARY}-password"

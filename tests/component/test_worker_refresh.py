@@ -158,7 +158,7 @@ async def test_a_worker_that_ends_begins_no_refresh(
     virtual_time: VirtualTime,
     end: Callable[[DeliveryWorker], None],
 ) -> None:
-    """From the moment when it is reported to end."""
+    """From the moment when it is asked to end."""
     to = Alertmanager()
     worker = make_alerts_worker(outbox, to, clock)
     async with run_workers(worker):

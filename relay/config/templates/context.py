@@ -29,7 +29,7 @@ NAMES = (
 )
 """The top-level names of a context."""
 STATUS_NAMES = ("incident", "incidents", "group", "notification.status")
-"""A title that names one of these says itself how its incidents are: relay adds nothing to it."""
+"""A title that names one of these says how its incidents are: relay adds nothing to it."""
 MAX_VALUE_CHARS = MAX_CHARS
 """A template gets at most this many characters of a value."""
 MAX_LABELS = 1_000
@@ -81,10 +81,10 @@ def build_context(
 def _update_values(
     update: Update | None, escape: Escape, format_time: Callable[[int], str]
 ) -> Mapping[str, object]:
-    """Return what a notification tells about incidents; empty values if it tells of none.
+    """Return what a notification reports about incidents; empty values if it reports none.
 
-    `incident` and `group` are empty mappings then, so that a template can ask whether they are, and
-    `get` finds nothing in them.
+    `incident` and `group` are then empty mappings, so that a template can ask whether there is one,
+    and `get` finds nothing in them.
     """
     reports = () if update is None else update.incidents
     incidents = [_incident_values(report, escape, format_time) for report in reports]

@@ -52,11 +52,11 @@ from relay.destinations.common.update_text import (
 )
 
 MAX_INCLUDED = 2
-"""Of how many incidents a message shows what was asked about them."""
+"""A message shows what the engine answered about this many of its incidents, at most."""
 NAME_MAX = 40
-"""The UTF-16 units of a container's name beside what was asked about it."""
+"""The UTF-16 units of a container's name beside what the engine answered about it."""
 SHARE_MIN = 60
-"""The UTF-16 units of the output of one container, if there is that of others."""
+"""The fewest UTF-16 units of the output of one container, if there is output of others too."""
 EVENT_ID_MAX = len("evt_") + 12
 """How much of an event's id is shown: enough to find it in the log."""
 LOGS = "Last log lines"
@@ -102,7 +102,10 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Opening(NamedTuple):
-    """What opened an incident. It never changes, so keys and labels at services are made of it."""
+    """What opened an incident, or the event of a message that is about events alone.
+
+    That of an incident never changes, so keys and labels at services are made of it.
+    """
 
     route: str
     event: Event
@@ -118,9 +121,9 @@ class Card(msgspec.Struct, frozen=True, dict=True):
     custom_text: Pieces = ()
     """The text of the configuration, which replaces the facts; it may have line breaks."""
     title_has_status: bool = False
-    """Whether the headline of the configuration says itself how the incidents are."""
+    """Whether the headline of the configuration itself says how the incidents are."""
     text_has_incidents: bool = False
-    """Whether the text of the configuration lists the incidents itself."""
+    """Whether the text of the configuration itself lists the incidents."""
 
     @property
     def event(self) -> Event:
@@ -134,17 +137,17 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         return update.incidents[0] if update is not None and update.incidents else None
 
     @property
-    def opening(self) -> Opening | None:
-        """How the `incident` was opened; None without one, or if the destination needs no key."""
+    def opening(self) -> Opening:
+        """What opened the `incident`, for services with keys or labels; else the `event`."""
         report = self.incident
         if report is None or report.opening_event is None:
-            return None
+            return Opening(self.notification.route, self.event, self.severity)
         severity = report.opening_severity or report.severity
         return Opening(report.opening_route, report.opening_event, severity)
 
     @property
     def host(self) -> str:
-        """The host of all that the message tells; empty if there are several."""
+        """The host of everything that the message reports; empty if there are several."""
         update = self.notification.update
         if update is None:
             return self.event.host
@@ -153,8 +156,8 @@ class Card(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def time_ns(self) -> int:
-        """The time of the event; of incidents that of the last problem, of the last end if they are
-        over, and of the message if it only says that something lasts."""
+        """The time of the event. For incidents it is the time of the last problem; if they are
+        over, the time of the last end; if the message only says that they last, its own time."""
         update = self.notification.update
         if update is None or not update.incidents:
             return self.event.time_ns
@@ -277,29 +280,31 @@ class Card(msgspec.Struct, frozen=True, dict=True):
     def inspect_fields(self) -> list[tuple[str, str]]:
         """The inspect fields of the route's ``include``, as paths and values.
 
-        If there are those of two containers, each path begins with the name of its container, and
-        each container has half as many: a service shares its room among all fields.
+        If two containers have some, each path begins with the name of its container, and each
+        container has half as many: a service shares its room among all fields.
         """
-        several = self.included
+        containers = self.included
         return [
             (f"{name} {path}" if name else path, value)
-            for name, included in several
+            for name, included in containers
             for path, value in islice(
-                format_inspect_fields(included), MAX_INSPECT_FIELDS // len(several)
+                format_inspect_fields(included), MAX_INSPECT_FIELDS // len(containers)
             )
         ]
 
     @property
     def included(self) -> list[tuple[str, Included]]:
-        """The data of the route's ``include``, with the name of its container if it is not alone.
+        """The data of the route's ``include``, each with the name of its container.
 
-        A message about incidents may have that of its first `MAX_INCLUDED`.
+        The name is empty if the message is about one container. A message about several incidents
+        may have the data of the first `MAX_INCLUDED`.
         """
-        update, alone = self.notification.update, get_included(self.notification)
+        update = self.notification.update
         reports = () if update is None else update.incidents
-        several = [(each.subject, each.included) for each in reports if each.included is not None]
         if update is None or (len(reports) == 1 and not update.more):
-            return [] if alone is None else [("", alone)]
+            included = get_included(self.notification)
+            return [] if included is None else [("", included)]
+        several = [(each.subject, each.included) for each in reports if each.included is not None]
         return [
             (truncate_or_blank(name, NAME_MAX), included)
             for name, included in several[:MAX_INCLUDED]
@@ -332,7 +337,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         return fields
 
     @property
-    def output(self) -> list["Output"]:
+    def output(self) -> list[Output]:
         """What the containers printed, by kind; none is blank."""
         logs = [(name, "\n".join(it.logs or ())) for name, it in self.included]
         health = [(name, it.health or "") for name, it in self.included]

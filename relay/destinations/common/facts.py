@@ -13,7 +13,7 @@ from relay.destinations.common.event_text import (
 )
 
 _FACTS_OF_PROBLEM = ("Exit code", "Cause", "Error")
-"""What says nothing about an incident that is over."""
+"""The facts that are left out of a message about an incident that is over."""
 
 
 def format_readable(time_ns: int) -> str:

@@ -13,7 +13,7 @@ from relay.destinations.common.update_text import make_title
 def headline(
     notification: Notification, limit: int, escape: Callable[[str], str] = escape_unprintable
 ) -> str:
-    """Describe what a notification tells, in one sentence.
+    """Describe what a notification reports, in one sentence.
 
     Returns at most ``limit`` UTF-16 units; ``limit`` is at least 60. ``escape`` is the parameter of
     `relay.core.text.truncate`.

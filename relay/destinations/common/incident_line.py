@@ -27,8 +27,6 @@ from relay.destinations.common.pieces import Piece, PieceKind, Pieces
 ERROR_MAX = 110
 """The UTF-16 units of an error."""
 
-CONTAINERS = "containers"
-
 _SECOND_NS = 10**9
 _UNITS = (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 72 * 3_600))
 """Units with their seconds, and the number of seconds from which on the next one is used."""
@@ -42,12 +40,11 @@ class Kind(NamedTuple):
     """It is followed by how often."""
     several: str
     """What several subjects did."""
-    back: str = "is up again"
-    """What it is when it is over."""
+    recovered: str = "is up again"
+    """How the subject is when the problem is over."""
     lasting: str = "down"
-    """What a subject is that has not started again."""
-    nouns: str = CONTAINERS
-    before_name: str = ""
+    """How the subject is for as long as it has not started again."""
+    noun: str = "container"
     is_state: bool = False
     """Whether ``once`` says how the subject is, until that changes."""
 
@@ -56,19 +53,18 @@ _UNHEALTHY = Kind(
     once="is unhealthy",
     repeated="became unhealthy",
     several="became unhealthy",
-    back="is healthy again",
+    recovered="is healthy again",
     is_state=True,
 )
 _ENDED = Kind("ended", "ended", "ended")
 _OOM = "ran out of memory (OOM)"
-_OUT_OF_MEMORY = Kind(_OOM, _OOM, "ran out of memory", back="is well again")
+_OUT_OF_MEMORY = Kind(_OOM, _OOM, "ran out of memory", recovered="is well again")
 _SERVICE_FAILED = Kind(
     once="cannot start its tasks",
     repeated="could not start its tasks",
     several="cannot start their tasks",
-    back="starts its tasks again",
-    nouns="services",
-    before_name="service ",
+    recovered="starts its tasks again",
+    noun="service",
     is_state=True,
 )
 _KINDS = {
@@ -83,20 +79,18 @@ _KINDS = {
         once="is out of reach",
         repeated="was out of reach",
         several="are out of reach",
-        back="is back",
+        recovered="is back",
         lasting="out of reach",
-        nouns="engines",
-        before_name="engine ",
+        noun="engine",
         is_state=True,
     ),
     ("destination_failing", None): Kind(
         once="takes no messages",
         repeated="took no messages",
         several="take no messages",
-        back="takes messages again",
+        recovered="takes messages again",
         lasting="taking no messages",
-        nouns="destinations",
-        before_name="destination ",
+        noun="destination",
         is_state=True,
     ),
 }
@@ -128,9 +122,9 @@ def name_piece(text: str) -> Piece:
 
 
 def name_subject(report: IncidentReport) -> Pieces:
-    """Return the name of an incident's subject, with what it is if that is no container."""
-    before = find_kind(report.problem).before_name
-    return (*([own(before)] if before else []), name_piece(report.subject))
+    """Return the name of an incident's subject; what is no container has its kind before it."""
+    noun, name = find_kind(report.problem).noun, name_piece(report.subject)
+    return (name,) if noun == "container" else (own(f"{noun} "), name)
 
 
 def format_span(span_ns: int) -> str:
@@ -157,7 +151,7 @@ def describe_loop(report: IncidentReport) -> str:
 
 
 def find_lasting(report: IncidentReport) -> str:
-    """Return how the subject of an open incident is, in words for ``Still … for 24 h``."""
+    """Return how the subject of an open incident is, as in ``Still down for 24 h``."""
     condition = report.condition
     if condition is Condition.UNHEALTHY:
         return "unhealthy"
@@ -236,7 +230,7 @@ def _describe_problem(
 
 
 def _name_error(report: IncidentReport) -> list[Piece]:
-    """Return why it could not be started, or why relay lost it, while that is not over."""
+    """Return, in parentheses, why it cannot be started or why relay lost it; nothing at its end."""
     error = report.problem.error
     if not error.strip() or report.status is Status.RESOLVED:
         return []
@@ -266,11 +260,11 @@ def _format_within(report: IncidentReport) -> str:
 
 
 def _find_state(report: IncidentReport) -> str:
-    """Return how the subject is now, to follow "and"; nothing if what happened says so already."""
+    """Return how the subject is now, to follow "and"; empty if what happened says so already."""
     kind = find_kind(report.problem)
     match report.condition:
         case Condition.UP:
-            return "is up" if kind in (_UNHEALTHY, _OUT_OF_MEMORY) else kind.back
+            return "is up" if kind in (_UNHEALTHY, _OUT_OF_MEMORY) else kind.recovered
         case Condition.UNHEALTHY:
             return "" if kind is _UNHEALTHY and _count(report) == 1 else "is unhealthy"
         case Condition.DOWN | Condition.RESTARTING if kind.is_state and kind is not _UNHEALTHY:
@@ -284,9 +278,9 @@ def _find_state(report: IncidentReport) -> str:
 
 
 def _describe_unknown(report: IncidentReport, now_ns: int) -> str:
-    """Return since when events may be missing, so that an old state is not taken for the present.
+    """Return since when events may be missing, so that nobody takes an old state for the present.
 
-    Nothing if none are missing.
+    It is empty if none are missing.
     """
     since_ns = report.unknown_since_ns
     if since_ns is None or report.status is Status.RESOLVED:
@@ -295,10 +289,10 @@ def _describe_unknown(report: IncidentReport, now_ns: int) -> str:
 
 
 def _describe_end(report: IncidentReport) -> str:
-    """Return how an incident ended; also what happened, if no message said so before."""
+    """Return how an incident ended; also what happened, if no earlier message said so."""
     span = format_span((report.ended_ns or report.started_ns) - report.started_ns)
     if report.resolution is None or report.resolution is Resolution.RECOVERED:
-        end = f"{find_back(report)} after {span}"
+        end = f"{describe_recovery(report)} after {span}"
     else:
         end = f"{_ENDS[report.resolution]}, {span} after it first failed"
     if report.notified_before:
@@ -306,14 +300,14 @@ def _describe_end(report: IncidentReport) -> str:
     return f" {_describe_problem(report, is_over=True)}; it {end}"
 
 
-def find_back(report: IncidentReport) -> str:
-    """Return what the subject of an incident is when it is well again, as in ``is up again``."""
+def describe_recovery(report: IncidentReport) -> str:
+    """Return how the subject of an incident is when it is well again, as in ``is up again``."""
     is_sick_only = report.unhealthy == report.deaths > 0
-    return (_UNHEALTHY if is_sick_only else find_kind(report.problem)).back
+    return (_UNHEALTHY if is_sick_only else find_kind(report.problem)).recovered
 
 
 def _format_total(report: IncidentReport) -> str:
-    """Return how often it failed, as in `` (69 deaths)``; nothing if that was once."""
+    """Return how often it failed, as in `` (69 deaths)``; empty if that was once."""
     if report.problem.type == TYPE_RELAY:
         return f" ({report.deaths:,} times)" if report.deaths > 1 else ""
     deaths, sick = report.deaths - report.unhealthy, report.unhealthy

@@ -60,7 +60,7 @@ def parse_mailbox(text: str) -> Mailbox:
 
 
 def plain_id(text: str) -> str:
-    """Return an id as it may stand in a header: ids of relay's own stay as they are."""
+    """Return an id as it may stand in a header: relay's own ids stay as they are."""
     if _PLAIN_ID.fullmatch(text):
         return text
     return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).hexdigest()
@@ -69,8 +69,8 @@ def plain_id(text: str) -> str:
 def encode_headers(headers: Mapping[str, str]) -> bytes:
     """Return headers whose values are printable, encoded and folded (RFC 2047).
 
-    The values are hostile. A value that looks like an encoded word is encoded itself: whoever reads
-    it would decode it, line breaks in it too, as `EmailMessage` does when it is given one.
+    The values are hostile. A value that looks like an encoded word is encoded itself: mail programs
+    would decode it, with any line breaks in it, and so does `EmailMessage`.
     """
     lines = []
     for name, value in headers.items():

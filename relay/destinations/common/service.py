@@ -108,13 +108,13 @@ class CustomText:
         """Return the card of a notification. A text whose template fails is left out."""
         # Building the context is expensive, and most notifications use no template.
         context = cache(lambda: template_context(notification, for_people=True))
-        route, wants_incidents = notification.route, notification.update is not None
+        route, is_update = notification.route, notification.update is not None
         return Card(
             notification,
             self._titles.render(route, context),
             self._texts.render(route, context),
-            title_has_status=wants_incidents and self._titles.uses(route, *STATUS_NAMES),
-            text_has_incidents=wants_incidents and self._texts.uses(route, "incidents"),
+            title_has_status=is_update and self._titles.uses(route, *STATUS_NAMES),
+            text_has_incidents=is_update and self._texts.uses(route, "incidents"),
         )
 
 

@@ -15,10 +15,9 @@ from relay.core.severity import Severity
 from relay.core.text import truncate_or_blank, utf16_length
 from relay.destinations.common.event_text import describe_event, describe_host
 from relay.destinations.common.incident_line import (
-    CONTAINERS,
     describe_incident,
     describe_loop,
-    find_back,
+    describe_recovery,
     find_kind,
     find_lasting,
     format_minute,
@@ -213,7 +212,7 @@ def fit_lines(lines: Sequence[Line], total: int, limit: int, escapes: Escapes) -
 
 
 def _name_place(of: Problem | Event, places: Set[tuple[str, str]]) -> Pieces:
-    """Return where something is, to end its line; nothing if all that is listed is there."""
+    """Return where something is, to end its line; empty if everything on the list is there."""
     if len(places) == 1 or not of.host:
         return ()
     is_clear = len({host for host, _ in places}) == len(places)
@@ -255,7 +254,7 @@ def _describe_problems(update: Update, firing: Sequence[IncidentReport]) -> list
     if count == 1:
         return [describe_incident(firing[0], update.made_ns)]
     kinds = {find_kind(each.problem) for each in firing}
-    nouns = {kind.nouns for kind in kinds}
+    nouns = {kind.noun for kind in kinds}
     if len(nouns) > 1:
         return _with_names(update, f"{count:,} problems", firing, count)
     what = kinds.pop().several if len(kinds) == 1 and not update.more else "failed"
@@ -264,20 +263,20 @@ def _describe_problems(update: Update, firing: Sequence[IncidentReport]) -> list
     elif all(each.crash_looping for each in firing):
         flap = {"flapping"} == set(map(describe_loop, firing))
         what = "are flapping" if flap else "are crash-looping"
-    return _with_names(update, f"{count:,} {nouns.pop()} {what}", firing, count)
+    return _with_names(update, f"{count:,} {nouns.pop()}s {what}", firing, count)
 
 
 def _describe_ends(update: Update) -> list[Pieces]:
-    """Return how the incidents ended, all of which are over, with fewer and fewer names."""
+    """Return how incidents that are all over have ended, with fewer and fewer names."""
     reports, count = update.incidents, count_incidents(update)
     if count == 1:
         return [describe_incident(reports[0], update.made_ns)]
-    nouns = {find_kind(each.problem).nouns for each in reports}
-    if update.more or nouns != {CONTAINERS} or not _have_recovered(reports):
+    nouns = {find_kind(each.problem).noun for each in reports}
+    if update.more or nouns != {"container"} or not _have_recovered(reports):
         return _with_names(update, f"{count:,} incidents are over", reports, count)
-    are_up = all(find_back(each) == "is up again" for each in reports)
+    are_up = all(describe_recovery(each) == "is up again" for each in reports)
     what = "are up again" if are_up else "are well again"
-    return _with_names(update, f"{count:,} {CONTAINERS} {what}", reports, count)
+    return _with_names(update, f"{count:,} containers {what}", reports, count)
 
 
 def _have_recovered(reports: Iterable[IncidentReport]) -> bool:

@@ -184,7 +184,7 @@ def test_a_library_that_is_not_installed(
     """The message is about the variable, and says what to install."""
     (tmp_path / "url").write_text(GOOD["RELAY_APPRISE_URL"])
     value = str(tmp_path / "url") if name.endswith("_FILE") else GOOD[name]
-    monkeypatch.setattr("relay.destinations.apprise.find_spec", lambda _: None)
+    monkeypatch.setattr("relay.config.validators.find_spec", lambda _: None)
     (line,) = problems({name: value})
     assert line.startswith("environment: RELAY_APPRISE_URL: ")
     assert "pip install 'docker-event-relay[apprise]'" in line

@@ -127,7 +127,7 @@ def test_without_the_library_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At its line, as every problem of a configuration."""
-    monkeypatch.setattr("relay.destinations.apprise.find_spec", lambda _: None)
+    monkeypatch.setattr("relay.config.validators.find_spec", lambda _: None)
     (problem,) = problems("type: apprise, url: 'json://localhost/'")
     assert "pip install 'docker-event-relay[apprise]'" in problem
 

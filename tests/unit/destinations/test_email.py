@@ -372,7 +372,7 @@ def test_without_the_library_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At its line, as every problem of a configuration."""
-    monkeypatch.setattr("relay.destinations.email.find_spec", lambda _: None)
+    monkeypatch.setattr("relay.config.validators.find_spec", lambda _: None)
     (problem,) = problems(f"type: email, {KEYS}")
     assert "pip install 'docker-event-relay[email]'" in problem
     assert re.match(r"\d+:\d+: destinations\.to\.type: ", problem)

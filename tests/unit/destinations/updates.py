@@ -57,8 +57,8 @@ def report(event: Event = CRASH, **fields: Any) -> IncidentReport:
 
 
 def crash_looping(event: Event = CRASH, **fields: Any) -> IncidentReport:
-    """Return an incident that was reported, and turned into a crash loop since."""
-    reported = {
+    """Return an incident that was reported before, and has become a crash loop since."""
+    looping = {
         "condition": Condition.RESTARTING,
         "reason": UpdateReason.CRASH_LOOPING,
         "crash_looping": True,
@@ -68,11 +68,11 @@ def crash_looping(event: Event = CRASH, **fields: Any) -> IncidentReport:
         "notified_before": True,
         "sequence": 2,
     }
-    return report(event, **{**reported, **fields})
+    return report(event, **{**looping, **fields})
 
 
 def resolved(event: Event = CRASH, **fields: Any) -> IncidentReport:
-    """Return an incident that was reported and is over, two minutes after it began."""
+    """Return an incident that was reported before, and ended two minutes after it began."""
     over = {
         "status": Status.RESOLVED,
         "condition": Condition.UP,
@@ -306,4 +306,4 @@ FOR_PEOPLE = {
         )
     ),
 }
-"""Updates as chats and phones are notified of them, by what they are."""
+"""Updates as chats and phones get them, by what they report."""

@@ -436,8 +436,8 @@ def test_leaves_out_the_last_incidents_if_necessary(render: Any, dear: str) -> N
     group = {f"{n}{long}": long for n in range(50)}
     inspect = {f"{n}{long}": long for n in range(40)}
     included = Included((long,), long, inspect, long)
-    reported = update_of(*reports, event=event, group=group, more=9_900)
-    for notification in (reported, msgspec.structs.replace(reported, included=included)):
+    many = update_of(*reports, event=event, group=group, more=9_900)
+    for notification in (many, msgspec.structs.replace(many, included=included)):
         request = render(notification, URL)
         got = data(request)
         assert size(request) <= MOST
@@ -446,7 +446,7 @@ def test_leaves_out_the_last_incidents_if_necessary(render: Any, dear: str) -> N
         ]
         assert len(got["incidents"]) + got["more"] == 10_000
         assert len(got["events"]) == 1
-    assert size(render(reported, URL)) > MOST - 2_000
+    assert size(render(many, URL)) > MOST - 2_000
     assert got["incidents"] or dear != "x"
 
 
@@ -456,7 +456,7 @@ def test_ordinary_incidents_are_complete(render: Any) -> None:
     labels = {f"label-{n}": "x" * 100 for n in range(100)}
     event = with_fields(CRASH, actor=Actor("a" * 64, "web", "bb:1", labels))
     reports = [report(subject=f"shop-web-{n}") for n in range(100)]
-    reported = msgspec.structs.replace(update_of(*reports), events=(event,) * 10)
-    got = data(render(reported, URL))
+    notification = msgspec.structs.replace(update_of(*reports), events=(event,) * 10)
+    got = data(render(notification, URL))
     assert (len(got["incidents"]), got["more"], len(got["events"])) == (100, 0, 10)
     assert got["group"] == {"engine": "here", "project": "shop"}

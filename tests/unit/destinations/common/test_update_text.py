@@ -342,7 +342,7 @@ def test_what_the_title_does_not_say_is_a_fact() -> None:
 
 
 def test_the_small_print_names_the_incident() -> None:
-    """Whole, as commands take it."""
+    """With its whole id, as commands take it."""
     assert Card(OPENED).notes == ["route crashed", "inc_3f1d0c5e7a9b4826b1d2c3e4f5a60718"]
     assert Card(FOR_PEOPLE["mixed"]).notes[1].endswith(" and 2 more")
 
@@ -364,8 +364,8 @@ def test_a_message_is_late_after_five_minutes() -> None:
     assert mark_late(events, CRASH.time_ns * 2) is events
 
 
-def test_one_plain_event_is_told_in_its_own_words() -> None:
-    """As it would be without groups."""
+def test_one_plain_event_has_its_own_sentence() -> None:
+    """The same as in a message without groups."""
     event = with_fields(crash_of("web"), action="start", cause=None, exit_code=None)
     single = Notification(
         "ntf_1", "r", (event,), update=Update(REASON.EVENTS, actions={"start": 1})
