@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,7 +58,7 @@ def _service_options(command: Command) -> Command:
 def init(
     projects: tuple[str, ...], output: Path | None, force: bool, **options: str | None
 ) -> None:
-    """Write a configuration file that tells the given services of what fails.
+    """Write a configuration file that notifies the given services of what fails.
 
     It asks nothing. What is not given by an option comes from variables such as
     $RELAY_SLACK_URL. The file refers to these by their name, so it holds no secret then; a value
@@ -144,7 +145,8 @@ def _write(path: Path, text: str, mode: int, *, replaces: bool) -> None:
     """Write a file that is there as a whole or not at all. Raises `NotWritten`."""
     target = path.with_name(f".{path.name}.{os.getpid()}") if replaces else path
     try:
-        path.parent.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            path.parent.mkdir()
         number = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(number, "w", encoding="utf-8") as file:
             try:

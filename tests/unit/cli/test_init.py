@@ -179,6 +179,10 @@ def test_a_place_that_cannot_be_written(usual: Path) -> None:
     assert list(usual.parent.iterdir()) == [usual]
     below = usual / "not" / "there" / "config.yaml"
     assert "No such file" in failure("--slack", SLACK, "--output", str(below))
+    file = usual / "file"
+    file.touch()
+    below_file = failure("--slack", SLACK, "--output", str(file / "config.yaml"))
+    assert f"{file}/config.yaml cannot be written: Not a directory" in below_file
 
 
 def test_to_standard_output(usual: Path) -> None:
@@ -215,7 +219,7 @@ def test_any_value(url: str, projects: list[str]) -> None:
         assert all(line.startswith("relay init: --") for line in lines), lines
 
 
-WHAT_IS_TOLD = """
+WHAT_IS_SENT = """
 config: config.yaml
 tests:
   - name: a crash, in its project only
@@ -243,12 +247,12 @@ tests:
 """
 
 
-def test_what_the_file_tells(tmp_path: Path) -> None:
+def test_what_the_file_sends(tmp_path: Path) -> None:
     """What fails in the project, and the engine that hosts it."""
     file = tmp_path / "config.yaml"
     arguments = ("--webhook", "https://example.com/x", "--project", "shop")
     assert run("init", *arguments, "--output", str(file)).exit_code == 0
     tests = tmp_path / "tests.yaml"
-    tests.write_text(WHAT_IS_TOLD)
+    tests.write_text(WHAT_IS_SENT)
     result = run("test", str(tests))
     assert "5 tests, none failed" in result.output, result.output
