@@ -53,13 +53,14 @@ async def _sort_messages(
     about_incidents = replace(selection, about_incidents=True)
     while page := await outbox.dead_letters(about_incidents, PAGE_SIZE, below):
         below = page[-1].number
-        for letter in page:
-            to, update = letter.destination, letter.notification.update
+        for dead_letter in page:
+            to, notification = dead_letter.destination, dead_letter.notification
+            update = notification.update
             if to not in configured or update is None:
                 continue
             if out_of_date.includes(to, update):
-                found.superseded.add(letter.number)
+                found.superseded.add(dead_letter.number)
             else:
                 ids = (report.id for report in update.incidents)
-                found.replayed.update(((to, id_), letter.notification.id) for id_ in ids)
+                found.replayed.update(((to, id_), notification.id) for id_ in ids)
     return found

@@ -1,21 +1,18 @@
-"""``relay dead``: shows, replays and drops dead letters, the deliveries that were given up.
-
-A dead letter is shown as a row of a table, as a page of text, or as JSON.
-"""
+"""``relay dead``: shows, replays and drops dead letters, the deliveries that were given up."""
 
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from relay.admin.operations import AdminOperations, OperationError
 from relay.admin.requests import PAGE_SIZE
 from relay.cli.connect import Connection, StoreLocation, connect, locate_store
+from relay.cli.dead_letter_table import HEADINGS, format_page, format_row, to_document
 from relay.cli.group import Group
 from relay.cli.options import (
     Filters,
@@ -23,35 +20,13 @@ from relay.cli.options import (
     config_option,
     convert_id,
     json_option,
+    limit_option,
     selection_options,
 )
-from relay.cli.tables import (
-    LINE_MAX,
-    describe_failure,
-    describe_notification,
-    format_count,
-    format_duration,
-    format_facts,
-    format_name,
-    format_section,
-    format_table,
-    format_time,
-    to_json_line,
-)
-from relay.core.event import Event, Origin, format_rfc3339
-from relay.core.incident import Status, Update
-from relay.core.notification import resolve_severity
-from relay.core.text import truncate
-from relay.destinations.common.card import Card
-from relay.destinations.common.document import encode_document
-from relay.destinations.common.event_text import describe_event, describe_exit_code
-from relay.destinations.common.incident_line import describe_incident
-from relay.destinations.common.pieces import join
+from relay.cli.tables import format_count, format_name, format_table, to_json_line
 from relay.store.records import DeadLetter, Selection
 
 _NO_LIMIT = sys.maxsize
-
-_HEADINGS = ("ID", "DIED", "DESTINATION", "ROUTE", "WHAT HAPPENED", "WHY", "ATTEMPTS")
 
 all_option = click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 
@@ -66,13 +41,7 @@ def dead() -> None:
 
 @dead.command("list")
 @selection_options
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Show at most so many dead letters.",
-)
+@limit_option("dead letters")
 @json_option
 @config_option
 def list_(config_file: Path | None, limit: int, as_json: bool, **options: Any) -> None:
@@ -97,8 +66,8 @@ def replay(config_file: Path | None, everything: bool, **options: Any) -> None:
     """Queue dead letters for delivery again, under the same ids.
 
     Each goes behind what already waits for the same destination about the same container. One about
-    an incident that has moved on stays a dead letter: something newer was notified of the incident,
-    or it is no longer as the message says.
+    an incident that has moved on stays a dead letter: the incident was reported again since, or it
+    is no longer as the message says.
     """
     filters = _require_selection(Filters(**options), everything)
     asyncio.run(_replay(locate_store(config_file), filters))
@@ -127,7 +96,7 @@ def drop(config_file: Path | None, everything: bool, yes: bool, **options: Any) 
         if found:
             counts = Counter(found.values()).items()
             by_destination = ", ".join(f"{format_name(to)} {count}" for to, count in counts)
-            question = f"Drop {_count_letters(len(found))} ({by_destination})?"
+            question = f"Drop {_count_dead_letters(len(found))} ({by_destination})?"
             click.confirm(f"{question} This cannot be undone", abort=True)
         count = asyncio.run(_drop_numbers(location, list(found)))
     _report_count("dropped", count, filters)
@@ -147,12 +116,12 @@ def _is_interactive() -> bool:
 def _report_count(verb: str, count: int, filters: Filters) -> None:
     if not count and filters.ids:
         raise OperationError(
-            f"{verb} {_count_letters(count)}: none has one of these ids and passes the filters"
+            f"{verb} {_count_dead_letters(count)}: none has one of these ids and passes the filters"
         )
-    click.echo(f"{verb} {_count_letters(count)}")
+    click.echo(f"{verb} {_count_dead_letters(count)}")
 
 
-def _count_letters(count: int) -> str:
+def _count_dead_letters(count: int) -> str:
     return format_count(count, "dead letter", "dead letters")
 
 
@@ -162,17 +131,17 @@ async def _list(location: StoreLocation, filters: Filters, limit: int, as_json: 
     async with connect(location) as connection:
         operations = connection.operations
         selection = await _select(filters, connection, location)
-        async for letter in _fetch_newest(operations, selection, limit):
-            found.append(letter)
+        async for dead_letter in _fetch_newest(operations, selection, limit):
+            found.append(dead_letter)
         if len(found) == limit:
             counts = await operations.count_dead_letters(selection)
             more = sum(counts.values()) - limit
     # The store is closed now: a slow reader of the output must not keep a relay from starting.
     if as_json:
-        for letter in found:
-            click.echo(to_json_line(to_document(letter)))
+        for dead_letter in found:
+            click.echo(to_json_line(to_document(dead_letter)))
     elif found:
-        for line in format_table([_HEADINGS, *map(format_row, found)]):
+        for line in format_table([HEADINGS, *map(format_row, found)]):
             click.echo(line)
     if not found:
         click.echo("no dead letters", err=True)
@@ -205,8 +174,8 @@ async def _fetch_newest(
     while limit > 0 and (
         page := await operations.list_dead_letters(selection, min(limit, PAGE_SIZE), below)
     ):
-        for letter in page:
-            yield letter
+        for dead_letter in page:
+            yield dead_letter
         limit -= len(page)
         below = page[-1].number
 
@@ -214,15 +183,15 @@ async def _fetch_newest(
 async def _show(location: StoreLocation, id_: int | str, as_json: bool) -> None:
     async with connect(location) as connection:
         newest = _fetch_newest(connection.operations, Selection((id_,)), _NO_LIMIT)
-        letters = [letter async for letter in newest]
-    if not letters:
+        found = [dead_letter async for dead_letter in newest]
+    if not found:
         raise OperationError(
             f"there is no dead letter {id_}: relay dead list shows those there are"
         )
     if as_json:
-        output = "\n".join(to_json_line(to_document(letter)) for letter in letters)
+        output = "\n".join(to_json_line(to_document(dead_letter)) for dead_letter in found)
     else:
-        output = "\n\n".join("\n".join(format_page(letter)) for letter in letters)
+        output = "\n\n".join("\n".join(format_page(dead_letter)) for dead_letter in found)
     click.echo(output)
 
 
@@ -233,7 +202,7 @@ async def _replay(location: StoreLocation, filters: Filters) -> None:
     for to, count in result.left.items():
         verb = "stays" if count == 1 else "stay"
         click.echo(
-            f"{_count_letters(count)} for {format_name(to)} {verb}: no such destination is "
+            f"{_count_dead_letters(count)} for {format_name(to)} {verb}: no such destination is "
             "configured any longer",
             err=True,
         )
@@ -249,8 +218,8 @@ async def _replay(location: StoreLocation, filters: Filters) -> None:
 def _describe_superseded(count: int) -> str:
     verb, they = ("stays", "it tells") if count == 1 else ("stay", "they tell")
     return (
-        f"{_count_letters(count)} {verb}: {they} of incidents that have changed since, and would "
-        "be taken for news. relay dead show ID shows them, relay dead drop ID removes them"
+        f"{_count_dead_letters(count)} {verb}: {they} of incidents that have changed since, and "
+        "would be taken for news. relay dead show ID shows them, relay dead drop ID removes them"
     )
 
 
@@ -265,7 +234,7 @@ async def _find_numbers(location: StoreLocation, filters: Filters) -> dict[int, 
     async with connect(location) as connection:
         selection = await _select(filters, connection, location)
         newest = _fetch_newest(connection.operations, selection, _NO_LIMIT)
-        return {letter.number: letter.destination async for letter in newest}
+        return {dead_letter.number: dead_letter.destination async for dead_letter in newest}
 
 
 async def _drop_numbers(location: StoreLocation, numbers: list[int]) -> int:
@@ -275,111 +244,3 @@ async def _drop_numbers(location: StoreLocation, numbers: list[int]) -> int:
             page = Selection(tuple(numbers[begin : begin + PAGE_SIZE]))
             count += await connection.operations.drop_dead_letters(page)
     return count
-
-
-def format_row(letter: DeadLetter) -> tuple[str, ...]:
-    """Return the cells under `_HEADINGS`."""
-    return (
-        str(letter.number),
-        format_time(letter.died_ns),
-        format_name(letter.destination),
-        format_name(letter.notification.route),
-        describe_notification(letter.notification),
-        describe_failure(letter.reason, letter.answer),
-        str(letter.attempts),
-    )
-
-
-def to_document(letter: DeadLetter) -> dict[str, object]:
-    """Return a dead letter for JSON; the notification is as ``format: json`` sends it."""
-    return {
-        "number": letter.number,
-        "destination": letter.destination,
-        "route": letter.notification.route,
-        "id": letter.notification.id,
-        "created": format_rfc3339(letter.created_ns),
-        "created_ns": letter.created_ns,
-        "died": format_rfc3339(letter.died_ns),
-        "died_ns": letter.died_ns,
-        "attempts": letter.attempts,
-        "reason": letter.reason,
-        "answer": letter.answer,
-        "notification": msgspec.Raw(encode_document(letter.notification)),
-    }
-
-
-def format_page(letter: DeadLetter) -> Iterator[str]:
-    """Yield everything about a dead letter as lines of text.
-
-    Text from others is indented, so that no line of it can be taken for one of relay's.
-    """
-    yield f"dead letter {letter.number}"
-    yield from format_facts(_delivery_facts(letter))
-    yield from _format_quote("the last answer", letter.answer.text if letter.answer else "")
-    yield from _format_incidents(letter.notification.update)
-    for event in letter.notification.events:
-        yield ""
-        yield from format_facts(_event_facts(event))
-        yield from format_section("attributes", event.actor.attributes.items())
-    card = Card(letter.notification)
-    yield from format_section("inspected", card.inspect_fields)
-    for output in card.output:
-        for name, text in output.texts:
-            yield from _format_quote(f"{output.title} of {name}" if name else output.title, text)
-
-
-def _delivery_facts(letter: DeadLetter) -> list[tuple[str, str | None]]:
-    notification, answer, update = letter.notification, letter.answer, letter.notification.update
-    age = format_duration(letter.died_ns - letter.created_ns)
-    return [
-        ("destination", letter.destination),
-        ("route", notification.route),
-        ("notification", notification.id),
-        ("reason", None if update is None else update.reason.value.replace("_", " ")),
-        ("severity", resolve_severity(notification)),
-        ("status", notification.status if notification.status is Status.RESOLVED else None),
-        ("events", str(notification.count) if notification.count > 1 else None),
-        ("created", format_time(letter.created_ns)),
-        ("died", f"{format_time(letter.died_ns)}, {age} later"),
-        ("attempts", str(letter.attempts)),
-        ("reason", letter.reason),
-        ("answered", str(answer.status) if answer and answer.status else "nothing"),
-        ("error", answer.error if answer else None),
-    ]
-
-
-def _format_incidents(update: Update | None) -> Iterator[str]:
-    """Yield what a notification says of each incident, in the words of messages."""
-    if update is None or not update.incidents:
-        return
-    sentences = ((it.id, join(describe_incident(it, update.made_ns))) for it in update.incidents)
-    yield from format_section("incidents", sentences)
-    if update.more:
-        yield f"    and {update.more:,} more"
-
-
-def _event_facts(event: Event) -> list[tuple[str, str | None]]:
-    return [
-        ("happened", describe_event(event)),
-        ("event", event.id),
-        ("time", format_time(event.time_ns)),
-        ("engine", event.engine),
-        ("host", event.host),
-        ("type", event.type),
-        ("action", f"{event.action}: {event.detail}" if event.detail else event.action),
-        ("name", event.actor.name),
-        ("id", event.actor.id),
-        ("image", event.actor.image),
-        ("cause", event.cause),
-        ("exit code", None if event.exit_code is None else describe_exit_code(event.exit_code)),
-        ("signal", None if event.signal is None else str(event.signal)),
-        ("health", event.health),
-        ("origin", None if event.origin is Origin.LIVE else event.origin),
-    ]
-
-
-def _format_quote(title: str, text: str) -> Iterator[str]:
-    if text.strip():
-        yield f"  {title}"
-        for line in text.splitlines():
-            yield f"  │ {truncate(line, LINE_MAX)}".rstrip()

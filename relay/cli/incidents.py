@@ -1,5 +1,4 @@
-"""``relay incidents``: shows what is open, with what destinations were notified; closes
-incidents."""
+"""``relay incidents``: shows what is open and when it was reported, and closes incidents."""
 
 import asyncio
 import re
@@ -17,7 +16,7 @@ from relay.cli.incident_table import (
     format_row,
     to_document,
 )
-from relay.cli.options import config_option, json_option
+from relay.cli.options import config_option, json_option, limit_option
 from relay.cli.tables import format_name, format_table, to_json_line
 from relay.core.text import truncate
 from relay.incidents.view import IncidentDetails
@@ -32,13 +31,7 @@ SUBJECT_MAX = 90
 @click.option(
     "--all", "everything", is_flag=True, help="Also those that are over; they stay for an hour."
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    help="Show at most so many incidents.",
-)
+@limit_option("incidents")
 @json_option
 @config_option
 @click.pass_context
@@ -86,10 +79,10 @@ def show(config_file: Path | None, id_: str, as_json: bool) -> None:
 @click.argument("id_", metavar="ID", callback=convert_incident_id)
 @config_option
 def close(config_file: Path | None, id_: str) -> None:
-    """Resolve an incident at every destination, although it is not known to be well.
+    """Resolve an incident at every destination, even if its container is not known to be well.
 
-    Each destination that was notified of it is reported its end. A further problem within an hour
-    opens it again.
+    Each destination that was notified of it gets a message about its end. A further problem within
+    an hour opens it again.
     """
     asyncio.run(_close(locate_store(config_file), id_))
 

@@ -44,6 +44,17 @@ config_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print everything, as JSON.")
 
 
+def limit_option(noun: str, maximum: int | None = None) -> Callable[[Command], Command]:
+    """Return the option ``--limit`` of a command that lists something; ``noun`` is its plural."""
+    return click.option(
+        "--limit",
+        type=click.IntRange(1, maximum),
+        default=100,
+        show_default=True,
+        help=f"Show at most so many {noun}.",
+    )
+
+
 def find_config(config_file: Path | None) -> ConfigOrigin:
     """Return the place of the configuration; ``config_file`` is the one of the command line.
 

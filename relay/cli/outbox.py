@@ -18,6 +18,7 @@ from relay.cli.options import (
     config_option,
     convert_name,
     json_option,
+    limit_option,
 )
 from relay.cli.tables import (
     describe_destination,
@@ -57,13 +58,7 @@ def outbox() -> None:
     shell_complete=complete_destination,
     help="Only this destination.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, PAGE_SIZE),
-    default=100,
-    show_default=True,
-    help="Show at most so many deliveries.",
-)
+@limit_option("deliveries", PAGE_SIZE)
 @json_option
 @config_option
 def list_(config_file: Path | None, destination: str | None, limit: int, as_json: bool) -> None:

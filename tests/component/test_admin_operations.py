@@ -42,7 +42,7 @@ async def test_long_lists_come_in_pages(
         connect_to_daemon(control_socket) as operations,
     ):
         assert await operations.list_dead_letters(ALL, 1000) == await outbox.dead_letters(ALL, 1000)
-        assert [letter.number for letter in await operations.list_dead_letters(ALL, 50, 90)] == [
+        assert [it.number for it in await operations.list_dead_letters(ALL, 50, 90)] == [
             *range(89, 39, -1)
         ]
 
@@ -63,7 +63,7 @@ async def test_a_page_ends_when_it_is_long(
         serve_control_socket(control_socket, local_operations, EventTap(), idle),
         connect_to_daemon(control_socket) as operations,
     ):
-        assert [letter.number for letter in await operations.list_dead_letters(ALL, 10)] == [
+        assert [it.number for it in await operations.list_dead_letters(ALL, 10)] == [
             3,
             2,
             1,

@@ -46,7 +46,7 @@ def dead_letters(store: Path) -> list[DeadLetter]:
 
 
 def numbers(store: Path) -> list[int]:
-    return [letter.number for letter in dead_letters(store)]
+    return [dead_letter.number for dead_letter in dead_letters(store)]
 
 
 def waiting(store: Path) -> list[WaitingDelivery]:

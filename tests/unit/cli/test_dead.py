@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from relay.cli.dead import format_page, format_row
+from relay.cli.dead_letter_table import format_page, format_row
 from relay.core.exchange import Answer
 from relay.core.incident import Status
 from relay.core.text import utf16_length
@@ -135,9 +135,9 @@ def test_list_json(installation: Installation) -> None:
     """A line of JSON each, with the notification as receivers get it."""
     in_store(installation.store, add_three)
     first, *_ = run("dead", "list", "--json", "2").stdout.splitlines()
-    letter = json.loads(first)
-    notification = letter.pop("notification")
-    assert letter == {
+    dead_letter = json.loads(first)
+    notification = dead_letter.pop("notification")
+    assert dead_letter == {
         "number": 2,
         "destination": "audit",
         "route": "crashed",
@@ -150,7 +150,7 @@ def test_list_json(installation: Installation) -> None:
         "reason": "expired",
         "answer": {"status": None, "text": "", "error": "Connection refused"},
     }
-    assert (notification["id"], notification["version"]) == (letter["id"], 1)
+    assert (notification["id"], notification["version"]) == (dead_letter["id"], 1)
     assert notification["events"][0]["actor"]["name"] == "db"
 
 
@@ -184,7 +184,7 @@ def test_show(installation: Installation) -> None:
     in_store(installation.store, add_one)
     result = run("dead", "show", "1")
     assert result.exit_code == 0
-    golden = Path(__file__).parent / "golden" / "letter.txt"
+    golden = Path(__file__).parent / "golden" / "dead_letter.txt"
     assert result.output == golden.read_text(encoding="utf-8")
 
 
@@ -302,7 +302,7 @@ def test_a_store_that_waits_to_be_restored(installation: Installation) -> None:
     assert [line["event"] for line in lines] == ["store.restored"]
 
 
-letters = st.builds(
+dead_letters = st.builds(
     DeadLetter,
     number=st.integers(1, 2**63 - 1),
     destination=hostile,
@@ -316,16 +316,16 @@ letters = st.builds(
 )
 
 
-@given(letters)
-def test_a_page(letter: DeadLetter) -> None:
+@given(dead_letters)
+def test_a_page(dead_letter: DeadLetter) -> None:
     """Every line is printable, and what others wrote is indented."""
-    first, *lines = format_page(letter)
-    assert first == f"dead letter {letter.number}"
+    first, *lines = format_page(dead_letter)
+    assert first == f"dead letter {dead_letter.number}"
     assert all(line.isprintable() for line in lines)
     assert not any(line and not line.startswith("  ") for line in lines)
 
 
-@given(letters)
-def test_a_row(letter: DeadLetter) -> None:
+@given(dead_letters)
+def test_a_row(dead_letter: DeadLetter) -> None:
     """Every cell is printable and short."""
-    assert all(cell.isprintable() and utf16_length(cell) <= 100 for cell in format_row(letter))
+    assert all(cell.isprintable() and utf16_length(cell) <= 100 for cell in format_row(dead_letter))

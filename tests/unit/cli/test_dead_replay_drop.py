@@ -155,7 +155,7 @@ def test_drop_only_what_was_confirmed(
 
 
 def bury_message(installation: Installation, *, moves_on: bool) -> World:
-    """A message about an incident was refused; the incident may be notified of again since."""
+    """A message about an incident was refused; the incident may have been reported again since."""
     world = World()
     world.broken.add("ops")
     world.play([die(0)], 10)
