@@ -51,7 +51,7 @@ def format_row(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> tuple
         describe_state(incident),
         str(incident.total),
         format_name(incident.destination),
-        describe_reported(incident, now_ns, is_daemon=is_daemon),
+        describe_reports(incident, now_ns, is_daemon=is_daemon),
     )
 
 
@@ -72,16 +72,15 @@ def _describe_loop(incident: IncidentView) -> str:
     return "flapping" if flaps else "crash-looping"
 
 
-def describe_reported(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str:
-    """Return when the destination was notified last, what it will be reported next, and why not
-    yet."""
+def describe_reports(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str:
+    """Return when the incident was reported last, or why it was not, and the next update."""
     update = describe_update(incident, now_ns, is_daemon=is_daemon)
     last = describe_last_report(incident)
     return last if update is None else f"{last}; {update}"
 
 
 def describe_last_report(incident: IncidentView) -> str:
-    """Return when the destination was notified last, or why it was not."""
+    """Return when the incident was reported last, or why it was not."""
     if incident.refused:
         return "refused: told again with its next update"
     if incident.message is not None:
@@ -94,7 +93,7 @@ def describe_last_report(incident: IncidentView) -> str:
 
 
 def describe_update(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str | None:
-    """Return what the destination will be notified, and when; None if nothing is to be reported."""
+    """Return the next update, and when it is due; None if there is none."""
     if incident.update is None:
         return None
     return f"{_name_update(incident)} {_next(incident, now_ns, is_daemon)}"
@@ -127,7 +126,7 @@ def describe_counts(opened: Mapping[str, Mapping[Severity, int]]) -> str:
 
 
 def to_document(incident: IncidentView) -> dict[str, object]:
-    """Return an incident for JSON. What a payload has, too, has the same name there."""
+    """Return an incident for JSON; what a payload also has is under the same name."""
     return {
         "id": incident.id,
         "destination": incident.destination,
@@ -191,7 +190,7 @@ def format_page(details: IncidentDetails, now_ns: int, *, is_daemon: bool) -> It
             ("since", f"{format_time(incident.started_ns)}, for {format_duration(lasted_ns)}"),
             ("events", _describe_events(incident)),
             ("failures", str(incident.deaths)),
-            ("told", describe_reported(incident, now_ns, is_daemon=is_daemon)),
+            ("told", describe_reports(incident, now_ns, is_daemon=is_daemon)),
             ("message", incident.message),
             ("held", incident.held),
         ]
@@ -235,7 +234,7 @@ def _timeline(details: IncidentDetails) -> Iterator[tuple[int, str]]:
 
 
 def _describe_failure(incident: IncidentView) -> str:
-    """Return what a failure was, as far as that is known: only their sums are."""
+    """Return what a failure was, as far as the sums of all failures show it."""
     if is_own(incident.key):
         return "failed"
     if incident.unhealthy == incident.deaths:

@@ -1,4 +1,4 @@
-"""``relay explain --now``, and the words for what a destination is notified."""
+"""``relay explain --now``, and its words for what is reported next."""
 
 import pytest
 from msgspec.structs import replace
@@ -7,7 +7,7 @@ from relay.cli.forecast import describe_incident
 from relay.core.incident import Audience, Condition, Resolution, Status, UpdateReason
 from relay.incidents.policy import DestinationPolicy, Policies, RoutePolicy
 from tests.unit.cli.cli_store import Installation, failure, run, running_relay
-from tests.unit.cli.test_incidents import VIEW, fill
+from tests.unit.cli.incident_samples import VIEW, fill
 from tests.unit.incidents.events import crash_loop, die, ns, start
 from tests.unit.incidents.world import World
 
@@ -28,7 +28,7 @@ POLICIES = Policies(
 
 
 def test_an_open_incident(installation: Installation) -> None:
-    """Since when, what was notified of it, and what is next."""
+    """Since when, when it was reported, and what is next."""
     installation.file.write_text(CONFIG)
     fill(installation, World().play([*crash_loop(deaths=8)], 20))
     with running_relay(installation.store, now_ns=ns(20)):

@@ -6,40 +6,25 @@ from time import time_ns
 import msgspec
 import pytest
 
-from relay.cli.incident_table import describe_counts, describe_reported, describe_state, format_page
-from relay.core.incident import Condition, Resolution, Status, UpdateReason
-from relay.core.severity import Severity
+from relay.core.incident import Resolution, UpdateReason
 from relay.core.text import escape_unprintable
 from relay.incidents.incident import Incident
 from relay.incidents.rows import decode_rows, encode_changes
 from relay.incidents.state import Changes, Rows
-from relay.incidents.subject import engine_key
-from relay.incidents.view import IncidentView, find_details
 from relay.store.outbox import Outbox
 from tests.unit.cli.cli_store import (
     HOSTILE,
-    SECOND_NS,
     Installation,
     failure,
     in_store,
     run,
     running_relay,
 )
-from tests.unit.incidents.events import crash_loop, die, health, ns, start
-from tests.unit.incidents.world import Setup, World
+from tests.unit.cli.incident_samples import fill
+from tests.unit.incidents.events import crash_loop, die, ns, start
+from tests.unit.incidents.world import World
 
 NOW_S = 5000
-
-
-def fill(installation: Installation, world: World) -> list[str]:
-    """Store a world's rows; return the ids of its incidents by the names of their subjects."""
-
-    async def save(outbox: Outbox) -> None:
-        await outbox.save_incident_rows(encode_changes(Changes(world.dispatcher.export())))
-
-    in_store(installation.store, save)
-    known = sorted(world.dispatcher.list_incidents(), key=lambda each: each.name)
-    return [each.id for each in known]
 
 
 def stored(installation: Installation) -> list[Incident]:
@@ -78,7 +63,7 @@ def test_list(installation: Installation) -> None:
 
 
 def test_list_without_a_relay(installation: Installation) -> None:
-    """Reads the store; what is not reported is reported when relay runs."""
+    """Reads the store; what is due is reported when relay runs."""
     fill(installation, make_world())
     result = run("incidents")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -239,7 +224,7 @@ def test_an_ambiguous_beginning(installation: Installation) -> None:
 
 
 def test_close(installation: Installation) -> None:
-    """The running relay resolves it, and tells its end."""
+    """The running relay resolves it, and its end is due."""
     _, web = fill(installation, World().play([die(0, "api"), die(0, "web")], 10))
     with running_relay(installation.store, now_ns=ns(20)):
         result = run("incidents", "close", web)
@@ -295,154 +280,6 @@ def test_hostile_names(installation: Installation) -> None:
     assert [len(output.splitlines()) for output in outputs if output.startswith("{")] == [1, 1]
     assert len(outputs[0].splitlines()) == 2
     assert len(outputs[-1].splitlines()) == 1
-
-
-VIEW = IncidentView(
-    id="inc_" + "0" * 32,
-    destination="ops",
-    subject="web",
-    key="here/container/web",
-    route="died",
-    severity=Severity.CRITICAL,
-    status=Status.FIRING,
-    condition=Condition.DOWN,
-    crash_looping=False,
-    started_ns=ns(0),
-    last_event_ns=ns(0),
-    total=1,
-    unreported=0,
-    deaths=1,
-    unhealthy=0,
-    message_count=1,
-    group={},
-    reported_ns=ns(3),
-)
-
-
-@pytest.mark.parametrize(
-    ("changes", "reported"),
-    [
-        ({}, "2027-01-15 08:00:03Z"),
-        ({"held": "brief", "message_count": 0}, "held: brief"),
-        ({"message": "ntf_1"}, "queued, not delivered yet"),
-        ({"given_up": True}, "given up: told again"),
-        (
-            {"given_up": True, "update": UpdateReason.OPENED, "due_ns": ns(13)},
-            "given up: told again; opened in 3 s",
-        ),
-        ({"refused": True}, "refused: told again with its next update"),
-        (
-            {"update": UpdateReason.CRASH_LOOPING, "due_ns": ns(70)},
-            "2027-01-15 08:00:03Z; crash-looping in 1 min",
-        ),
-        (
-            {"update": UpdateReason.RESOLVED, "due_ns": ns(9)},
-            "2027-01-15 08:00:03Z; resolved now",
-        ),
-        (
-            {"update": UpdateReason.OPENED, "reported_ns": None, "blocked": True, "due_ns": ns(9)},
-            "not yet; opened after the message that waits",
-        ),
-        ({"update": UpdateReason.OPENED, "reported_ns": None}, "not yet; opened later"),
-    ],
-)
-def test_who_was_told_and_why_not(changes: dict[str, object], reported: str) -> None:
-    """In words."""
-    view = msgspec.structs.replace(VIEW, **changes)
-    assert describe_reported(view, ns(10), is_daemon=True) == reported
-
-
-def test_states() -> None:
-    """In words."""
-    loop = msgspec.structs.replace(VIEW, crash_looping=True, condition=Condition.RESTARTING)
-    assert describe_state(loop) == "crash-looping, restarting"
-    both = msgspec.structs.replace(loop, deaths=3, unhealthy=2)
-    assert describe_state(both) == "crash-looping, restarting"
-    flapping = msgspec.structs.replace(both, unhealthy=3, condition=Condition.UP)
-    assert describe_state(flapping) == "flapping, up"
-    engine = msgspec.structs.replace(loop, key=engine_key("here"), condition=Condition.UP)
-    assert describe_state(engine) == "flapping, up"
-    stopped = msgspec.structs.replace(VIEW, ending=Resolution.STOPPED)
-    assert describe_state(stopped) == "down (stopped)"
-    unknown = msgspec.structs.replace(VIEW, condition=Condition.UNKNOWN)
-    assert describe_state(unknown) == "unknown: events may be missing"
-    over = msgspec.structs.replace(
-        VIEW, status=Status.RESOLVED, resolution=Resolution.STOPPED, ended_ns=ns(62 * 60)
-    )
-    assert describe_state(over) == "stopped after 1 h 2 min"
-
-
-def test_counts() -> None:
-    """By destination, the highest severity first."""
-    counts = {
-        "pager": {Severity.CRITICAL: 2},
-        "ops": {Severity.INFO: 1, Severity.WARNING: 3, Severity.CRITICAL: 2},
-    }
-    assert describe_counts(counts) == "ops 2 critical, 3 warning, 1 info; pager 2 critical"
-
-
-def test_the_timeline_of_one_that_is_over() -> None:
-    """Its end and the reason are in it."""
-    world = World().play([die(0), start(0.1)], 61)
-    (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
-    assert lines[-3:] == [
-        "    2027-01-15 08:00:03Z  told, by the 1st message about it: delivered",
-        "    2027-01-15 08:01:00Z  over: recovered",
-        "    2027-01-15 08:01:03Z  to be told: resolved",
-    ]
-
-
-def test_the_timeline_of_one_whose_message_was_given_up() -> None:
-    """It does not say that the destination was notified, and when it will be."""
-    world = World()
-    world.broken.add("ops")
-    world.play([die(0)], 10)
-    world.give_up(world.waiting[0])
-    (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
-    assert (
-        "    2027-01-15 08:00:03Z  told, by the 1st message about it: given up, it is a dead letter"
-        in lines
-    )
-    (reported,) = (line for line in lines if line.startswith("  told "))
-    assert "given up: told again; opened in" in reported
-
-
-def test_the_timeline_of_flapping_health() -> None:
-    """It became unhealthy, it did not die."""
-    world = World(
-        Setup({"name": "sick", "match": {"action": "health_status: unhealthy"}, "to": ["ops"]})
-    )
-    events = [
-        each for t in (0, 20, 40) for each in (health(t, "unhealthy"), health(t + 10, "healthy"))
-    ]
-    world.play(events, 55)
-    (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
-    assert "  state        flapping, up" in lines
-    assert "    2027-01-15 08:00:20Z  became unhealthy" in lines
-    assert lines[-1] == "    2027-01-15 08:01:03Z  to be told: flapping"
-
-
-def test_events_that_were_only_counted() -> None:
-    """The page says how many no message stood for yet."""
-    world = World().play([die(0), die(5), die(6)], 20)
-    (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
-    assert "  events       3, 2 of them not told yet" in lines
-
-
-def test_the_timeline_of_one_whose_events_may_be_missing() -> None:
-    """Since when."""
-    world = World().play([die(0)], 10)
-    (incident,) = world.dispatcher.list_incidents()
-    life = msgspec.structs.replace(incident.life, unknown_since_ns=ns(0) + 7 * SECOND_NS)
-    rows = Rows(incidents=[msgspec.structs.replace(incident, life=life)])
-    (details,) = find_details(rows, world.now, incident.id)
-    assert "    2027-01-15 08:00:07Z  events may be missing from here on" in [
-        *format_page(details, world.now.steady_ns, is_daemon=True)
-    ]
 
 
 def test_status(installation: Installation) -> None:
