@@ -127,8 +127,7 @@ class AdminOperations(ABC):
         """Turn dead letters into deliveries again, with the same ids.
 
         Those whose destination is not configured stay dead letters. So do those whose incidents
-        have moved on: something newer was notified of them, or they are no longer as the message
-        says.
+        have moved on: they were reported again since, or are no longer as the message says.
         """
         return await self.call(REPLAY_DEAD_LETTERS, selection)
 

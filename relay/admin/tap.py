@@ -36,7 +36,7 @@ class RouteDecision(msgspec.Struct, frozen=True):
     to: Sequence[str] = ()
     """The destinations that this route sends the event to."""
     incidents: Mapping[str, Effect] | msgspec.UnsetType = msgspec.UNSET
-    """What the event did at those of them that are notified of incidents; not set if none is."""
+    """What the event did at those that are notified of incidents; not set if none of them is."""
 
 
 class TappedEvent(msgspec.Struct, frozen=True, tag="seen"):
@@ -100,7 +100,7 @@ class EventTap:
         self._published: list[tuple[Event, Sequence[RouteResult]]] = []
         """The events since the last step of the event loop."""
         self._effects: dict[str, Mapping[str, Effect]] = {}
-        """What they did at destinations that are notified of incidents, by the event's id."""
+        """What they did at destinations that are notified of incidents, by the id of the event."""
 
     @property
     def is_watching(self) -> bool:

@@ -58,7 +58,7 @@ def check(
 ) -> None:
     """Validate a configuration, and print its engines, destinations and routes.
 
-    For each destination it prints what that is notified of, incidents or events, and when.
+    For each destination it prints whether that is notified of incidents or of events, and when.
 
     If anything is wrong, every problem is printed with its line, and the exit code is 2. What is
     allowed but is probably a mistake is a warning. The exit code is 1 if something cannot be

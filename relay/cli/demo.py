@@ -1,4 +1,4 @@
-"""``relay demo``: shows what a chat is notified of a crash, of a loop, and of its end.
+"""``relay demo``: shows the messages that a chat gets about a crash loop, and about its end.
 
 The clock is simulated, so two minutes take seconds. With ``--to`` the messages are also sent to a
 destination of the configuration, by the daemon's own client and without the store.
@@ -74,7 +74,7 @@ _COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO:
 )
 @config_option
 def demo(destination: str | None, config_file: Path | None) -> None:
-    """Show what a chat is notified of a container that crashes, loops, and stays up.
+    """Show the messages that a chat gets about a container that crashes, loops, and stays up.
 
     Takes seconds and needs nothing: the events are made up, and the daemon's own code makes the
     messages. With --to, exit code 1 if a message was not delivered.

@@ -107,7 +107,7 @@ def explain(
 
     For a route that matches, shows which destinations are notified at once, and when the others are
     notified of the incident that the event opens. With --now the running relay is asked: if the
-    container has an incident, shows since when, what was notified of it, and what is reported next.
+    container has an incident, shows since when, when it was reported, and what is reported next.
 
     Describe the event with options, or pass one JSON object on standard input: as `docker events
     --format '{{json .}}'` prints it, or as relay sends it. Exit code 1 if no route matches.
@@ -198,10 +198,9 @@ def _explain_result(
 def _describe_destinations(
     result: RouteResult, event: Event, policies: Policies, present: Present | None
 ) -> str:
-    """Return who is notified what, and when.
+    """Return the destinations, with when and how each is notified of the event.
 
-    As in ``→ audit at once; → ops: opens an incident (web), reported in 3 s with others of
-    here/shop``.
+    As in ``→ audit at once; → ops: opens an incident (web), told in 3 s with others of here/shop``.
     """
     route, destinations = result.route.name, dict[str, list[str]]()
     for name in result.destinations:

@@ -1,4 +1,4 @@
-"""What a destination of incidents is reported next: of an event, or of an incident that there is.
+"""What a destination gets next about an event, or about an incident that there is already.
 
 Names come from others: unprintable characters are escaped, long texts are cut.
 """
@@ -23,7 +23,10 @@ GROUP_MAX = 60
 
 
 def describe_forecast(forecast: Forecast) -> str:
-    """Return what follows the name of a destination, if nothing happened before the event."""
+    """Return when the event is reported, and with what, if nothing happened before it.
+
+    It is printed right behind the name of the destination.
+    """
     if forecast.notification.update is None:
         return " at once"
     opens = ""
@@ -42,7 +45,7 @@ def _format_wait(wait_ns: int) -> str:
 
 
 def describe_incident(incident: IncidentView, policies: Policies, now_ns: int) -> str:
-    """Return how an incident is, what was notified of it, and what is reported next.
+    """Return the state of an incident, when it was reported last, and what is reported next.
 
     ``policies`` are those in force, and ``now_ns`` is the time of relay's clock.
     """

@@ -1,6 +1,6 @@
 """The built-in configuration, as a text: what relay uses without a file, and `relay init` writes.
 
-It tells of crashes, OOM kills, failing health checks, containers and services that cannot start,
+It reports crashes, OOM kills, failing health checks, containers and services that cannot start,
 and lost engines. `relay check --show` prints it, so its comments are for people.
 """
 

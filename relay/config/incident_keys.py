@@ -1,4 +1,4 @@
-"""The keys that say what a destination is notified of incidents, and when.
+"""The keys that say whether a destination is notified of incidents, and when.
 
 Those that concern an incident stand on a route or on its destination; those that concern a message
 stand on the destination only. Their defaults are in `relay.incidents.policy`.

@@ -1,6 +1,6 @@
-"""The services that variables and `relay init` can name, and what each needs to be reported.
+"""The services that variables and `relay init` can name, and what relay needs to know of each.
 
-A service needs no more than one or two values: an address, a token, a topic. Everything else about
+That is one to three values: an address, a token, a topic. Everything else about
 a destination is for a configuration file.
 """
 
@@ -28,7 +28,7 @@ class Setting(msgspec.Struct, frozen=True):
     meaning: str
     """What the value is, for the help of the option."""
     is_required: bool = True
-    """Whether the service is of no use without it."""
+    """Whether relay can send nothing to the service without it."""
 
     @property
     def file_variable(self) -> str:

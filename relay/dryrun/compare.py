@@ -6,7 +6,7 @@ or the reason why the route sent none.
 
 A case is timed if it says anything about time or incidents (`Case.is_timed`): then all that is sent
 is compared, when it is sent. Else each event is compared with what would be sent of it if it were
-the first of its container, so a case need not know when destinations are notified together.
+the first of its container, so a case need not know which events share a message.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -65,7 +65,7 @@ def run_suite(suite: Suite) -> Iterator[CaseResult]:
 
 
 def _plan_events(routed: RoutedEvent) -> Iterator[PlannedNotification]:
-    """Yield what each route sends of an event, as if every destination were notified at once."""
+    """Yield what each route sends of an event, as if every destination got each event."""
     event = routed.event
     for result in routed.matches:
         if result.verdict is Verdict.SENT:
@@ -109,8 +109,8 @@ class _Comparison:
     def _has_to_be_expected(self, planned: PlannedNotification) -> bool:
         """Whether a notification must not be sent unless the case expects it.
 
-        A timed case is about what is notified of incidents. What others get of each event need not
-        be listed there.
+        A timed case is about messages on incidents. What destinations of events get need not be
+        listed there.
         """
         if not self._case.exact or not self._case.is_timed:
             return self._case.exact
@@ -191,7 +191,7 @@ def _is_elsewhere(expected: Expectation, planned: PlannedNotification) -> bool:
 
 
 def _describe_content(notification: Notification) -> str:
-    """Return what a notification tells, as in ``firing, opened, count 2: 'db', 'api'``."""
+    """Return what a notification says, as in ``firing, opened, count 2: 'db', 'api'``."""
     update = notification.update
     if update is None:
         return format_event(notification.events[0])
@@ -209,7 +209,7 @@ def _is_by_route(expected: Expectation, planned: PlannedNotification) -> bool:
 def _find_update_differences(
     expected: Expectation, planned: PlannedNotification, begin_ns: int
 ) -> Iterator[str]:
-    """Yield how a notification differs in when it is sent, and in what it tells of incidents."""
+    """Yield how a notification differs in when it is sent, and in what it says of incidents."""
     notification, update = planned.notification, planned.notification.update
     found = {
         "status": notification.status.value,
@@ -332,8 +332,8 @@ class _BodyRenderer:
     def _body(self, name: str, notification: Notification) -> bytes:
         key = (name, notification.id)
         if key not in self._bodies:
-            reported = self._find_first(name, notification)
-            self._bodies[key] = self._renderer(name)(reported).body
+            first = self._find_first(name, notification)
+            self._bodies[key] = self._renderer(name)(first).body
         return self._bodies[key]
 
     def _find_first(self, name: str, notification: Notification) -> Notification:

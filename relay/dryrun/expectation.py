@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from relay.config import Config, Match
 from relay.config.errors import InvalidValue, IssueScope, KeyPath, did_you_mean
@@ -36,7 +37,7 @@ class Expectation:
     at_ns: int | None = None
     """When it is sent, since the beginning of the case."""
     incidents: int | Sequence[str | Mapping[str, object]] | None = None
-    """How many incidents it tells of; or of each, in their order, the subject or a part of its
+    """How many incidents it is about; or of each, in their order, the subject or a part of its
     JSON."""
 
     @property
@@ -86,7 +87,7 @@ class ExpectationParser:
             self._body(item, path, to),
             status=self._choice(item, "status", path, [each.value for each in Status]),
             reason=self._choice(item, "reason", path, [each.value for each in UpdateReason]),
-            count=self._count(item, "count", path),
+            count=self._count(item, path),
             at_ns=self._at(item, path),
             incidents=self._incidents(item, path),
         )
@@ -145,12 +146,14 @@ class ExpectationParser:
             self._fields.report((*path, key), message, IssueScope.VALUE)
         return text
 
-    def _count(self, item: Mapping[str, object], key: str, path: KeyPath) -> int | None:
-        value = item.get(key)
-        if key in item and not _is_count(value):
-            self._fields.report((*path, key), "must be a whole number, at least 0")
+    def _count(self, item: Mapping[str, object], path: KeyPath) -> int | None:
+        if "count" not in item:
             return None
-        return value if isinstance(value, int) else None
+        value = item["count"]
+        if not _is_count(value):
+            self._fields.report((*path, "count"), "must be a whole number, at least 0")
+            return None
+        return value
 
     def _at(self, item: Mapping[str, object], path: KeyPath) -> int | None:
         return self._fields.read_duration_ns(item["at"], (*path, "at")) if "at" in item else None
@@ -163,7 +166,7 @@ class ExpectationParser:
             return None
         if not isinstance(value, list):
             if _is_count(value):
-                return self._count(item, "incidents", path)
+                return value
             self._fields.report(here, "must be their number, or a list, as in [web, db]")
             return None
         parts = (self._incident(part, (*here, index)) for index, part in enumerate(value))
@@ -181,5 +184,5 @@ class ExpectationParser:
         return text
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,4 +1,4 @@
-"""What people would be notified of incidents, on the clock of the events.
+"""Which messages about incidents would be sent, and when, by the clock of the events.
 
 The daemon's own dispatcher decides. The time is that of the last event, and passes from one event
 to the next; each message is taken at once by its destination. All that is known of an engine is in
@@ -28,7 +28,7 @@ from relay.incidents.subject import subject_key
 from relay.routing.router import Router, RouteResult
 
 RUN_FOR_NS = REMINDED_NS
-"""When so much time has passed since the last event, nobody is reminded of anything."""
+"""No reminder is sent when this much time has passed since the last event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class PlannedNotification:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Where the events are that the routes took for destinations of incidents."""
+    """How many events at destinations of incidents no notification stands for."""
 
     held: Mapping[str, int]
-    """How many were not reported, by reason."""
+    """How many are never reported, by reason."""
     waiting: int
     """How many are counted, and will be reported with the next update of their incidents."""
 
@@ -116,7 +116,7 @@ class SimulatedIncidents:
         return planned
 
     def count_totals(self) -> Totals:
-        """Return where the events are that no notification stands for."""
+        """Return how many events no notification stands for."""
         held, waiting = Counter[str](), 0
         for route, destination in self._policies.incident_routes:
             balance = self.dispatcher.balance(destination, route)
@@ -171,7 +171,7 @@ class Forecast:
     incident: str | None
     """The name of the subject whose incident it opens; None if it opens none."""
     group: tuple[str, ...] | None = None
-    """What it has in common with the others of its message; None if it is reported alone."""
+    """What it has in common with the others in its message; None if it is reported alone."""
 
 
 def forecast(

@@ -1,7 +1,7 @@
 """A story with an end: one container crashes, loops, and stays up.
 
 `relay demo` shows it, and the pictures in the documents are made of it. The events are written
-here; what is notified of them, and when, is decided by the daemon's own code.
+here; the daemon's own code decides which messages are sent about them, and when.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _CONTAINER = "c0ffee" + 58 * "0"
 _EXIT_CODE = 1
 _RUNS_S = (6.0, 5.0, 7.0, 6.0, 7.0, 6.0, 8.0)
 """How long it runs before each crash except the first. With the delays before its restarts the loop
-takes a little more than a minute, so the second message tells of one that has not ended."""
+takes a little more than a minute, so it has not ended when the second message is sent."""
 _FIRST_DELAY_S = 0.1
 """Docker waits so long before the first restart, and twice as long before each further one:
 https://docs.docker.com/reference/cli/docker/container/run/#restart"""
@@ -73,15 +73,15 @@ Step = Event | PlannedNotification
 
 
 def chat_config() -> Config:
-    """Return a configuration with a chat, `CHAT`, that is reported what a new user's would be."""
+    """Return a configuration with a chat, `CHAT`, that gets what a new user's chat would get."""
     return parse_config(_ROUTE, file="demo", environ={}, folder=Path("/"))
 
 
 def tell_story(config: Config, destination: str, cast: Cast, start_ns: int) -> list[Step]:
-    """Return the events from ``start_ns`` on, and what a destination is sent, in their order.
+    """Return the events from ``start_ns`` on, and what a destination is sent, by their times.
 
-    The routes of the configuration do not count: everything goes to the destination by a route of
-    the story's own. The keys of the destination do, such as ``notify`` and ``resolve_after``.
+    The keys of the destination count, such as ``notify`` and ``resolve_after``. The routes of the
+    configuration do not: everything goes to the destination by a route of the story's own.
     """
     route = chat_config().routes[0].model_copy(update={"name": cast.route, "to": (destination,)})
     config = config.model_copy(update={"routes": (route,)})

@@ -44,7 +44,7 @@ class Case:
     begin_ns: int = START_NS
     """When it begins, by the engine's clock."""
     until_ns: int | None = None
-    """Until when it waits after its last event, at least; None if it waits nowhere."""
+    """It does not end before this time, by the same clock; None if it has no ``wait``."""
 
     @property
     def is_timed(self) -> bool:
@@ -74,10 +74,10 @@ def load_suite(
 ) -> Suite:
     """Load the tests in a file, and the configuration that they test.
 
-    That is ``config_file`` if given, else the one that the file names, else what ``find_default``
-    finds. ``environ`` is the environment for it; the file's own
-    ``environment`` takes precedence. Raises `ConfigError` with everything that is wrong with the
-    tests, or with the configuration.
+    The configuration is ``config_file`` if given, else the one that the file names, else what
+    ``find_default`` finds. ``environ`` is its environment; the file's own ``environment`` takes
+    precedence. Raises `ConfigError` with everything that is wrong with the tests, or with the
+    configuration.
     """
     document = read_document(read_text(file), str(file), _TESTS)
     parser = _SuiteParser(document, file.parent)
@@ -148,18 +148,18 @@ class _SuiteParser:
         expected = parser.parse_list(case[key], (*path, key)) if key else ()
         events = self._events(case, path)
         return Case(
-            name or "",
-            self._document.locations[path].value[0],
-            events.records,
-            expected,
-            key != "expect_some",
-            engine,
-            podman is True,
-            events.begin_ns,
-            events.until_ns,
+            name=name or "",
+            line=self._document.locations[path].value[0],
+            events=events.records,
+            expected=expected,
+            exact=key != "expect_some",
+            engine=engine,
+            podman=podman is True,
+            begin_ns=events.begin_ns,
+            until_ns=events.until_ns,
         )
 
-    def _events(self, case: Mapping[str, object], path: KeyPath) -> "_Events":
+    def _events(self, case: Mapping[str, object], path: KeyPath) -> _Events:
         key = self._choose_key(case, ("events", "recording"), path)
         if key is None:
             return _Events()
@@ -172,7 +172,7 @@ class _SuiteParser:
         found = tuple(event for event in events if event is not None)
         return _Events(found, builder.begin_ns or START_NS, builder.until_ns)
 
-    def _read_recording(self, case: Mapping[str, object], path: KeyPath) -> "_Events":
+    def _read_recording(self, case: Mapping[str, object], path: KeyPath) -> _Events:
         here = (*path, "recording")
         name = self._fields.read_text(case, "recording", path) or "."
         try:

@@ -55,7 +55,7 @@ async def test_tells_the_whole_story() -> None:
 
 
 async def test_stops_at_the_first_refusal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Says why, and what to do; nothing was opened, so there is no end to tell of."""
+    """Says why, and what to do; nothing was opened, so there is no end to report."""
     result, sent, _ = await play_with([REFUSED])
     assert not result
     assert len(sent) == 1

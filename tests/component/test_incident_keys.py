@@ -41,7 +41,7 @@ async def test_a_further_death_is_no_message(
 async def test_a_route_with_a_key_of_its_own(
     daemon: DaemonWithConfig, engine: ScriptedEngine, webhook: Webhook, url: str
 ) -> None:
-    """It tells events to a destination of incidents."""
+    """It sends each event to a destination of incidents."""
     hook = http_destination(url, **AT_ONCE)
     of_a = {**DEATHS, "match": {"action": "die", "name": "a"}, "notify": "events"}
     routes = [of_a, {**DEATHS, "name": "others"}]

@@ -326,7 +326,7 @@ def test_a_message_that_was_lost_while_relay_was_down(run: Run) -> None:
 
 
 def test_a_route_that_is_gone_at_the_start(run: Run) -> None:
-    """A pager that shows the incident is reported its end."""
+    """A pager that shows the incident gets its end."""
 
     async def scenario(world: World) -> None:
         async with world.running():
@@ -346,7 +346,7 @@ def test_a_route_that_is_gone_at_the_start(run: Run) -> None:
 
 
 def test_alerts_are_repeated_while_they_are_open(run: Run) -> None:
-    """Every four minutes, and no more once nothing is open."""
+    """Every four minutes, and no longer once nothing is open."""
 
     async def scenario(world: World) -> None:
         async with world.running():

@@ -15,21 +15,21 @@ FIRST_S = 1_800_000_000.0
 ROW = next(row for row in full_rows(60) if row.name == "a1")
 
 
-def tell(receiver: Receiver, row: Row, kind: str, id_: str, **document: Any) -> None:
+def receive(receiver: Receiver, row: Row, kind: str, id_: str, **document: Any) -> None:
     """A request arrives for a row."""
     headers = {"webhook-id": id_}
     receiver.handle("POST", f"/{row.name}/{kind}", headers, json.dumps(document).encode())
 
 
 def play(receiver: Receiver, *, ended: str | None, count: int = 1) -> None:
-    """A crash arrives at the audit, and its incident where incidents are reported."""
-    tell(receiver, ROW, "audit", "ntf_1", events=[{"time_ns": 10**9 * int(FIRST_S)}])
+    """A crash arrives at the audit, and its incident at the destination of incidents."""
+    receive(receiver, ROW, "audit", "ntf_1", events=[{"time_ns": 10**9 * int(FIRST_S)}])
     incident = {"subject": "a1-web-1", "crash_looping": False, "resolution": None}
     message: dict[str, Any] = {"status": "firing", "reason": "opened", "count": count}
-    tell(receiver, ROW, "told", "ntf_2", **message, incidents=[incident])
+    receive(receiver, ROW, "told", "ntf_2", **message, incidents=[incident])
     if ended is not None:
         message = {"status": "resolved", "reason": "resolved", "count": 0}
-        tell(
+        receive(
             receiver, ROW, "told", "ntf_3", **message, incidents=[{**incident, "resolution": ended}]
         )
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("file")
 
 
 def test_check_describes_the_configuration(file: Path, tmp_path: Path) -> None:
-    """Prints engines, destinations, routes and what is reported when, and no secret."""
+    """Prints engines, destinations, routes, and what is reported and when; prints no secret."""
     result = run("check")
     assert result.exit_code == 0
     assert (

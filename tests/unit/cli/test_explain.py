@@ -50,7 +50,7 @@ container die '' (exit_code 3, cause crashed)
 
 
 @pytest.mark.parametrize(
-    ("keys", "reported"),
+    ("keys", "shown"),
     [
         ("", "→ ops: opens an incident (web-1), told in 3 s with others of here/shop"),
         (", group_by: []", "→ ops: opens an incident (web-1), told in 3 s with all others"),
@@ -65,18 +65,18 @@ container die '' (exit_code 3, cause crashed)
         (", notify: events", "→ ops, terminal at once"),
     ],
 )
-def test_explain_shows_when_it_is_told(file: Path, keys: str, reported: str) -> None:
-    """At a destination of incidents: whether it opens one, and with whom that is reported."""
+def test_explain_shows_when_it_is_reported(file: Path, keys: str, shown: str) -> None:
+    """At a destination of incidents: whether it opens one, and with what that is reported."""
     file.write_text(file.read_text().replace('services/s3cret"', f'services/s3cret"{keys}'))
     arguments = ("--name", "web-1", "--attribute", "exitCode=3")
     project = ("--label", "com.docker.compose.project=shop")
     result = run("explain", "--action", "die", *arguments, *project)
     assert result.exit_code == 0
-    assert f"✓ crashed    matches {reported}" in result.output
+    assert f"✓ crashed    matches {shown}" in result.output
 
 
 def test_explain_shows_what_belongs_to_no_incident(file: Path) -> None:
-    """It is reported with its group, except relay's own; a pager is notified of it at once."""
+    """It is reported with its group, except an event of relay's own; a pager gets it at once."""
     text = file.read_text().replace(
         "match: {action: die, label: {tier: web}}", "match: {type: [container, relay]}"
     )

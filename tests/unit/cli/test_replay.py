@@ -84,10 +84,10 @@ AT                    STATUS  REASON  COUNT  ROUTE          TO               WHA
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_incidents(engine: str, incidents: None) -> None:
-    """What is notified of incidents has its own time, status, reason and count.
+    """A message about incidents has its own time, status, reason and count.
 
     All containers are removed at the end of the recording, so every incident is resolved; a pager
-    is not notified of what was over before.
+    gets no message about one that was over before it could be sent.
     """
     result = run(str(STREAMS / f"{engine}.jsonl"))
     rows = [line.split()[2:7] for line in result.stdout.splitlines()[1:]]
@@ -102,7 +102,7 @@ def test_incidents(engine: str, incidents: None) -> None:
     assert result.stderr == "187 events, 6 notifications to ops, 0 held; nothing was sent\n"
 
 
-def test_what_is_not_told(incidents: None) -> None:
+def test_what_is_not_reported(incidents: None) -> None:
     """Is counted: by its reason if it was held, else as waiting for the next update."""
     beginning = [_line("die", 0, exitCode="1"), _line("start", 1), _line("die", 2, exitCode="1")]
     at_once = run("-", "--engine", "edge", stdin=b"".join(beginning))
@@ -136,7 +136,7 @@ def test_json(incidents: None) -> None:
 
 
 def test_json_is_not_delivered() -> None:
-    """What is sent is reported in another form."""
+    """With --deliver the command prints something else."""
     result = run("-", "--json", "--deliver", stdin=PULL)
     assert result.exit_code == 2
     assert "--json shows what would be sent; leave it out to send it" in result.output

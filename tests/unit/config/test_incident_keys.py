@@ -1,4 +1,4 @@
-"""The keys that say what is notified of incidents, and when."""
+"""The keys that say whether a destination is notified of incidents, and when."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -171,7 +171,7 @@ def test_a_value_out_of_bounds(keys: str, problem: str) -> None:
     ],
 )
 def test_a_value_at_a_bound(keys: str, name: str, value: timedelta) -> None:
-    """The bounds themselves are possible; 0s tells at once, or turns reminders off."""
+    """The bounds themselves are possible; 0s sends at once, or turns reminders off."""
     assert getattr(parse(keys).destinations["a"], name) == value
 
 

@@ -27,7 +27,7 @@ def simulate(
 
 
 def reported(planned: list[PlannedNotification]) -> list[tuple[float, str, int]]:
-    """T, reason or nothing, and count of each notification."""
+    """The time in seconds, the reason if there is one, and the count of each notification."""
     return [
         (
             seconds(each.at_ns),
@@ -39,7 +39,7 @@ def reported(planned: list[PlannedNotification]) -> list[tuple[float, str, int]]
 
 
 def test_it_ends_when_nothing_but_reminders_is_due() -> None:
-    """What stays down is reminded of for days: that is not waited for."""
+    """Reminders of what stays down go on for days: nobody waits for them."""
     assert reported(simulate(die(0))[1]) == [(3.0, "opened", 1)]
     ended = simulate(die(0), start(10))[1]
     assert reported(ended) == [(3.0, "opened", 1), (73.0, "resolved", 0)]
@@ -112,7 +112,7 @@ def test_where_all_events_are() -> None:
 
 @pytest.mark.parametrize("setup", [Setup(), PAGER])
 def test_it_is_what_the_daemon_does(setup: Setup) -> None:
-    """A dispatcher with a store tells the same at the same times."""
+    """A dispatcher with a store sends the same messages at the same times."""
     events = [
         each for number in range(10) for each in (die(180 * number), start(180 * number + 0.1))
     ]

@@ -13,15 +13,15 @@ START_NS = 1_795_416_514 * 10**9
 
 
 def test_has_a_beginning_and_an_end() -> None:
-    """Opened, crash-looping, resolved: each at the time at which the daemon would tell it."""
+    """Opened, crash-looping, resolved: each at the time at which the daemon would report it."""
     steps = tell_story(chat_config(), CHAT, Cast(), START_NS)
-    reported = list_messages(steps)
-    assert [it.notification.update and it.notification.update.reason for it in reported] == [
+    messages = list_messages(steps)
+    assert [it.notification.update and it.notification.update.reason for it in messages] == [
         UpdateReason.OPENED,
         UpdateReason.CRASH_LOOPING,
         UpdateReason.RESOLVED,
     ]
-    assert [round((it.at_ns - START_NS) / 1e9) for it in reported] == [3, 63, 134]
+    assert [round((it.at_ns - START_NS) / 1e9) for it in messages] == [3, 63, 134]
     times = [it.time_ns if isinstance(it, Event) else it.at_ns for it in steps]
     assert times == sorted(times)
 
@@ -35,15 +35,15 @@ def test_has_a_beginning_and_an_end() -> None:
         ('type: http, url: "http://h/", notify: incidents, send_resolved: false', 2),
     ],
 )
-def test_a_destination_is_told_as_it_asks(keys: str, count: int) -> None:
+def test_a_destination_gets_what_its_keys_ask_for(keys: str, count: int) -> None:
     """The routes of its configuration do not count; every message has the names and the logs."""
     text = (
         f"destinations: {{x: {{{keys}}}}}\nroutes: [{{name: none, match: {{type: image}}, to: x}}]"
     )
     config = parse_config(text, file="c", environ={}, folder=Path("/"))
-    reported = [
+    sent = [
         it.notification for it in list_messages(tell_story(config, "x", DEMONSTRATION, START_NS))
     ]
-    assert len(reported) == count
-    assert all(it.included and it.included.logs == DEMONSTRATION.logs for it in reported)
-    assert all(it.events[0].actor.name == DEMONSTRATION.container for it in reported)
+    assert len(sent) == count
+    assert all(it.included and it.included.logs == DEMONSTRATION.logs for it in sent)
+    assert all(it.events[0].actor.name == DEMONSTRATION.container for it in sent)

@@ -24,7 +24,7 @@ routes:
   - {name: out-of-memory, match: {action: oom}, to: [ops, audit]}
   - {name: died, match: {action: die, cause: [crashed, oom]}, to: [ops, audit]}
   - {name: page, match: {action: die, cause: crashed, name: "page-*"}, to: oncall}
-  - {name: started, match: {action: start, name: "told-*"}, to: ops}
+  - {name: started, match: {action: start, name: "hook-*"}, to: ops}
 """
 
 
@@ -149,8 +149,8 @@ def test_a11_an_oom_kill(tmp_path: Path) -> None:
     assert differences(tmp_path, case) == []
 
 
-def test_a_pager_is_told_at_once(tmp_path: Path) -> None:
-    """As its incidents make no groups."""
+def test_a_pager_is_notified_at_once(tmp_path: Path) -> None:
+    """Its incidents are not grouped."""
     case = (
         listed(restart("page-1", 0))
         + """\
@@ -165,7 +165,7 @@ def test_a_pager_is_told_at_once(tmp_path: Path) -> None:
 def test_events_that_belong_to_no_incident(tmp_path: Path) -> None:
     """Are reported together, without incidents."""
     case = (
-        listed(["{action: start, name: told-1}", "{action: start, name: told-1}"])
+        listed(["{action: start, name: hook-1}", "{action: start, name: hook-1}"])
         + """\
     expect: [{route: started, to: ops, reason: events, at: 3s, count: 2, incidents: []}]
 """
@@ -174,7 +174,7 @@ def test_events_that_belong_to_no_incident(tmp_path: Path) -> None:
 
 
 def test_what_differs(tmp_path: Path) -> None:
-    """Each difference is named, as is what was reported besides."""
+    """Each difference is named, and so is each message that was not expected."""
     case = (
         listed(restart("web-1", 0))
         + """\
@@ -211,7 +211,7 @@ def test_other_incidents(tmp_path: Path, incidents: str, difference: str) -> Non
 
 
 def test_an_event_by_itself_has_no_reason(tmp_path: Path) -> None:
-    """What a destination of events gets is reported apart from a message about incidents."""
+    """The difference says that a destination of events gets no message about incidents."""
     case = (
         listed(["{action: die, name: web-1, exit_code: 3}"])
         + """\
@@ -268,8 +268,8 @@ def test_an_engine_that_is_lost(tmp_path: Path) -> None:
     assert differences(tmp_path, case) == []
 
 
-def test_without_these_keys_each_event_is_told_as_if_it_were_the_first(tmp_path: Path) -> None:
-    """So a case need not know which events are reported together, and older files go on holding."""
+def test_without_these_keys_each_event_counts_as_the_first(tmp_path: Path) -> None:
+    """So a case need not know which events are reported together, and older files stay valid."""
     case = (
         listed([*restart("web-1", 0), *restart("web-1", 500)])
         + """\
