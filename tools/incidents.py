@@ -1,4 +1,4 @@
-"""What people are notified, counted on a real engine: ``python -m tools.incidents [STIMULUS…]``.
+"""Counts the messages that a real engine causes: ``python -m tools.incidents [STIMULUS…]``.
 
 A private Docker engine, a relay with the routes of its example configuration, and a receiver in the
 place of Slack. Each stimulus is a compose project with a Slack destination of its own, so that all
@@ -6,8 +6,8 @@ run at the same time and none changes another's messages. Prints how many messag
 and what they said. ``--relay FOLDER`` counts for the relay in another checkout.
 
 ``--full`` plays the rows of the acceptance table instead, side by side and with the default waits,
-and compares what people are notified, and when, with the table. It takes as long as the row with
-the longest loop: ``--minutes``, and two more.
+and compares the messages, and when they come, with the table. It takes as long as the row with the
+longest loop: ``--minutes``, and two more.
 """
 
 import argparse

@@ -1,10 +1,9 @@
 """Reloads under load: ``python -m tools.reloads [RELOADS] [--seed SEED]``.
 
-An engine sends deaths as fast as they arrive, while relay is reported to reload its configuration
-again and again, by SIGHUP and by its API. Each configuration differs: the order and titles of the
-routes, the path and limits of the steady destination, the host name of the engine, and which extra
-destinations there are (some hang, fail or answer 410). Every tenth one is invalid. The seed decides
-all of this.
+An engine sends deaths as fast as they arrive, while relay reloads its configuration again and
+again, by SIGHUP and by its API. Each configuration differs: the order and titles of the routes, the
+path and limits of the steady destination, the host name of the engine, and which extra destinations
+there are (some hang, fail or answer 410). Every tenth one is invalid. The seed decides all of this.
 
 Prints what arrived at the steady destination, which is always configured, and the resources of the
 process at the start, after a tenth of the reloads, and at the end. The exit code is 1 if anything

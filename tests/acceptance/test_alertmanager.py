@@ -48,7 +48,7 @@ receivers: [{{name: hook, webhook_configs: [{{url: "{url}"}}]}}]
 
 
 class Alertmanager:
-    """A running Alertmanager, and what it tells its receiver."""
+    """A running Alertmanager, and what it sends to its receiver."""
 
     def __init__(self, url: str, receiver: Receiver) -> None:
         self.url = url
@@ -60,13 +60,12 @@ class Alertmanager:
             return {alert["labels"]["container"]: alert for alert in json.load(answer)}
 
     def wait_for(self, container: str, *statuses: str) -> None:
-        """Wait until its receiver was reported exactly this of a container's alert, in this
-        order."""
+        """Wait until its receiver got exactly these statuses of a container's alert, in order."""
         self.receiver.wait_for(
-            lambda received: list(self._reported(received, container)) == [*statuses]
+            lambda received: list(self._list_statuses(received, container)) == [*statuses]
         )
 
-    def _reported(self, received: tuple[Received, ...], container: str) -> Iterator[str]:
+    def _list_statuses(self, received: tuple[Received, ...], container: str) -> Iterator[str]:
         for request in received:
             for alert in request.json["alerts"]:
                 if alert["labels"]["container"] == container:
@@ -129,7 +128,7 @@ async def send(running: Alertmanager, *notifications: Notification) -> list[Resp
 
 
 def test_an_alert_from_its_beginning_to_its_end(running: Alertmanager) -> None:
-    """Its receiver is reported twice: that it fires, and that it is resolved."""
+    """Its receiver is notified twice: that it fires, and that it is resolved."""
     began_ns = time_ns() - 60 * SECOND_NS
     event = crash_at(began_ns)
     opened = update_of(report(event), event=event)

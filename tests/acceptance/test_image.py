@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,28 +11,26 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import required
+from tests.acceptance.contained import (
+    CONFINED,
+    FREQUENT_HEALTH_CHECK,
+    PYTHON,
+    mount_options,
+    read_health,
+    run_python,
+    start_relay,
+    wait_for_log,
+    wait_until,
+    write_console_config,
+)
 from tests.support import image
 from tests.support.daemon import write_config
 from tests.support.docker import PrivateEngine
 from tests.support.engine_api import EngineApi
-from tests.support.image import IMAGE, USER
+from tests.support.image import USER
 from tests.support.proxy import socket_proxy
 from tests.support.receiver import Received, Receiver
 from tests.support.sandboxed_engine import EngineError
-
-TIMEOUT_S = 20.0
-
-CONFINED = (
-    "--read-only",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
-    f"--user={USER}:{USER}",
-    "--network=host",  # to reach the receiver: the engines of the tests have no bridge
-)
-FREQUENT_HEALTH_CHECK = ("--health-interval=500ms", "--health-timeout=2s", "--health-retries=1")
-"""Health checks so frequent that a test can wait for them."""
-
-PYTHON = ("/opt/relay/bin/python3", "-I", "-c")
 
 LIST_FILES = """
 import os, stat
@@ -119,22 +117,22 @@ def result(
         receiver.answer(500, path="/dead")
         options = [
             *(*CONFINED, *FREQUENT_HEALTH_CHECK, "--volume=relay-state:/var/lib/relay"),
-            *_mount_options(_write_config(folder, receiver), "/etc/relay/config.yaml"),
-            *_mount_options(_write_secret(folder, receiver.url("/hook")), "/run/secrets/hook"),
-            *_mount_options(proxy, "/run/proxy"),
+            *mount_options(_write_config(folder, receiver), "/etc/relay/config.yaml"),
+            *mount_options(_write_secret(folder, receiver.url("/hook")), "/run/secrets/hook"),
+            *mount_options(proxy, "/run/proxy"),
             "--env=DOCKER_HOST=unix:///run/proxy/docker.sock",
         ]
-        _start(engine, *options)
-        _wait_for(engine, "engine.connected")
+        start_relay(engine, *options)
+        wait_for_log(engine, "engine.connected")
         engine.report_out_of_memory("greedy")
         engine.run("sleep", "60", name="other", options=["--init"])
-        _wait_until(lambda: _health(engine) == "healthy", engine)
-        _wait_until(lambda: _exec_actions(engine.events(), "relay").count("exec_die") >= 2, engine)
+        wait_until(lambda: read_health(engine) == "healthy", engine)
+        wait_until(lambda: _exec_actions(engine.events(), "relay").count("exec_die") >= 2, engine)
         engine.docker("exec", "other", "true")
         receiver.wait_for(lambda arrived: _has_arrived(arrived, "exec_die", "other"))
         receiver.wait_for(lambda arrived: any(it.path == "/dead" for it in arrived))
         time.sleep(1.1)  # two more health checks, while a destination fails
-        inspected, health = engine.inspect("relay"), _health(engine)
+        inspected, health = engine.inspect("relay"), read_health(engine)
         history = engine.events()
         engine.docker("stop", "--time=20", "relay")
         exit_code = int(engine.inspect("relay")["State"]["ExitCode"])
@@ -188,7 +186,7 @@ def test_it_stops_in_time_and_resumes(result: Result) -> None:
 
 def test_the_image_contains_no_installer(engine: PrivateEngine, built: str) -> None:
     """It contains no pip, and all its files are readable by everybody."""
-    listed = _run_python(engine, LIST_FILES).splitlines()
+    listed = run_python(engine, LIST_FILES).splitlines()
     assert any(
         re.fullmatch(r"/opt/relay/lib/python3\.\d+/site-packages/relay/cli/run.py", it)
         for it in listed
@@ -199,7 +197,7 @@ def test_the_image_contains_no_installer(engine: PrivateEngine, built: str) -> N
 
 def test_the_image_contains_no_other_program(engine: PrivateEngine, built: str) -> None:
     """It contains Python and relay: no shell, and nothing that gives more rights."""
-    listed = _run_python(engine, LIST_FILES).splitlines()
+    listed = run_python(engine, LIST_FILES).splitlines()
     programs = {it.removeprefix("program ") for it in listed if it.startswith("program ")}
     assert {re.sub(r"[.\d]+$", "", it) for it in programs} == {"python", "relay"}
     assert not [it for it in listed if it.startswith("set-id")]
@@ -207,7 +205,7 @@ def test_the_image_contains_no_other_program(engine: PrivateEngine, built: str) 
 
 def test_every_module_of_the_image_can_be_loaded(engine: PrivateEngine, built: str) -> None:
     """The libraries that extension modules need, certificates and time zones are there."""
-    assert _run_python(engine, LOAD_ALL) == "True\nTrue"
+    assert run_python(engine, LOAD_ALL) == "True\nTrue"
 
 
 def test_the_proxy_refuses_all_other_requests(
@@ -230,13 +228,13 @@ def test_the_proxy_refuses_all_other_requests(
 
 def test_a_relay_that_hangs_is_unhealthy(engine: PrivateEngine, built: str, tmp_path: Path) -> None:
     """A process that does not answer is unhealthy."""
-    config = _write_console_config(tmp_path)
-    _start(
-        engine, *CONFINED, *FREQUENT_HEALTH_CHECK, *_mount_options(config, "/etc/relay/config.yaml")
+    config = write_console_config(tmp_path)
+    start_relay(
+        engine, *CONFINED, *FREQUENT_HEALTH_CHECK, *mount_options(config, "/etc/relay/config.yaml")
     )
-    _wait_until(lambda: _health(engine) == "healthy", engine)
+    wait_until(lambda: read_health(engine) == "healthy", engine)
     engine.docker("kill", "--signal=STOP", "relay")
-    _wait_until(lambda: _health(engine) == "unhealthy", engine)
+    wait_until(lambda: read_health(engine) == "unhealthy", engine)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +258,8 @@ def test_a_failed_start_is_explained_in_the_log(
         with Receiver() as receiver:
             config = _write_config(tmp_path, receiver)
         config.chmod(mode)
-        options += _mount_options(config, "/etc/relay/config.yaml")
-    _start(engine, *CONFINED, *options)
+        options += mount_options(config, "/etc/relay/config.yaml")
+    start_relay(engine, *CONFINED, *options)
     assert engine.wait("relay") == 2
     assert message in engine.logs("relay")
     assert "Traceback" not in engine.logs("relay")
@@ -269,19 +267,19 @@ def test_a_failed_start_is_explained_in_the_log(
 
 def test_a_socket_without_permission(engine: PrivateEngine, built: str, tmp_path: Path) -> None:
     """The log names the missing group and relay keeps trying; with the group it connects."""
-    config = _write_console_config(tmp_path)
+    config = write_console_config(tmp_path)
     options = [
-        *(*CONFINED, *_mount_options(config, "/etc/relay/config.yaml")),
-        *_mount_options(engine.socket_path, "/var/run/docker.sock"),
+        *(*CONFINED, *mount_options(config, "/etc/relay/config.yaml")),
+        *mount_options(engine.socket_path, "/var/run/docker.sock"),
     ]
-    _start(engine, *options)
+    start_relay(engine, *options)
     number = engine.socket_path.stat().st_gid
-    _wait_for(engine, "permission denied: relay's user must be in the group ")
+    wait_for_log(engine, "permission denied: relay's user must be in the group ")
     assert re.search(rf"in the group (\w+ \({number}\)|{number})", engine.logs("relay"))
     assert engine.inspect("relay")["State"]["Running"]
     engine.remove_containers()
-    _start(engine, *options, f"--group-add={number}")
-    _wait_for(engine, "engine.connected")
+    start_relay(engine, *options, f"--group-add={number}")
+    wait_for_log(engine, "engine.connected")
 
 
 def test_one_line_starts_it(engine: PrivateEngine, built: str) -> None:
@@ -297,8 +295,8 @@ def test_one_line_starts_it(engine: PrivateEngine, built: str) -> None:
             f"--volume={engine.socket_path}:/var/run/docker.sock:ro",
             f"--env=RELAY_WEBHOOK_URL={receiver.url('/hook')}",
         ]
-        _start(engine, *options)
-        _wait_for(engine, "engine.connected")
+        start_relay(engine, *options)
+        wait_for_log(engine, "engine.connected")
         engine.run("sh", "-c", "exit 3", name="crashing")
         receiver.wait_for(lambda arrived: _has_arrived(arrived, "die", "crashing"))
     status = engine.docker("exec", "relay", *PYTHON, "print(open('/proc/1/status').read())")
@@ -310,7 +308,7 @@ def test_one_line_starts_it(engine: PrivateEngine, built: str) -> None:
     assert {int(fields[name][0], 16) for name in ("CapPrm", "CapEff", "CapAmb")} == {0}
     shown = engine.docker("exec", "relay", "relay", "status")
     assert re.search(r"^local +open", shown, re.MULTILINE)
-    _wait_until(lambda: _health(engine) == "healthy", engine)
+    wait_until(lambda: read_health(engine) == "healthy", engine)
     engine.docker("stop", "--time=20", "relay")
     assert engine.inspect("relay")["State"]["ExitCode"] == 0
 
@@ -319,17 +317,17 @@ def test_the_folder_that_the_engine_makes_for_the_store(
     engine: PrivateEngine, built: str, tmp_path: Path
 ) -> None:
     """An empty folder of root becomes relay's; a folder with files is left to its owner."""
-    config = _mount_options(_write_console_config(tmp_path), "/etc/relay/config.yaml")
+    config = mount_options(write_console_config(tmp_path), "/etc/relay/config.yaml")
     empty, full = tmp_path / "empty", tmp_path / "full"
     full.mkdir()
     (full / "file").touch()
-    _start(engine, *config, f"--volume={empty}:/var/lib/relay", f"--group-add={UNKNOWN_GROUP}")
-    _wait_for(engine, "relay.started")
+    start_relay(engine, *config, f"--volume={empty}:/var/lib/relay", f"--group-add={UNKNOWN_GROUP}")
+    wait_for_log(engine, "relay.started")
     status = engine.docker("exec", "relay", *PYTHON, "print(open('/proc/1/status').read())")
     assert f"Groups:\t{UNKNOWN_GROUP} {USER}" in status  # what the operator gave is kept
     assert (empty / "relay.db").stat().st_uid == empty.stat().st_uid == USER
     engine.remove_containers()
-    _start(engine, *config, f"--volume={full}:/var/lib/relay")
+    start_relay(engine, *config, f"--volume={full}:/var/lib/relay")
     assert engine.wait("relay") != 0
     assert full.stat().st_uid == 0
 
@@ -338,11 +336,11 @@ def test_root_without_capabilities(engine: PrivateEngine, built: str) -> None:
     """It cannot become relay's user, and says how to start it instead."""
     options = ["--cap-drop=ALL", f"--volume={engine.socket_path}:/var/run/docker.sock:ro"]
     group = engine.socket_path.stat().st_gid
-    _start(engine, *options)
+    start_relay(engine, *options)
     assert engine.wait("relay") == 2
     assert f"--user {USER}:{USER} --group-add {group}" in engine.logs("relay")
     engine.remove_containers()
-    _start(engine, *options, "--cap-add=SETUID", "--cap-add=SETGID", "--read-only")
+    start_relay(engine, *options, "--cap-add=SETUID", "--cap-add=SETGID", "--read-only")
     assert engine.wait("relay") == 2  # as relay, which has no configuration here
     assert "/etc/relay/config.yaml" in engine.logs("relay")
 
@@ -353,9 +351,9 @@ def test_a_replaced_configuration_file_is_reloaded(
     """A new file in place of the old one is read too, because the folder is mounted."""
     folder = tmp_path / "config"
     folder.mkdir()
-    path = _write_console_config(folder)
-    _start(engine, *CONFINED, *_mount_options(folder, "/etc/relay"))
-    _wait_for(engine, "relay.started")
+    path = write_console_config(folder)
+    start_relay(engine, *CONFINED, *mount_options(folder, "/etc/relay"))
+    wait_for_log(engine, "relay.started")
     fresh = folder / "config.yaml~"
     fresh.write_text(path.read_text().replace("name: all", "name: everything"))
     fresh.chmod(0o644)
@@ -379,38 +377,12 @@ def _write_config(folder: Path, receiver: Receiver) -> Path:
     return path
 
 
-def _write_console_config(folder: Path) -> Path:
-    to = {"out": {"type": "console"}}
-    path = write_config(folder, destinations=to, routes=[{"name": "all", "to": "out"}])
-    path.chmod(0o644)
-    return path
-
-
 def _write_secret(folder: Path, text: str) -> Path:
     path = folder / "hook"
     path.write_text(text)
     path.chmod(0o400)
     os.chown(path, USER, USER)
     return path
-
-
-def _mount_options(source: Path, target: str) -> list[str]:
-    return [f"--mount=type=bind,readonly,source={source},target={target}"]
-
-
-def _start(engine: PrivateEngine, *options: str) -> None:
-    engine.docker("run", "--detach", "--name=relay", *options, IMAGE)
-
-
-def _run_python(engine: PrivateEngine, program: str) -> str:
-    """Run a program by the image's Python, as root; return its output."""
-    options = ["--rm", "--network=none", f"--entrypoint={PYTHON[0]}"]
-    return engine.docker("run", *options, IMAGE, *PYTHON[1:], program)
-
-
-def _health(engine: PrivateEngine) -> str:
-    found: str = engine.inspect("relay")["State"]["Health"]["Status"]
-    return found
 
 
 def _exec_actions(history: list[dict[str, Any]], name: str) -> list[str]:
@@ -426,15 +398,3 @@ def _has_arrived(arrived: tuple[Received, ...], action: str, name: str) -> bool:
     """Return whether the hook got this event."""
     events = [it.json["events"][0] for it in arrived if it.path == "/hook"]
     return any((it["action"], it["actor"]["name"]) == (action, name) for it in events)
-
-
-def _wait_for(engine: PrivateEngine, message: str) -> None:
-    _wait_until(lambda: message in engine.logs("relay"), engine)
-
-
-def _wait_until(holds: Callable[[], bool], engine: PrivateEngine) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {TIMEOUT_S} s; its log:\n{engine.logs('relay')}")
-        time.sleep(0.1)

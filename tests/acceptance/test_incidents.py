@@ -1,4 +1,4 @@
-"""What people are notified about services of a real engine: one problem is one message.
+"""Which messages services of a real engine cause: one problem is one message.
 
 All rows run at the same time, on one engine, with short waits; `tools.incidents` runs them with the
 default waits.
@@ -41,7 +41,7 @@ class Outcome:
 
     receiver: Receiver
     killed: Receiver
-    """Of the relay that was killed, which tells of `LOOP` only."""
+    """Of the relay that was killed, which reports `LOOP` only."""
     anchors_s: dict[str, float | None]
 
 
@@ -94,7 +94,7 @@ def outcome(
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name != RECREATION.name])
 def test_row(outcome: Outcome, name: str) -> None:
-    """People are reported exactly this, in this order: A1, A4, A6, A10, A11, A13, A15, A21, A24."""
+    """The messages are exactly these, in this order: A1, A4, A6, A10, A11, A13, A15, A21, A24."""
     row = ROWS[name]
     reported = [each.json for each in messages(outcome.receiver, name)]
     assert [describe(each, counts=row.counts) for each in reported] == row.expected

@@ -24,13 +24,13 @@ EXPECTED = [
 ]
 """What the example's routes match of `cause_events`: route, the engine's action, container."""
 
-TOLD = [
+REPORTED = [
     "broken crashed with exit code 3",
     "greedy ran out of memory (OOM) and ended with exit code 137 (SIGKILL)",
     "ill was unhealthy",
     "sentinel crashed with exit code 4",
 ]
-"""What people are notified of `cause_events`: one message for each container, which stays down."""
+"""What the messages about `cause_events` report: one for each container, which stays down."""
 
 RED = "#d0021b"
 
@@ -67,8 +67,8 @@ class Result:
 def cause_events(engine: PrivateEngine, receiver: Receiver) -> None:
     """Let containers end in several ways, and a health check fail.
 
-    The last one ends when people have been notified of the others: of four together they would be
-    reported in one message.
+    The last one ends when there are messages about the others: four together would be reported in
+    one message.
     """
     since_ns = int(engine.events()[-1]["timeNano"]) if engine.events() else 0
     labels = {"com.docker.compose.project": "shop", "note": "<!channel> & co"}
@@ -85,7 +85,7 @@ def cause_events(engine: PrivateEngine, receiver: Receiver) -> None:
     engine.wait("test-broken")
     engine.run("true", name="done")
     engine.wait("done")
-    receiver.wait_for(lambda requests: len(to_slack(requests)) >= len(TOLD) - 1)
+    receiver.wait_for(lambda requests: len(to_slack(requests)) >= len(REPORTED) - 1)
     engine.run("sh", "-c", "exit 4", name="sentinel")
     engine.wait("sentinel")
 
@@ -140,7 +140,7 @@ def _run_once(engine: PrivateEngine, folder: Path) -> Result:
             relay.wait_for_log("engine.connected")
             history_from_ns = _now_ns(engine)
             cause_events(engine, receiver)
-            expected = {"terminal": len(EXPECTED), "audit": 4, "ops": len(TOLD)}
+            expected = {"terminal": len(EXPECTED), "audit": 4, "ops": len(REPORTED)}
             for destination, number in expected.items():
                 relay.wait_for_log("delivery.attempted", destination=destination, at_least=number)
             exit_code = relay.terminate()
@@ -200,7 +200,7 @@ def test_the_audit_hook_gets_the_deaths_alone(result: Result) -> None:
 def test_slack_gets_one_message_for_each_container(result: Result) -> None:
     """It is about the container, whatever became of it in the three seconds before."""
     assert [it.json["text"] for it in result.ops] == [
-        f"🔴 {each} and is down · {result.engine_name}" for each in TOLD
+        f"🔴 {each} and is down · {result.engine_name}" for each in REPORTED
     ]
 
 

@@ -52,7 +52,7 @@ def test_the_wheel(dist: Path) -> None:
 
 
 def test_the_source_distribution(dist: Path) -> None:
-    """Whoever has it can build and test everything that the repository can."""
+    """It has what it takes to build and test everything, as in the repository."""
     (path,) = dist.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {it.partition("/")[2] for it in archive.getnames()}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from relay.cli.demo import play
 from relay.config import Config
-from relay.core.notification import Notification
 from relay.destinations.catalog import parse_config
 from relay.dryrun.story import CHAT, Cast, chat_config, list_messages, tell_story
 
@@ -32,9 +31,10 @@ DESTINATIONS: Mapping[str, str] = {
 def make_payloads(service: str, cast: Cast | None = None) -> dict[str, bytes]:
     """Return the body of each request to a service, by moment; ``cast`` has other names."""
     config = _read_config(DESTINATIONS[service])
-    reported = _list_reported(config, cast or Cast())
+    steps = tell_story(config, CHAT, cast or Cast(), START_NS)
+    sent = [it.notification for it in list_messages(steps)]
     renderer = config.destinations[CHAT].build_renderer(config.routes, _fail, colour=False)
-    return {moment: renderer(it).body for moment, it in zip(MOMENTS, reported, strict=True)}
+    return {moment: renderer(it).body for moment, it in zip(MOMENTS, sent, strict=True)}
 
 
 def make_demo(cast: Cast | None = None) -> str:
@@ -47,10 +47,6 @@ def make_demo(cast: Cast | None = None) -> str:
     steps = tell_story(chat_config(), CHAT, cast or Cast(), START_NS)
     asyncio.run(play(steps, lines.append, skip))
     return "\n".join(lines)
-
-
-def _list_reported(config: Config, cast: Cast) -> list[Notification]:
-    return [it.notification for it in list_messages(tell_story(config, CHAT, cast, START_NS))]
 
 
 def _read_config(keys: str) -> Config:

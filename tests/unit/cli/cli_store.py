@@ -1,6 +1,7 @@
 """Samples: stores, and running relays, that commands are asked about."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 from click.testing import CliRunner, Result
 
 from relay import cli
@@ -53,6 +55,13 @@ class Installation:
 
     file: Path
     store: Path
+
+
+def clear_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the variables of relay, whatever the environment of the tests has."""
+    for name in list(os.environ):
+        if name.startswith("RELAY_"):
+            monkeypatch.delenv(name)
 
 
 def run(*arguments: str, stdin: str | bytes | None = None) -> Result:

@@ -1,9 +1,8 @@
-import os
 from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.cli_store import Installation
+from tests.unit.cli.cli_store import Installation, clear_variables
 
 CONFIG = """
 store: {path: relay.db}
@@ -39,10 +38,8 @@ routes:
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of relay's is set, whatever the environment of the tests has."""
-    for name in list(os.environ):
-        if name.startswith("RELAY_"):
-            monkeypatch.delenv(name)
+    """No variable of relay's is set."""
+    clear_variables(monkeypatch)
 
 
 @pytest.fixture

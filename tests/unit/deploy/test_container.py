@@ -70,7 +70,7 @@ def test_only_the_proxy_has_the_engines_socket(file: str) -> None:
     assert sockets == {"relay": [], "socket-proxy": [True]}
 
 
-def test_the_proxy_lets_through_what_relay_reads_and_no_more() -> None:
+def test_the_proxy_lets_through_only_what_relay_reads() -> None:
     """Four sections of the API, each other one that it knows is refused by name."""
     environment = document("compose.yaml")["services"]["socket-proxy"]["environment"]
     switches = {name: value for name, value in environment.items() if name != "LOG_LEVEL"}
@@ -267,7 +267,7 @@ def test_a_mount_point_with_a_space() -> None:
     assert unescape("/run/docker.sock") == "/run/docker.sock"
 
 
-def test_what_root_without_capabilities_is_told() -> None:
+def test_the_message_for_root_without_capabilities() -> None:
     """The options that replace it, with the groups of this host."""
     assert f"--user {USER} --group-add 0 --group-add 998)" in explain([0, 998])
 

@@ -70,6 +70,6 @@ def test_panels_do_not_overlap() -> None:
 
 
 def test_it_works_with_any_data_source() -> None:
-    """None is named: whoever imports it chooses."""
+    """None is named: the person who imports it chooses."""
     sources = {panel["datasource"]["uid"] for panel in panels()}
     assert sources == {"${datasource}"}

@@ -134,7 +134,7 @@ CHAPTERS = (
         ),
     ),
     Chapter(
-        "What is told, and when",
+        "What is reported, and when",
         "What concerns an incident stands on a route or on its destination, what concerns a "
         "message on the destination: [incidents](incidents.md#the-keys).",
         (

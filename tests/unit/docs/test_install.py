@@ -1,7 +1,5 @@
-"""The pages about installing: what a shell is reported to do can be done, and leads where they
-say."""
+"""The pages about installing: a shell can run their commands, and these do what the pages say."""
 
-import os
 import re
 import shutil
 import sqlite3
@@ -11,15 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relay.config import variables
-from relay.config.services import all_settings
 from relay.store.outbox import open_outbox
-from tests.unit.cli.cli_store import run
-from tests.unit.docs.pages import DOCS, PAGES, ROOT, blocks
+from tests.unit.cli.cli_store import clear_variables, run
+from tests.unit.docs.pages import DOCS, PAGES, ROOT, VARIABLES, blocks, find_variables
 from tests.unit.store.samples import make_commit, make_notification
 
 INSTALL = (DOCS / "install.md").read_text()
-NAMES = {each.variable for each in all_settings()} | {*variables.OTHERS}
 SHELL = [(page, text) for page in PAGES for text in blocks(page, "sh")]
 FOLDERS = {"deploy", "tests", "tools", "docs"}
 
@@ -48,17 +43,16 @@ def test_the_files_are_there(page: Path, text: str) -> None:
 )
 def test_the_variables_are_relays(name: str) -> None:
     """None is misspelled."""
-    named = set(re.findall(r"\bRELAY_[A-Z_]+", (ROOT / name).read_text()))
+    named = find_variables(ROOT / name)
     assert named
-    assert {each.removesuffix("_FILE") for each in named} <= NAMES
+    assert named <= VARIABLES
 
 
 def test_a_file_made_of_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the page adds to that of ``relay init`` is accepted by ``relay check``."""
     (line,) = re.findall(r"^echo '(store: .+)' >> /etc/relay/config\.yaml$", INSTALL, re.MULTILINE)
     file = tmp_path / "config.yaml"
-    for name in [name for name in os.environ if name.startswith("RELAY_")]:
-        monkeypatch.delenv(name)
+    clear_variables(monkeypatch)
     monkeypatch.setenv("RELAY_CONFIG", str(file))
     monkeypatch.setenv("RELAY_SLACK_URL", "https://hooks.slack.com/services/T0/B0/c")
     assert run("init").exit_code == 0
@@ -74,7 +68,7 @@ def test_the_stack_of_the_faq() -> None:
     (text,) = blocks(DOCS / "faq.md", "yaml")
     stack = yaml.safe_load(text)
     relay = stack["services"]["relay"]
-    assert set(relay["environment"]) <= NAMES
+    assert set(relay["environment"]) <= VARIABLES
     assert "/var/run/docker.sock:/var/run/docker.sock:ro" in relay["volumes"]
     (store,) = (each for each in relay["volumes"] if each.endswith(":/var/lib/relay"))
     assert store.partition(":")[0] in stack["volumes"]

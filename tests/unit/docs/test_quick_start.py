@@ -1,6 +1,5 @@
 """The page from nothing to the first alert: what it names is there, and what it shows is true."""
 
-import os
 import re
 
 import pytest
@@ -8,17 +7,16 @@ import yaml
 
 from relay.config import variables
 from relay.config.services import all_settings
-from tests.unit.cli.cli_store import run
-from tests.unit.docs.pages import DOCS, ROOT, blocks
+from tests.unit.cli.cli_store import clear_variables, run
+from tests.unit.docs.pages import DOCS, ROOT, VARIABLES, blocks, find_variables
 
-TEXT = (DOCS / "quick-start.md").read_text()
-KNOWN = {each.variable for each in all_settings()} | {*variables.OTHERS}
+PAGE = DOCS / "quick-start.md"
 
 
 def test_every_variable_of_a_service_is_named() -> None:
     """In the table, with no other."""
-    named = set(re.findall(r"\bRELAY_[A-Z_]+", TEXT))
-    assert {name.removesuffix("_FILE") for name in named} <= KNOWN
+    named = find_variables(PAGE)
+    assert named <= VARIABLES
     assert {each.variable for each in all_settings()} <= named
 
 
@@ -33,12 +31,11 @@ def test_the_reference_has_them_all() -> None:
 
 def test_the_first_line_of_what_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """``relay check --show`` prints what the page says."""
-    (block,) = blocks(DOCS / "quick-start.md", "console")
+    (block,) = blocks(PAGE, "console")
     command, first, _ = block.splitlines()
     name, value = re.findall(r"(RELAY_\w+)=(\S+)", command)[0]
     monkeypatch.setattr("relay.cli.options.DEFAULT_FILE", ROOT / "none.yaml")
-    for variable in [name for name in os.environ if name.startswith("RELAY_")]:
-        monkeypatch.delenv(variable)
+    clear_variables(monkeypatch)
     monkeypatch.setenv(name, value)
     shown = run("check", "--show").stdout
     assert shown.splitlines()[0] == first

@@ -45,9 +45,9 @@ def texts() -> Iterator[str]:
     """All that the program can say: its literals, without what is only documentation."""
     for file in (ROOT / "relay").rglob("*.py"):
         tree = ast.parse(file.read_text())
-        reported = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and id(node) not in reported:
+            if isinstance(node, ast.Constant) and id(node) not in docstrings:
                 yield str(node.value)
 
 
