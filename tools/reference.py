@@ -39,7 +39,7 @@ Each has a `type`, keys that it shares with others, and keys of its own.
 [destinations.md](destinations.md) says what each needs and what it is sent.
 """
 VARIABLES = """\
-Without a configuration file these are the destinations of the built-in configuration, which tells
+Without a configuration file these are the destinations of the built-in configuration, which sends
 them what fails ([quick start](quick-start.md)). Each may have `_FILE` at its end and name a file
 with the value. `relay init` takes the same values as options.
 """

@@ -37,7 +37,7 @@ def fault(path: str) -> str | None:
 
 def main() -> None:
     """Check the socket that the argument names, or else that of the image's store."""
-    if os.geteuid() == 0:  # who, without capabilities, may not open the socket of another user
+    if os.geteuid() == 0:  # root without capabilities may not open the socket of another user
         os.setgid(USER)
         os.setuid(USER)
     standard = os.environ.get("STATE_DIRECTORY", "/var/lib/relay") + "/relay.db.sock"

@@ -71,7 +71,7 @@ def workflow(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: str(path.name))
 def test_actions_are_pinned(path: Path) -> None:
-    """By a commit, with the version that it is in a comment; or they are in this repository."""
+    """To a commit, with its version in a comment; or they are in this repository."""
     used = re.findall(r"uses: (.*)$", path.read_text(), re.MULTILINE)
     assert used
     for each in used:
@@ -93,7 +93,7 @@ def test_no_workflow_has_more_rights_than_its_jobs_need(path: Path) -> None:
 
 
 def test_nothing_is_published_that_was_not_tested() -> None:
-    """Neither before somebody has approved it."""
+    """Nor before somebody has approved it."""
     jobs = workflow(TOP / ".github" / "workflows" / "release.yml")["jobs"]
     for name in ("pypi", "image"):
         assert jobs[name]["needs"] == ["test", "package"]

@@ -23,9 +23,9 @@ ENVIRONMENT = {
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/123/abc",
 }
 WORDS: Mapping[str, Set[str]] = {
-    "opens a message": set(UpdateReason) - {UpdateReason.EVENTS},
+    "is why a message is sent": set(UpdateReason) - {UpdateReason.EVENTS},
     "ends an incident": set(Resolution) - {Resolution.UNWATCHED, Resolution.CLOSED},
-    "holds back": set(HeldReason),
+    "is why there is no message": set(HeldReason),
     "is a key": {"notify", *LIFE_KEYS, *GROUP_KEYS},
     "is a field of group_by": {*GROUP_FIELDS, "label.NAME"},
 }
