@@ -9,17 +9,16 @@ is compared, when it is sent. Else each event is compared with what would be sen
 the first of its container, so a case need not know which events share a message.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from relay.config import Config, Renderer
 from relay.core.event import Event
 from relay.core.incident import Update, incident_object
 from relay.core.notification import Notification
-from relay.delivery.redact import Redactor, collect_secrets
+from relay.dryrun.body import BodyRenderer
 from relay.dryrun.expectation import Expectation
-from relay.dryrun.incidents import PlannedNotification, forecast
-from relay.dryrun.partial_match import find_missing, find_missing_parts
+from relay.dryrun.incidents import PlannedNotification
+from relay.dryrun.partial_match import find_missing_parts
 from relay.dryrun.simulator import RoutedEvent, Simulator, describe_mismatch, format_event
 from relay.dryrun.suite import Case, Suite
 from relay.incidents.policy import Policies, build_policies
@@ -49,7 +48,7 @@ class CaseResult:
 def run_suite(suite: Suite) -> Iterator[CaseResult]:
     """Simulate each case of a suite, and compare the result with what it expects."""
     policies = build_policies(suite.config)
-    bodies = _BodyRenderer(suite.config, policies)
+    bodies = BodyRenderer(suite.config, policies)
     for case in suite.cases:
         simulator = Simulator(suite.config, case.engine, podman=case.podman)
         parsed = map(simulator.parse, case.events)
@@ -81,7 +80,7 @@ class _Comparison:
         case: Case,
         routed: Sequence[RoutedEvent],
         planned: Sequence[PlannedNotification],
-        bodies: "_BodyRenderer",
+        bodies: BodyRenderer,
         policies: Policies,
     ) -> None:
         self._case = case
@@ -295,66 +294,3 @@ def _explain_result(result: RouteResult, routed: RoutedEvent) -> str | None:
             return f"route {last.route.name}, above it, {how}"
         case Verdict.SENT:
             return None
-
-
-class _BodyRenderer:
-    """Renders bodies as the daemon does, each once; shows nothing that is secret."""
-
-    def __init__(self, config: Config, policies: Policies) -> None:
-        self._config = config
-        self._policies = policies
-        self._routes = {route.name: route for route in config.routes}
-        self._renderers: dict[str, Renderer] = {}
-        self._redactors: dict[str, Redactor] = {}
-        self._bodies: dict[tuple[str, str], bytes] = {}
-        self._template_errors: list[str] = []
-
-    def find_differences(
-        self, expected: Expectation, planned: PlannedNotification
-    ) -> Iterator[str]:
-        """Yield what the bodies lack of the expected parts."""
-        for name, part in (expected.body or {}).items():
-            if name not in planned.destinations:
-                yield f"body of {name}: it goes to {', '.join(planned.destinations)} only"
-                continue
-            for lack in find_missing(part, self._body(name, planned.notification)):
-                yield self._redact(name, f"body of {name}{lack}")
-
-    def find_template_errors(self, planned: Iterable[PlannedNotification]) -> list[str]:
-        """Return which templates fail; for these the daemon would send relay's default text."""
-        for each in planned:
-            for name in each.destinations:
-                self._body(name, each.notification)
-        self._bodies.clear()
-        errors, self._template_errors = self._template_errors, []
-        return errors
-
-    def _body(self, name: str, notification: Notification) -> bytes:
-        key = (name, notification.id)
-        if key not in self._bodies:
-            first = self._find_first(name, notification)
-            self._bodies[key] = self._renderer(name)(first).body
-        return self._bodies[key]
-
-    def _find_first(self, name: str, notification: Notification) -> Notification:
-        """Return what a destination of incidents is sent first of an event."""
-        route = notification.route
-        if notification.update is not None or not self._policies.takes_incidents(route, name):
-            return notification
-        result = RouteResult(self._routes[route], Verdict.SENT, (name,))
-        return forecast(self._policies, notification.events[0], result, name).notification
-
-    def _renderer(self, name: str) -> Renderer:
-        def on_template_error(where: str, why: str) -> None:
-            error = self._redact(name, f"the template {where} of {name} fails: {why}")
-            self._template_errors.append(error)
-
-        if name not in self._renderers:
-            to, routes = self._config.destinations[name], self._config.routes
-            self._renderers[name] = to.build_renderer(routes, on_template_error, colour=False)
-        return self._renderers[name]
-
-    def _redact(self, name: str, text: str) -> str:
-        if name not in self._redactors:
-            self._redactors[name] = Redactor(collect_secrets(self._config.destinations[name]))
-        return self._redactors[name].redact(text)
