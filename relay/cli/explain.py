@@ -55,6 +55,9 @@ class Present:
     """The time of relay's clock."""
 
 
+_NOT_ASKED = Present({}, 0)
+
+
 @click.command()
 @config_option
 @click.option(
@@ -129,7 +132,7 @@ def explain(
         reason = "a command in relay's own container, for which relay tries no route"
         click.echo(f"{format_event(event)}: {reason}")
         context.exit(1)
-    present = asyncio.run(_ask_relay(config_file, event)) if now else None
+    present = asyncio.run(_ask_relay(config_file, event)) if now else _NOT_ASKED
     results = list(Router(config.routes).explain(event))
     click.echo(format_event(event))
     width, policies = max((len(it.route.name) for it in results), default=0), build_policies(config)
@@ -178,9 +181,7 @@ def _parse_relay_event(record: bytes) -> Event | None:
         return None
 
 
-def _explain_result(
-    result: RouteResult, event: Event, policies: Policies, present: Present | None
-) -> str:
+def _explain_result(result: RouteResult, event: Event, policies: Policies, present: Present) -> str:
     match result.verdict:
         case Verdict.SENT:
             return f"matches {_describe_destinations(result, event, policies, present)}"
@@ -196,7 +197,7 @@ def _explain_result(
 
 
 def _describe_destinations(
-    result: RouteResult, event: Event, policies: Policies, present: Present | None
+    result: RouteResult, event: Event, policies: Policies, present: Present
 ) -> str:
     """Return the destinations, with when and how each is notified of the event.
 
@@ -206,11 +207,11 @@ def _describe_destinations(
     for name in result.destinations:
         text = " at once"
         if policies.takes_incidents(route, name):
-            view = None if present is None else present.incidents.get(name)
-            if view is not None and present is not None:
-                text = f": {describe_incident(view, policies, present.now_ns)}"
-            else:
+            incident = present.incidents.get(name)
+            if incident is None:
                 text = describe_forecast(forecast(policies, event, result, name))
+            else:
+                text = f": {describe_incident(incident, policies, present.now_ns)}"
         destinations.setdefault(text, []).append(name)
     return "; ".join(f"→ {', '.join(names)}{text}" for text, names in destinations.items())
 
