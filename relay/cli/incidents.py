@@ -43,7 +43,7 @@ def incidents(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Show what is open: since when, how often, who was notified and when, and why not.
+    """Show the incidents that are open, and when each was reported or why it was not.
 
     The most severe come first, and of these the latest. An incident has a row for each destination.
     """

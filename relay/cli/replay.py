@@ -82,10 +82,10 @@ def replay(
     """Print the notifications that relay would send for recorded events, and when.
 
     FILE holds one event per line, as `docker events --format '{{json .}}'` prints them; - is
-    standard input. The daemon's own code finds causes, routes and destinations, and what is
-    notified of incidents. The clock is that of the events; after the last one, time passes until
-    nothing but reminders is due. No engine is asked, so no container is inspected and nothing is
-    included.
+    standard input. The daemon's own code finds causes, routes and destinations, and decides which
+    messages about incidents are sent. The clock is that of the events; after the last one, time
+    passes until nothing but reminders is due. No engine is asked, so no container is inspected and
+    nothing is included.
 
     --json prints one JSON object a line: for each notification `at`, `to` and the `notification` as
     `format: json` sends it, then a `summary`.
@@ -111,14 +111,14 @@ def replay(
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What relay makes of a recording."""
+    """What relay would do with a recording."""
 
     events: int
     planned: list[PlannedNotification]
     totals: Totals
 
     def count_notifications(self, config: Config) -> dict[str, int]:
-        """Return how many notifications each destination gets that gets any."""
+        """Return the number of notifications by destination, for those that get any."""
         found = Counter(to for each in self.planned for to in each.destinations)
         return {name: found[name] for name in config.destinations if name in found}
 
@@ -160,7 +160,7 @@ def _format_json(result: _Result, config: Config) -> Iterator[str]:
 
 
 def _describe(result: _Result, config: Config) -> str:
-    """Return how many events there were, and what became of them.
+    """Return how many events there were, how many notifications, and how many events were held.
 
     As in ``13 events, 6 notifications to ops, 13 to audit, 0 held``.
     """

@@ -56,7 +56,7 @@ class DestinationTypes:
         return [key for key, field in fields.items() if is_secret(field.annotation)]
 
     def file_keys(self, type_name: object) -> list[str]:
-        """Return the keys of a type whose values ``KEY_file`` may name a file for."""
+        """Return the keys of a type whose values may be in a file that ``KEY_file`` names."""
         model = self._find(type_name)
         return [] if model is None else file_keys(model)
 

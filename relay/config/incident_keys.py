@@ -26,7 +26,7 @@ GroupWait = Annotated[Duration, at_most("1h")]
 GroupInterval = Annotated[Duration, at_least("1s"), at_most("24h")]
 
 _MAX_REPEAT = timedelta(days=6)
-"""After seven days without an event an incident is no longer reminded of."""
+"""Reminders of an incident end seven days after its last event."""
 
 
 def _check_repeat_interval(value: timedelta) -> timedelta:

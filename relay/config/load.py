@@ -136,7 +136,7 @@ def _name_sources(
 
 
 def name_source(problem: Problem, environ: Mapping[str, str]) -> Problem:
-    """Return a problem of a text that refers to variables as one of the variable behind it."""
+    """Return the problem as one of the variable that the value comes from, if there is one."""
     variable = find_source(problem.path)
     if variable is None:
         return replace(problem, line=0, column=0)

@@ -50,7 +50,7 @@ class ConfigOrigin(msgspec.Struct, frozen=True):
     variables: tuple[str, ...] = ()
     """The variables of destinations that are set. A file or a text has to refer to them."""
     may_ignore_variables: bool = False
-    """Whether it need not, because the command line has named the file."""
+    """Whether it need not refer to them, because the command line has named the file."""
 
     @property
     def folder(self) -> Path:

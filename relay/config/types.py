@@ -48,7 +48,7 @@ class Section(BaseModel):
     Each class has its own rules only; those of its bases apply as well.
     """
     keys_in_files: ClassVar[frozenset[str]] = frozenset()
-    """Keys that are no secrets, but may be in a file as a secret may: with ``KEY_file``."""
+    """Keys that hold no secret, but whose value may be in a file, too: with ``KEY_file``."""
 
 
 def not_both(one: str, other: str) -> Schema:

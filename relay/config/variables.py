@@ -26,7 +26,7 @@ OTHERS = {
     "a destination; the image sets it.",
     "RELAY_SSLKEYLOGFILE": "A file for the keys of TLS connections, for debugging.",
 }
-"""The variables that are no destination's, and what each is, in Markdown."""
+"""The variables that belong to no destination, and what each is, in Markdown."""
 
 PLACE = "environment"
 """What errors name instead of a file."""
@@ -84,9 +84,9 @@ def find_destination_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def find_source(path: str) -> str | None:
-    """Return the variable behind a value of the built-in configuration, by the path of its key.
+    """Return the variable that a value of the built-in configuration comes from, by its path.
 
-    For what is wrong with a destination as a whole that is the first variable of its service.
+    For the path of a destination that is the first variable of its service.
     """
     if path == "engines.local.host":
         return HOST
@@ -115,7 +115,7 @@ def _find_unknown(environ: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _find_of_service(name: str) -> str | None:
-    """Return what is meant by a variable that begins as those of a service do."""
+    """Return the variable that is meant, if the name begins as those of a service do."""
     for service in SERVICES:
         if name.startswith(f"{PREFIX}{service.name.upper()}"):
             names = (it for each in service.settings for it in (each.variable, each.file_variable))

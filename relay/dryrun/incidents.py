@@ -61,7 +61,7 @@ class SimulatedIncidents:
         self._engine = engine
         self._order = {name: number for number, name in enumerate(policies.destinations)}
         self._now_ns = 0
-        self._known: Dispatcher | None = None
+        self._dispatcher: Dispatcher | None = None
         self.is_watching = False
         """Whether `effects` are computed."""
         self.effects: Mapping[str, Effect] = {}
@@ -69,12 +69,12 @@ class SimulatedIncidents:
 
     @property
     def dispatcher(self) -> Dispatcher:
-        """What the daemon would know now. It begins with the first event."""
-        if self._known is None:
-            self._known = Dispatcher(Rows(), self._policies, self._router, Now(self._now_ns))
-            self._known.effect_observer = self
+        """The daemon's dispatcher, as it would be now. It begins with the first event."""
+        if self._dispatcher is None:
+            self._dispatcher = Dispatcher(Rows(), self._policies, self._router, Now(self._now_ns))
+            self._dispatcher.effect_observer = self
             self._connect(self._engine)
-        return self._known
+        return self._dispatcher
 
     def on_effects(self, event: Event, effects: Mapping[str, Effect]) -> None:
         """Note what an event did. It is the last one."""
@@ -95,12 +95,12 @@ class SimulatedIncidents:
     def run_until(self, until_ns: int) -> list[PlannedNotification]:
         """Let time pass, and return what is sent meanwhile. An earlier time changes nothing."""
         planned: list[PlannedNotification] = []
-        if self._known is None:
+        if self._dispatcher is None:
             self._now_ns = until_ns
             return planned
         last_ns = self._now_ns + RUN_FOR_NS
-        while (due_ns := self._known.next_due_ns) is not None and due_ns <= until_ns:
-            if due_ns > last_ns and not self._known.awaits_change:
+        while (due_ns := self._dispatcher.next_due_ns) is not None and due_ns <= until_ns:
+            if due_ns > last_ns and not self._dispatcher.awaits_change:
                 break  # only alerts are repeated, for as long as they are open
             planned += self._report(due_ns)
         self._now_ns = max(self._now_ns, until_ns)
@@ -109,8 +109,8 @@ class SimulatedIncidents:
     def finish(self, until_ns: int = 0) -> list[PlannedNotification]:
         """Let time pass until ``until_ns``, then until nothing but reminders is due."""
         planned = self.run_until(until_ns)
-        while self._known is not None and self._known.awaits_change:
-            due_ns = self._known.next_due_ns
+        while self._dispatcher is not None and self._dispatcher.awaits_change:
+            due_ns = self._dispatcher.next_due_ns
             assert due_ns is not None, "something is due"
             planned += self._report(due_ns)
         return planned

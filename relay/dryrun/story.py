@@ -97,7 +97,9 @@ def tell_story(config: Config, destination: str, cast: Cast, start_ns: int) -> l
             incidents.dispatcher.put_included(incident.id, included, Now(event.time_ns))
         steps += [it for it in planned if it.notification.update is not None]
         steps.append(event)
-        steps += [_answer(it, route, cast) for it in planned if it.notification.update is None]
+        steps += [
+            _add_included(it, route, cast) for it in planned if it.notification.update is None
+        ]
     steps += incidents.finish()
     return steps
 
@@ -107,7 +109,7 @@ def list_messages(steps: Sequence[Step]) -> list[PlannedNotification]:
     return [step for step in steps if isinstance(step, PlannedNotification)]
 
 
-def _answer(planned: PlannedNotification, route: Route, cast: Cast) -> PlannedNotification:
+def _add_included(planned: PlannedNotification, route: Route, cast: Cast) -> PlannedNotification:
     """Return the notification of one event with what its route includes."""
     notification = replace(
         planned.notification, include=route.include.request, included=Included(logs=cast.logs)
