@@ -30,7 +30,8 @@ from tests.unit.cli.cli_store import (
     running_relay,
 )
 from tests.unit.cli.dead_letter_samples import add_dead_letter, add_three, list_numbers, numbers
-from tests.unit.destinations.samples import ALL_INCLUDED, hostile, notifications
+from tests.unit.destinations.samples import ALL_INCLUDED
+from tests.unit.destinations.strategies import hostile, notifications
 from tests.unit.store.samples import make_notification
 
 

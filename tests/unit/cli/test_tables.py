@@ -17,7 +17,7 @@ from relay.cli.tables import (
 )
 from relay.core.exchange import Answer
 from relay.core.text import utf16_length
-from tests.unit.destinations.samples import hostile
+from tests.unit.destinations.strategies import hostile
 
 SECOND_NS = 10**9
 

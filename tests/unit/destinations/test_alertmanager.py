@@ -25,16 +25,15 @@ from tests.unit.destinations.samples import (
     RESOLVED,
     SAMPLE_CARDS,
     UNHEALTHY,
-    cards,
     container_event,
     crash_of,
     crash_with_included,
     custom_card,
     hostile_notification,
     longest_cards,
-    updates,
     with_fields,
 )
+from tests.unit.destinations.strategies import cards, updates
 from tests.unit.destinations.updates import (
     CRASH_LOOPING,
     OPENED,

@@ -20,9 +20,8 @@ from tests.unit.destinations.samples import (
     OOM,
     SAMPLE_NOTIFICATIONS,
     container_event,
-    notifications,
-    updates,
 )
+from tests.unit.destinations.strategies import notifications, updates
 from tests.unit.destinations.updates import ALL_UPDATES, report, update_of
 
 COLOURS = re.compile(r"\x1b\[(0|2|1;3[1236])m")

@@ -27,7 +27,6 @@ from tests.unit.destinations.samples import (
     OOM,
     RESOLVED,
     SAMPLE_CARDS,
-    cards,
     container_event,
     crash_of,
     crash_with_included,
@@ -35,6 +34,7 @@ from tests.unit.destinations.samples import (
     longest_cards,
     longest_notification,
 )
+from tests.unit.destinations.strategies import cards
 
 MARKUP = (
     *(attack for attack in ATTACKS if len(attack) < 100),

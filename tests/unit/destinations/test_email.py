@@ -33,11 +33,11 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     SAMPLE_CARDS,
     STARTED,
-    cards,
     hostile_notification,
     longest_cards,
     with_fields,
 )
+from tests.unit.destinations.strategies import cards
 from tests.unit.destinations.test_catalog import fail_on_template_error
 from tests.unit.destinations.updates import (
     CRASH_LOOPING,

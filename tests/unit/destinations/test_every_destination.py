@@ -23,14 +23,18 @@ from tests.unit.destinations.samples import (
     ATTACKS,
     RESOLVED,
     SAMPLE_NOTIFICATIONS,
-    for_people,
     hostile_notification,
     longest_notification,
-    longest_update,
 )
+from tests.unit.destinations.strategies import for_people
 from tests.unit.destinations.test_catalog import fail_on_template_error
 from tests.unit.destinations.test_models import MINIMAL
-from tests.unit.destinations.updates import ALL_UPDATES, FOR_PEOPLE, with_hostile_names
+from tests.unit.destinations.updates import (
+    ALL_UPDATES,
+    FOR_PEOPLE,
+    longest_update,
+    with_hostile_names,
+)
 
 SERVICES = list(contracts())
 CHATS_AND_PHONES = [

@@ -21,13 +21,13 @@ from tests.unit.destinations.samples import (
     OOM,
     RESOLVED,
     SAMPLE_CARDS,
-    cards,
     crash_with_included,
     custom_card,
     hostile_notification,
     longest_cards,
     with_fields,
 )
+from tests.unit.destinations.strategies import cards
 
 MARKUP = (
     '<a href="https://evil.example">relay</a>',

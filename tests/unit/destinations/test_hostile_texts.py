@@ -33,7 +33,6 @@ from tests.unit.destinations.samples import (
     crash_of,
     hostile_notification,
     longest_notification,
-    longest_update,
     with_fields,
 )
 from tests.unit.destinations.test_catalog import fail_on_template_error
@@ -44,6 +43,7 @@ from tests.unit.destinations.test_every_destination import (
     every_kind,
     every_service,
 )
+from tests.unit.destinations.updates import longest_update
 
 INVISIBLE = (
     *range(0x202A, 0x202F),

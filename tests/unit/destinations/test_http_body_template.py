@@ -13,14 +13,8 @@ from relay.core.exchange import Request
 from relay.core.notification import Notification, build_notification
 from relay.destinations import http
 from relay.destinations.http import HttpDestination
-from tests.unit.destinations.samples import (
-    ALL_INCLUDED,
-    CONTAINER_GONE,
-    CRASH,
-    NOTIFICATIONS,
-    notifications,
-    updates,
-)
+from tests.unit.destinations.samples import ALL_INCLUDED, CONTAINER_GONE, CRASH, NOTIFICATIONS
+from tests.unit.destinations.strategies import notifications, updates
 from tests.unit.destinations.updates import SEVERAL, SINGLE_UPDATES
 
 GOLDEN = Path(__file__).parent / "golden" / "template.json"

@@ -28,10 +28,10 @@ from tests.unit.destinations.samples import (
     RESOLVED,
     crash_of,
     crash_with_included,
-    for_people,
     longest_notification,
     with_fields,
 )
+from tests.unit.destinations.strategies import for_people
 
 DATE = re.compile(r"Time\n<!date\^\d+\^\{date_num\} \{time_secs\}\|[0-9T:-]+Z>")
 ESCAPES = re.compile("&(amp|lt|gt);")

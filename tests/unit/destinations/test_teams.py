@@ -21,12 +21,12 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     RESOLVED,
     SAMPLE_CARDS,
-    cards,
     crash_of,
     crash_with_included,
     custom_card,
     longest_cards,
 )
+from tests.unit.destinations.strategies import cards
 
 FUNCTIONS = (
     "{{DATE(2017-02-14T06:00:00Z, SHORT)}}",

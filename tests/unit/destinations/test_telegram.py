@@ -25,13 +25,13 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     OOM,
     RESOLVED,
-    cards,
     crash_of,
     crash_with_included,
     custom_card,
     longest_cards,
     with_fields,
 )
+from tests.unit.destinations.strategies import cards
 
 FOUND = (
     "@everyone",

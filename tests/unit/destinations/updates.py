@@ -8,6 +8,7 @@ from relay.core.event import Event
 from relay.core.incident import (
     Condition,
     IncidentReport,
+    Problem,
     Resolution,
     Status,
     Update,
@@ -22,10 +23,17 @@ from tests.unit.destinations.samples import (
     STARTED,
     crash_of,
     hostile_notification,
+    longest_notification,
     with_fields,
 )
 
-MINUTE_NS = 60 * 10**9
+SECOND_NS = 10**9
+MINUTE_NS = 60 * SECOND_NS
+
+
+def problem(**fields: Any) -> Problem:
+    """Return the last crash as a problem, with other facts."""
+    return replace(describe_problem(CRASH, CRASH), **fields)
 
 
 def report(event: Event = CRASH, **fields: Any) -> IncidentReport:
@@ -168,9 +176,6 @@ PLAIN_EVENTS = Notification(
 ALL_UPDATES = (*SINGLE_UPDATES, SEVERAL, PLAIN_EVENTS)
 
 
-SECOND_NS = 10**9
-
-
 def made(notification: Notification, after_s: float = 3.0, **fields: Any) -> Notification:
     """The same notification, made so long after its first event."""
     update = notification.update
@@ -191,13 +196,7 @@ _THREE = (
     _named("shop-worker-1"),
 )
 _SICK = with_fields(CRASH, action="health_status", health="unhealthy", cause=None, exit_code=None)
-_FAILED = replace(
-    describe_problem(CRASH, CRASH),
-    action="start_failed",
-    cause=None,
-    exit_code=None,
-    error=HOSTILE_NAME,
-)
+_FAILED = problem(action="start_failed", cause=None, exit_code=None, error=HOSTILE_NAME)
 _REMINDED: dict[str, Any] = {"reason": UpdateReason.REMINDER, "count": 0}
 _CHANGED = tuple(
     with_fields(
@@ -307,3 +306,47 @@ FOR_PEOPLE = {
     ),
 }
 """Updates as chats and phones get them, by what they report."""
+
+
+def longest_update(filler: str, output: str | None = None, *, incidents: int = 1) -> Notification:
+    """The `longest_notification` as one of incidents, whose sentences are as long as possible."""
+    base, most = longest_notification(filler, output), 2**62
+    event = with_fields(base.events[0], action="start_failed")
+    longest = report(
+        event,
+        id="inc_" + "f" * 32,
+        condition=Condition.UNHEALTHY,
+        route=filler,
+        crash_looping=True,
+        started_ns=0,
+        count=most,
+        total=most,
+        deaths=most,
+        unhealthy=most - 2,
+        opening_route=filler,
+        problem=Problem(
+            "service",
+            "start_failed",
+            most,
+            filler,
+            filler,
+            exit_code=-(2**31),
+            error=filler[:200],
+            has_first_code=False,
+        ),
+        opening_event=None,
+        opening_severity=None,
+        unknown_since_ns=0,
+        included=base.included,
+    )
+    update = Update(
+        UpdateReason.REOPENED,
+        (longest,) * incidents,
+        more=(incidents - 1) * 10**6,
+        group={"project": filler},
+        actions={filler: most} if incidents > 1 else {},
+        overflow=incidents > 1,
+        made_ns=0,
+        late_ns=most,
+    )
+    return replace(base, events=(event,), include=None, update=update)

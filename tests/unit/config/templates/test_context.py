@@ -27,9 +27,9 @@ from tests.unit.destinations.samples import (
     INCLUDE,
     UNHEALTHY,
     crash_with_included,
-    notifications,
     with_fields,
 )
+from tests.unit.destinations.strategies import notifications
 from tests.unit.destinations.updates import crash_looping, report, resolved, update_of
 
 

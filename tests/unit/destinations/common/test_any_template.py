@@ -18,12 +18,8 @@ from relay.destinations.catalog import parse_config
 from tests.support.profiles import examples
 from tests.unit.destinations.contract import contracts
 from tests.unit.destinations.messages import strings
-from tests.unit.destinations.samples import (
-    ATTACKS,
-    hostile_notification,
-    longest_notification,
-    notifications,
-)
+from tests.unit.destinations.samples import ATTACKS, hostile_notification, longest_notification
+from tests.unit.destinations.strategies import notifications
 from tests.unit.destinations.test_every_destination import (
     SERVICES,
     every_service,

@@ -17,12 +17,12 @@ from tests.unit.destinations.samples import (
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
-    cards,
     container_event,
     crash_with_included,
     custom_card,
     with_fields,
 )
+from tests.unit.destinations.strategies import cards
 
 
 def facts(card: Card) -> dict[str, str]:

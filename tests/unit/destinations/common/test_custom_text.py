@@ -13,7 +13,8 @@ from relay.destinations.catalog import parse_config
 from relay.destinations.common.pieces import Piece, PieceKind, Pieces, join
 from relay.destinations.common.service import CustomText, ServiceDestination
 from relay.destinations.slack import SlackDestination
-from tests.unit.destinations.samples import CRASH, OOM, notifications, own
+from tests.unit.destinations.samples import CRASH, OOM, own
+from tests.unit.destinations.strategies import notifications
 
 CONFIG = """
 destinations:

@@ -13,7 +13,8 @@ from relay.core.notification import Notification, build_notification
 from relay.destinations.common.envelope import VALUE_MAX, Envelope
 from relay.destinations.http import HttpDestination
 from relay.destinations.slack import SlackDestination
-from tests.unit.destinations.samples import ATTACKS, CRASH, notifications
+from tests.unit.destinations.samples import ATTACKS, CRASH
+from tests.unit.destinations.strategies import notifications
 
 BARE = Request(b"{}", "https://x/hook?a=1", {"Content-Type": "application/json"})
 

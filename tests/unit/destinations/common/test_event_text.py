@@ -19,7 +19,8 @@ from relay.destinations.common.event_text import (
 )
 from relay.destinations.common.headline import headline
 from tests.support.events import make_event
-from tests.unit.destinations.samples import CRASH, container_event, events, for_people
+from tests.unit.destinations.samples import CRASH, container_event
+from tests.unit.destinations.strategies import events, for_people
 
 
 def web(action: str, **facts: object) -> Event:

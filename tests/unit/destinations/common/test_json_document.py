@@ -11,13 +11,8 @@ from relay.core.include import Included
 from relay.core.notification import Notification, build_notification, resolve_severity
 from relay.destinations.common.document import encode_document, render_document
 from tests.unit.destinations.messages import format_golden, read_golden
-from tests.unit.destinations.samples import (
-    CRASH,
-    INCLUDE,
-    NOTIFICATIONS,
-    SAMPLE_NOTIFICATIONS,
-    notifications,
-)
+from tests.unit.destinations.samples import CRASH, INCLUDE, NOTIFICATIONS, SAMPLE_NOTIFICATIONS
+from tests.unit.destinations.strategies import notifications
 from tests.unit.destinations.updates import ALL_UPDATES, OPENED, report, update_of
 
 

@@ -16,7 +16,8 @@ from relay.destinations.common.pieces import (
     split_links,
     to_line,
 )
-from tests.unit.destinations.samples import filled, hostile, own
+from tests.unit.destinations.samples import filled, own
+from tests.unit.destinations.strategies import hostile
 
 OWN, LINK, FILLED = PieceKind.OWN, PieceKind.LINK, PieceKind.FILLED
 parts = st.lists(

@@ -18,13 +18,13 @@ from tests.unit.destinations.samples import (
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
-    cards,
     crash_of,
     crash_with_included,
     custom_card,
     filled,
     with_fields,
 )
+from tests.unit.destinations.strategies import cards
 
 LIMITS = TextLimits(
     size=len, value=100, custom_text=200, inspect=450, output={LOGS: 300, HEALTH: 100}, notes=120

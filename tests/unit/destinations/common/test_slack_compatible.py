@@ -24,13 +24,12 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     OOM,
     RESOLVED,
-    cards,
     crash_of,
     crash_with_included,
     custom_card,
-    hostile,
     with_fields,
 )
+from tests.unit.destinations.strategies import cards, hostile
 
 MARKUP = (
     "@all",
