@@ -221,7 +221,7 @@ class EmailDestination(MessageDestination):
         mail.set_content(f"{break_links(title)}\n\n{render_plain_text(card, LIMITS)}\n")
         mail.add_alternative(render_html(card, title, LIMITS), subtype="html")
         mail.set_boundary(f"=_{plain_id(notification.id)}")  # "=_" is in no quoted-printable text
-        priority = {} if card.is_resolved else _PRIORITIES[card.severity]
+        priority = _PRIORITIES[Severity.INFO if card.is_resolved else card.severity]
         headers = encode_headers({"Subject": join(title), **_AUTOMATIC, **priority})
         return Request(self._make_ids(notification) + headers + mail.as_bytes(), self.endpoint)
 

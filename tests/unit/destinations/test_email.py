@@ -172,10 +172,10 @@ def test_an_event_is_in_no_thread() -> None:
 def test_the_priority_is_the_severity(
     severity: Severity, importance: str | None, priority: str | None
 ) -> None:
-    """A mail that everything is well again has the usual one."""
+    """A mail about an incident that is over has a low one."""
     found = mail(msgspec.structs.replace(OPENED, severity=severity))
     assert (found["Importance"], found["X-Priority"]) == (importance, priority)
-    assert mail(RESOLVED)["Importance"] is None
+    assert (mail(RESOLVED)["Importance"], mail(RESOLVED)["X-Priority"]) == ("low", "5")
 
 
 def test_headers_of_the_configuration() -> None:
