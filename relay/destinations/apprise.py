@@ -52,7 +52,7 @@ def _check_url(text: str) -> None:
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What Apprise is given."""
+    """What Apprise gets."""
 
     title: str
     body: str

@@ -42,7 +42,7 @@ class Alertmanager(ScriptedDestination):
 
     async def send(self, request):  # type: ignore[no-untyped-def]
         for alert in json.loads(request.body):
-            self.alerts.append(("resolution" in alert["annotations"] and "over") or "fires")
+            self.alerts.append("over" if "resolution" in alert["annotations"] else "fires")
         return await super().send(request)
 
 

@@ -1,4 +1,4 @@
-"""Refreshes: what is open is repeated, and nothing of it is stored or tried again."""
+"""Refreshes: open incidents are repeated; no refresh is stored or tried again."""
 
 import asyncio
 import json
@@ -80,7 +80,7 @@ def now_s() -> float:
 
 
 def opened(name: str) -> Notification:
-    """What repeats an incident of this container."""
+    """The message that repeats an incident of this container."""
     event = crash_of(name)
     return update_of(report(event), event=event)
 
@@ -117,7 +117,7 @@ def test_nothing_open_sends_nothing() -> None:
 
 
 def test_what_is_over_by_then_is_left_out() -> None:
-    """It is asked immediately before each request, not when the refresh begins."""
+    """relay checks this immediately before each request, not when the refresh begins."""
     ended: set[str] = set()
     repeats: list[Repeat] = [
         lambda name=f"web-{n}": None if name in ended else opened(name)  # type: ignore[misc]
@@ -191,7 +191,7 @@ def test_a_request_that_is_refused_does_not_stop_the_others() -> None:
 
 
 def test_a_pause_that_it_asks_for_holds_for_all() -> None:
-    """Retry-After applies to whatever shares the rate limiter."""
+    """Retry-After applies to every destination that shares the rate limiter."""
     refreshing = Refreshing(Response(429, headers={"retry-after": "30"}))
     run(lambda: refreshing.refresh(all_open(1)))
     assert refreshing.limiter.paused_for_s(0.0) == 30
@@ -217,7 +217,7 @@ def test_never_two_at_once() -> None:
 
 
 def test_not_while_the_destination_does_not_respond() -> None:
-    """Neither begun, nor continued."""
+    """Then a refresh neither begins nor goes on."""
     refreshing = Refreshing()
     refreshing.may_send = False
     run(lambda: refreshing.refresh(all_open(1)))

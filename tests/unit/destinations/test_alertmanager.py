@@ -282,7 +282,7 @@ def test_an_incident_has_the_labels_of_the_event_that_opened_it() -> None:
 
 
 def test_an_open_incident_ends_in_a_quarter_of_an_hour() -> None:
-    """It begins when it began, and its end is later each time that it is sent."""
+    """Its start never changes, and its end is later each time that it is sent."""
     now_ns = CRASH.time_ns + 60 * MINUTE_NS
     for minutes, ends in ((0, "08:44:49"), (4, "08:48:49")):
         sent = alert_at(now_ns + minutes * MINUTE_NS, CRASH_LOOPING)
@@ -291,7 +291,7 @@ def test_an_open_incident_ends_in_a_quarter_of_an_hour() -> None:
 
 
 def test_a_resolved_incident_has_ended() -> None:
-    """However late it is sent."""
+    """Its end is the same, however late it is sent."""
     for minutes in (3, 600):
         sent = alert_at(CRASH.time_ns + minutes * MINUTE_NS, RESOLVED_INCIDENT)
         assert sent["startsAt"] == "2026-11-23T07:29:49.176843878Z"

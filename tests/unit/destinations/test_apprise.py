@@ -21,24 +21,15 @@ from tests.unit.destinations.samples import (
     ATTACKS,
     CUSTOM_CARD,
     NOTIFICATIONS,
-    SAMPLE_CARDS,
     hostile_notification,
     longest_cards,
 )
 from tests.unit.destinations.updates import (
-    CRASH_LOOPING,
-    OPENED,
+    GOLDEN_CARDS,
     RESOLVED,
-    SEVERAL,
-    with_hostile_names,
 )
 
 DESTINATION = AppriseDestination(url=SecretStr("json://localhost/hook"))
-GOLDEN_CARDS = (
-    *SAMPLE_CARDS,
-    *map(Card, (OPENED, CRASH_LOOPING, RESOLVED, SEVERAL, with_hostile_names(SEVERAL))),
-    CUSTOM_CARD,
-)
 
 
 def message(card: Card) -> Any:

@@ -31,7 +31,6 @@ from tests.unit.destinations.samples import (
     CRASH,
     CUSTOM_CARD,
     NOTIFICATIONS,
-    SAMPLE_CARDS,
     STARTED,
     hostile_notification,
     longest_cards,
@@ -41,21 +40,15 @@ from tests.unit.destinations.strategies import cards
 from tests.unit.destinations.test_catalog import fail_on_template_error
 from tests.unit.destinations.updates import (
     CRASH_LOOPING,
+    GOLDEN_CARDS,
     OPENED,
     RESOLVED,
-    SEVERAL,
     report,
     resolved,
     update_of,
-    with_hostile_names,
 )
 
 KEYS = "host: mail.example.com, sender: relay <relay@example.com>, recipients: [ops@example.com]"
-GOLDEN_CARDS = (
-    *SAMPLE_CARDS,
-    *map(Card, (OPENED, CRASH_LOOPING, RESOLVED, SEVERAL, with_hostile_names(SEVERAL))),
-    CUSTOM_CARD,
-)
 
 
 def destination(more: str = "") -> EmailDestination:

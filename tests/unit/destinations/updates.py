@@ -18,8 +18,11 @@ from relay.core.incident import (
 from relay.core.include import Included
 from relay.core.notification import Notification
 from relay.core.severity import Severity
+from relay.destinations.common.card import Card
 from tests.unit.destinations.samples import (
     CRASH,
+    CUSTOM_CARD,
+    SAMPLE_CARDS,
     STARTED,
     crash_of,
     hostile_notification,
@@ -174,10 +177,16 @@ PLAIN_EVENTS = Notification(
 )
 """A group of plain events."""
 ALL_UPDATES = (*SINGLE_UPDATES, SEVERAL, PLAIN_EVENTS)
+GOLDEN_CARDS = (
+    *SAMPLE_CARDS,
+    *map(Card, (OPENED, CRASH_LOOPING, RESOLVED, SEVERAL, with_hostile_names(SEVERAL))),
+    CUSTOM_CARD,
+)
+"""Messages about events and incidents, for the golden files of mail and Apprise."""
 
 
 def made(notification: Notification, after_s: float = 3.0, **fields: Any) -> Notification:
-    """The same notification, made so long after its first event."""
+    """The same notification, made this many seconds after its first event."""
     update = notification.update
     assert update is not None
     made_ns = notification.events[0].time_ns + round(after_s * SECOND_NS)
