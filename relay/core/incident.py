@@ -1,4 +1,4 @@
-"""What people are notified about incidents: the values between the decision and the message.
+"""What messages report about incidents: the values between the decision and the message.
 
 An incident is a problem of one container, engine or destination, from its first event until it is
 over. `relay.incidents` decides what is reported and when; a destination renders the `Update` of a
@@ -56,8 +56,7 @@ class UpdateReason(StrEnum):
     CRASH_LOOPING = "crash_looping"
     """The third death, or the third time unhealthy, within ten minutes."""
     WORSE = "worse"
-    """Reported as unhealthy, then it died; or its severity is higher than the one that was
-    reported."""
+    """It was reported as unhealthy, and died; or its severity has risen since it was reported."""
     STAYS_DOWN = "stays_down"
     """It did not come back although it was expected to."""
     RESOLVED = "resolved"
@@ -179,9 +178,9 @@ class IncidentReport(msgspec.Struct, frozen=True):
     unhealthy: int
     """How many of these times it became unhealthy."""
     notified_before: bool
-    """Whether an earlier message notified of it, as far as the destination took it."""
+    """Whether the destination took an earlier message that reported it, as far as relay knows."""
     sequence: int
-    """How many messages have notified of it, this one included."""
+    """How many messages have reported it, this one included."""
     opening_route: str
     """The route that opened it, whatever it is called now. Keys at services are made of it."""
     problem: Problem
@@ -193,11 +192,11 @@ class IncidentReport(msgspec.Struct, frozen=True):
     unknown_since_ns: int | None = None
     """Since when events of it may be missing; None while none are."""
     included: Included | None = None
-    """What its route wanted in addition; only for the first incidents of a message."""
+    """What its route includes; only for the first incidents of a message."""
 
 
 class Update(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a notification tells about incidents, plain events, or both."""
+    """What a notification reports: incidents, plain events, or both."""
 
     reason: UpdateReason
     incidents: tuple[IncidentReport, ...] = ()

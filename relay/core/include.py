@@ -17,7 +17,7 @@ class Include(msgspec.Struct, frozen=True):
 
 
 class Included(msgspec.Struct, frozen=True):
-    """The engine's answer to `Include`. Whoever runs the container controls all of its content."""
+    """The engine's answer to `Include`. The people who run the container control all of it."""
 
     logs: tuple[str, ...] | None = None
     """The last log lines, oldest first, without control characters; None if there are none."""

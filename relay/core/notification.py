@@ -37,7 +37,7 @@ class Notification(msgspec.Struct, frozen=True):
     """The severity that its route sets; None to derive it from the event (see
     `resolve_severity`)."""
     update: Update | None = None
-    """What it tells about incidents and groups; None if it stands for its events alone."""
+    """What it reports about incidents and groups; None if it stands for its events alone."""
 
 
 Repeat = Callable[[], Notification | None]

@@ -54,8 +54,7 @@ async def load_incidents(config: Config, outbox: Outbox, clocks: EngineClocks) -
 
 
 async def settle_lost(incidents: Incidents, outbox: Outbox) -> None:
-    """Let what a damaged store has lost be reported again: messages that neither wait nor are
-    dead."""
+    """Let what a damaged store has lost be reported again: messages that it does not have."""
     outstanding = set(incidents.list_outstanding())
     fates = await outbox.message_fates(outstanding)
     for destination, message_id in outstanding - fates.waiting - fates.dead.keys():
@@ -71,7 +70,7 @@ def _list_outstanding(rows: Rows) -> set[tuple[str, str]]:
 
 
 class IncidentLoop:
-    """Tells what is due, and stores what changes."""
+    """Reports what is due, and stores what changes."""
 
     def __init__(
         self,
@@ -95,7 +94,7 @@ class IncidentLoop:
         self.loop_monitor = LoopMonitor()
 
     async def run(self) -> None:
-        """Tell and store until cancelled."""
+        """Report and store until cancelled."""
         self._incidents.on_change(self._changed.set)
         while True:
             self._changed.clear()

@@ -118,10 +118,11 @@ class SimulatedIncidents:
     def count_totals(self) -> Totals:
         """Return how many events no notification stands for."""
         held, waiting = Counter[str](), 0
-        for route, destination in self._policies.incident_routes:
-            balance = self.dispatcher.balance(destination, route)
-            held.update(balance.held)
-            waiting += balance.waiting
+        for route, destinations in self._policies.incident_destinations.items():
+            for destination in destinations:
+                balance = self.dispatcher.balance(destination, route)
+                held.update(balance.held)
+                waiting += balance.waiting
         return Totals(held, waiting)
 
     def find_incident(self, destination: str, event: Event) -> Incident | None:

@@ -1,2 +1,1 @@
-"""Decides what people are notified: problems become incidents, and incidents are reported in
-groups."""
+"""Decides what people are notified of: problems become incidents, reported in groups."""

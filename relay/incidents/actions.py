@@ -42,9 +42,9 @@ class SupersededMessages:
         self._names = {(each.destination, each.name) for each in rows}
 
     def includes(self, destination: str, update: Update) -> bool:
-        """Whether a later message notified of one of the incidents, or one has changed since.
+        """Whether a later message reported one of the incidents, or one has changed since.
 
-        Sent again, the message would tell what is known as if it were new. The end of an incident
+        Sent again, the message would report as new what is known. The end of an incident
         that is forgotten may be reported, unless the same subject has another one.
         """
         return any(self._has_moved_on(destination, reported) for reported in update.incidents)

@@ -13,18 +13,21 @@ CLOCK_TOLERANCE_NS = 10 * SECOND_NS
 """If the lead of an engine's clock changes by more, somebody has set the clock."""
 
 
-class Now(msgspec.Struct, frozen=True):
+class Now(msgspec.Struct, frozen=True, gc=False):
     """The present moment."""
 
     steady_ns: int
     """The time of relay's steady clock, by which messages are due."""
-    leads_ns: Mapping[str, int] = {}
-    """How far the clock of each engine is ahead of the steady clock, negative if it is behind.
-    That of `RELAY_ENGINE` is the lead of relay's own wall clock."""
+    leads_ns: Mapping[str, int | None] = {}
+    """How far the clock of each engine is ahead of the steady clock, negative if it is behind; None
+    for an engine that uses this machine's wall clock, as `RELAY_ENGINE` does."""
+    wall_lead_ns: int = 0
+    """The same for this machine's wall clock."""
 
     def at(self, engine: str) -> int:
         """Return the time of an engine's clock."""
-        return self.steady_ns + self.leads_ns.get(engine, 0)
+        lead_ns = self.leads_ns.get(engine, 0)
+        return self.steady_ns + (self.wall_lead_ns if lead_ns is None else lead_ns)
 
 
 class EngineStatus(msgspec.Struct):
@@ -46,7 +49,8 @@ class Engines:
         """``started_ns`` is the steady clock's time."""
         self._started_ns = started_ns
         self._by_name: dict[str, EngineStatus] = {}
-        self._leads_ns: dict[str, int] = {}
+        self._before = Now(started_ns)
+        """The moment of the last call of `find_set_clocks`."""
 
     def connect(self, engine: str, now: Now) -> None:
         """Note that the engine's stream was opened: its history is to come."""
@@ -84,16 +88,19 @@ class Engines:
             return 0
         return status.waiting_since_ns + SETTLE_NS
 
-    def find_set_clocks(self, now: Now) -> dict[str, int]:
-        """Return the engines whose clocks were set since the last call, and by how much."""
+    def find_set_clocks(self, now: Now) -> Mapping[str, int]:
+        """Return the engines whose clocks were set since the last call, and by how much each."""
+        before, self._before = self._before, now
+        by_ns = now.wall_lead_ns - before.wall_lead_ns
+        if now.leads_ns is before.leads_ns and -CLOCK_TOLERANCE_NS <= by_ns <= CLOCK_TOLERANCE_NS:
+            return {}  # nearly always, and each batch of events calls this
         found: dict[str, int] = {}
-        for engine, lead_ns in now.leads_ns.items():
-            before_ns = self._leads_ns.setdefault(engine, lead_ns)
-            if lead_ns != before_ns:
-                self._leads_ns[engine] = lead_ns
-                if abs(lead_ns - before_ns) > CLOCK_TOLERANCE_NS:
-                    found[engine] = lead_ns - before_ns
-                    self._get(engine).heard_until_ns += lead_ns - before_ns
+        for engine in before.leads_ns.keys() & now.leads_ns.keys():
+            elapsed_ns = now.steady_ns - before.steady_ns
+            by_ns = now.at(engine) - before.at(engine) - elapsed_ns
+            if abs(by_ns) > CLOCK_TOLERANCE_NS:
+                found[engine] = by_ns
+                self._get(engine).heard_until_ns += by_ns
         return found
 
     def _get(self, engine: str) -> EngineStatus:

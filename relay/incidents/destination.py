@@ -1,4 +1,4 @@
-"""The state of a destination: its budget of messages, its reminder, and what it was reported.
+"""The state of a destination: its budget of messages, its reminder, and what was held back.
 
 Times are those of relay's steady clock, in nanoseconds.
 """

@@ -1,4 +1,4 @@
-"""Decides what people are notified: events go in, messages and the rows that changed come out.
+"""Decides what people are notified of: events go in, messages and the rows that changed come out.
 
 The ingest loop calls `Dispatcher.take` with each batch and stores the changes in the transaction of
 the cursor. A loop of its own sleeps until `Dispatcher.next_due_ns`, calls `due`, and stores the
@@ -44,7 +44,7 @@ RoutedEvent = tuple[Event, Sequence[RouteResult]]
 """An event with the routes that send it somewhere."""
 
 
-class TakeResult(msgspec.Struct, frozen=True):
+class TakeResult(msgspec.Struct, frozen=True, gc=False):
     """What a batch of events leads to."""
 
     changes: Changes
@@ -66,7 +66,7 @@ class DueResult(msgspec.Struct, frozen=True):
 
 
 MAX_CHECKS = 500
-"""How many incidents one call of `Dispatcher.due` checks: a few milliseconds of work."""
+"""How many incidents one call of `Dispatcher.due` checks, which takes a few milliseconds."""
 
 
 class Dispatcher:
@@ -83,9 +83,9 @@ class Dispatcher:
     ) -> None:
         """Continue from stored rows, which may be of another configuration.
 
-        ``outstanding`` are the messages that are not settled, by destination and id; None if those
-        are that the rows say. A message that was settled just before relay was killed may still
-        wait in the rows. ``journal`` logs what becomes of incidents.
+        ``outstanding`` are the messages that are not settled, by destination and id; None for those
+        that wait in the rows. A message that was settled just before relay was killed may still
+        wait there. ``journal`` logs what becomes of incidents.
         """
         state = State(rows)
         self._state = state
@@ -134,9 +134,9 @@ class Dispatcher:
         An event on which an unexpected error occurs is sent by itself, and the error is logged;
         without a journal it is raised.
         """
-        self._shift_clocks(now)
-        observer, journal = self.effect_observer, self._tracker.journal
-        take_one = self._intake.take
+        if set_clocks := self._engines.find_set_clocks(now):
+            shift_times(self._tracker, set_clocks, now)
+        observer, take_one = self.effect_observer, self._intake.take
         if observer is not None and observer.is_watching:
             take_one = partial(self._take_watched, observer)
         immediate: list[ImmediateNotification] = []
@@ -144,9 +144,9 @@ class Dispatcher:
             try:
                 immediate += take_one(event, results, now)
             except Exception:
-                if journal is None:
+                if self._tracker.journal is None:
                     raise
-                journal.failed(event)
+                self._tracker.journal.failed(event)
                 immediate += [
                     (each.build_notification(event), each.destinations) for each in results
                 ]
@@ -170,7 +170,7 @@ class Dispatcher:
         One call does not take long: if more than `MAX_CHECKS` incidents are due, it is not complete
         and has to be repeated.
         """
-        self._shift_clocks(now)
+        shift_times(self._tracker, self._engines.find_set_clocks(now), now)
         messages: list[Message] = []
         refreshes: list[str] = []
         checks, schedule = 0, self._tracker.schedule
@@ -382,7 +382,7 @@ class Dispatcher:
         return [destination]
 
     def _schedule_repetitions(self, destination: str, now: Now) -> None:
-        """Note when the open incidents of a destination are notified again, after a start."""
+        """Note when the open incidents of a destination are reported again, after a start."""
         policy = self._tracker.destination_policy(destination)
         if policy.repeat_interval_ns:
             self._tracker.schedule.set((Task.REMIND, destination, ""), now.steady_ns)
@@ -391,11 +391,6 @@ class Dispatcher:
             due_ns = 0 if refreshed_ns is None else refreshed_ns + REFRESH_INTERVAL_NS
             due_ns = max(due_ns, now.steady_ns)
             self._tracker.schedule.set((Task.REFRESH, destination, ""), due_ns)
-
-    def _shift_clocks(self, now: Now) -> None:
-        """Move the times of incidents whose engine's clock was set."""
-        for engine, by_ns in self._engines.find_set_clocks(now).items():
-            shift_times(self._tracker, engine, by_ns, now)
 
 
 def _is_repeated(incident: Incident) -> bool:

@@ -1,4 +1,4 @@
-"""Groups: the incidents and plain events of one destination that are notified together.
+"""Groups: the incidents and plain events of one destination that are reported together.
 
 A group has no timer: when it is due is part of its state. All times are those of relay's steady
 clock, in nanoseconds.
@@ -23,7 +23,7 @@ while there are too many."""
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The incidents and plain events of one destination that are notified together."""
+    """The incidents and plain events of one destination that are reported together."""
 
     destination: str
     key: str
@@ -31,7 +31,7 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     last_ns: int | None = None
     """When its last message was made; None before the first."""
     due_ns: int | None = None
-    """When it is due to be reported; None if there is nothing to tell."""
+    """When it is due to be reported; None if there is nothing to report."""
     waiting: str | None = None
     """The id of its message that the destination has not taken yet. No other is made meanwhile."""
     plain: PlainEvents | None = None

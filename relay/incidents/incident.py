@@ -2,8 +2,8 @@
 
 An incident is opened by a problem that a route takes, counts what routes take of its subject until
 its end is reported, and is remembered for an hour: a problem within that hour opens it again.
-Whether there is something to tell follows from what was reported last and what is known now, so an
-update that is no longer true is withdrawn by itself. Everything here is pure.
+Whether there is something to report follows from what was reported last and what is known now, so
+an update that is no longer true is withdrawn by itself. Everything here is pure.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ REMEMBERED_NS = HOUR_NS
 SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 
-class Told(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a destination was notified last of an incident."""
+class LastReport(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What the last message about an incident reported."""
 
     status: Status
     condition: Condition
@@ -83,19 +83,18 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Whether it died after it was reported as unhealthy."""
     stays_down: bool = False
     """Whether it did not come back although it was reported as restarting or up."""
-    reported: Told | None = None
-    """None if it was not reported, or if what was reported was given up for its age."""
+    reported: LastReport | None = None
+    """None if it was not reported, or if its last message was given up for its age."""
     was_refused: bool = False
-    """Whether the destination refused what it was reported last."""
+    """Whether the destination refused the last message about it."""
     message_count: int = 0
-    """How many messages notified of it."""
+    """How many messages reported it."""
     named_ns: int | None = None
-    """When a message that notified of it was made, or taken by the destination, by relay's
-    clock."""
+    """When a message that reported it was made, or taken by the destination, by relay's clock."""
     waiting: str | None = None
-    """The id of the message that notified of it last, until that is settled."""
+    """The id of the message that reported it last, until that is settled."""
     included: Included | None = None
-    """What its route wanted to know about the container in addition."""
+    """What its route includes of the container, as the engine answered."""
     held: str | None = None
     """Why its last update was not reported; None if it was."""
 
@@ -116,7 +115,7 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def update(self) -> UpdateReason | None:
-        """What there is to tell; None if nothing is."""
+        """Why it is to be reported; None if there is no reason."""
         reported = self.reported
         if reported is None:
             return UpdateReason.OPENED
@@ -282,7 +281,7 @@ def advance(incident: Incident, resolve_after_ns: int, until_ns: int) -> Inciden
 
 
 def find_overdue(incident: Incident) -> int | None:
-    """Return when to tell that it stays down; None if it is up, or was reported as down."""
+    """Return when to report that it stays down; None if it is up, or was reported as down."""
     reported = incident.reported
     if reported is None or incident.stays_down:
         return None
@@ -324,12 +323,12 @@ def mark_reported(
     engine_ns: int,
     held: str | None = None,
 ) -> Incident:
-    """Return the incident after a message notified of it, or after it was decided not to tell it.
+    """Return the incident after a message reported it, or after its update was held back.
 
-    ``message_id`` is None if it is not reported, and ``held`` is the reason then. ``now_ns`` is
+    ``message_id`` is None if it was held back, and ``held`` is the reason then. ``now_ns`` is
     relay's time, ``engine_ns`` the engine's.
     """
-    reported = Told(
+    reported = LastReport(
         incident.status,
         lives.find_condition(incident.life, engine_ns),
         incident.severity,

@@ -43,25 +43,17 @@ class EngineClocks:
         """``steady_ns`` never jumps; ``wall_ns`` may be set while relay runs."""
         self._steady_ns = steady_ns
         self._wall_ns = wall_ns
-        self._leads_ns: dict[str, int] = {}
-        self._local: set[str] = set()
-        """The engines that use this machine's wall clock."""
+        self._leads_ns: Mapping[str, int | None] = {RELAY_ENGINE: None}
 
     def set_lead(self, engine: str, ahead_ns: int, *, is_local: bool) -> None:
         """Note how far an engine's clock is ahead of this machine's wall clock now."""
-        self._local.discard(engine)
-        if is_local:
-            self._local.add(engine)
-        self._leads_ns[engine] = ahead_ns + self._wall_ns() - self._steady_ns()
+        lead_ns = None if is_local else ahead_ns + self._wall_ns() - self._steady_ns()
+        self._leads_ns = {**self._leads_ns, engine: lead_ns}  # each `Now` keeps the one it has
 
     def now(self) -> Now:
         """Return the present moment by all clocks."""
         steady_ns = self._steady_ns()
-        wall_lead_ns = self._wall_ns() - steady_ns
-        leads_ns = {**self._leads_ns, RELAY_ENGINE: wall_lead_ns}
-        for engine in self._local:
-            leads_ns[engine] = wall_lead_ns
-        return Now(steady_ns, leads_ns)
+        return Now(steady_ns, self._leads_ns, self._wall_ns() - steady_ns)
 
 
 class DueMessages(msgspec.Struct, frozen=True):
@@ -112,6 +104,8 @@ class Incidents:
     def take(self, events: Iterable[RoutedEvent]) -> list[ImmediateNotification]:
         """Take events in the order in which they happened; return what is sent at once."""
         result = self._dispatcher.take(events, self._clocks.now())
+        if result.changes is NO_CHANGES:  # nearly always: the events belong to no incident
+            return result.immediate
         for request in result.include_requests:
             self._requests = [*self._requests[-MAX_REQUESTS:], request]
             self._asked[request.incident] = request.include

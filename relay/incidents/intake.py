@@ -1,4 +1,4 @@
-"""Takes events: as evidence for the incidents of their subjects, and for what their routes want.
+"""Takes events: as evidence for the incidents of their subjects, and as what routes send.
 
 A route sends an event to a destination as it is, or the destination is notified of incidents. Then
 the event is counted by the incident of its subject; or it is a problem, which opens one; or it is a
@@ -67,10 +67,9 @@ class Intake:
         if not results and not by_subject:
             return []
         takers = self._find_takers(results)
-        if event.type == TYPE_RELAY and event.action == "gap":
+        if event.action == "gap" and event.type == TYPE_RELAY:
             self._on_gap(event, now)
-        subject = subject_key(event) if takers or by_subject else ""
-        known = by_subject.get(subject)
+        known = by_subject.get(subject_key(event)) if by_subject else None
         if known is None and not takers:  # nearly every event
             return [(result.build_notification(event), result.destinations) for result in results]
         evidence = find_evidence(event)
@@ -85,21 +84,22 @@ class Intake:
         if takers:
             self._take_new(event, evidence, takers, problems, now)
         if is_taken and evidence is not None and evidence.fact is Fact.FINISHED:
-            self._remember_finish(subject, event)
+            self._remember_finish(event)
         return self._select_immediate(event, results, takers)
 
     def _find_takers(self, results: Sequence[RouteResult]) -> dict[str, RouteResult]:
-        """Return the destinations that are notified of incidents, with the route that sends
-        there."""
-        wanted = self._tracker.policies.incident_routes
+        """Return the destinations that are notified of incidents, each with its route."""
+        wanted = self._tracker.policies.incident_destinations
         if not wanted:
             return {}
-        return {
-            destination: result
-            for result in results
-            for destination in result.destinations
-            if (result.route.name, destination) in wanted
-        }
+        takers: dict[str, RouteResult] = {}
+        for result in results:
+            name = result.route.name
+            if name in wanted:
+                for destination in result.destinations:
+                    if destination in wanted[name]:
+                        takers[destination] = result
+        return takers
 
     def take_requests(self) -> list[IncludeRequest]:
         """Return the questions to engines since the last call."""
@@ -236,9 +236,9 @@ class Intake:
     def _store(self, event: Event) -> StoredEvent:
         return store_event(event, self._state.event_limit)
 
-    def _remember_finish(self, subject: str, event: Event) -> None:
+    def _remember_finish(self, event: Event) -> None:
         """Remember that a subject ended with exit code 0: the third time soon is a problem."""
-        known = self._state.finishes
+        subject, known = subject_key(event), self._state.finishes
         while known:  # those that are too old to matter are at the front
             oldest = next(iter(known.values()))
             if oldest.times_ns[-1] >= event.time_ns - LOOP_WINDOW_NS:
@@ -279,7 +279,7 @@ class Intake:
                 self._tracker.put(replace(incident, life=life), now)
 
     def recover_own(self, subject: str, now: Now) -> None:
-        """Apply that an engine or a destination of relay's is seen to work."""
+        """Apply that an engine was reached, or that a destination took a message."""
         for incident in list(self._state.by_subject.get(subject, {}).values()):
             if not incident.life.is_up:
                 evidence = Evidence(Fact.STARTED, now.at(RELAY_ENGINE), RELAY_ENGINE)

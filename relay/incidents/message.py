@@ -1,6 +1,6 @@
 """Makes the messages about incidents and plain events.
 
-The id of a message follows from what it tells: its destination and reason, which incidents it is
+The id of a message follows from what it reports: its destination and reason, which incidents it is
 about and how often each was reported before, and its plain events. So it is the same if relay is
 killed before the message is stored, and never the same for something else.
 """
@@ -37,7 +37,7 @@ REASONS = tuple(UpdateReason)
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What one destination is notified at one moment."""
+    """What one destination is sent at one moment."""
 
     id: str
     """``ntf_`` and 32 hex digits; the same after a restart, never the same for something else."""
@@ -155,7 +155,7 @@ def _reason_of(incident: Incident) -> UpdateReason:
 def report(
     incident: Incident, now: Now, *, with_included: bool = False, with_opening: bool = False
 ) -> IncidentReport:
-    """Return an incident as a message tells it."""
+    """Return an incident as a message reports it."""
     reported, first = incident.reported, incident.first.decode()
     last = first if incident.later is None else incident.later.decode()
     return IncidentReport(
@@ -193,7 +193,7 @@ def make_message_id(
     incidents: Sequence[Incident],
     plains: Sequence[PlainEvents],
 ) -> str:
-    """Compute the id of a message from what it tells."""
+    """Compute the id of a message from what it reports."""
     identity = msgspec.json.encode(
         [
             destination,

@@ -1,5 +1,4 @@
-"""The plain events of a group: those that belong to no incident, until they are notified
-together."""
+"""The plain events of a group: those that belong to no incident, until they are reported."""
 
 import hashlib
 from collections.abc import Mapping

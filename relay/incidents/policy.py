@@ -76,7 +76,7 @@ class DestinationPolicy(msgspec.Struct, frozen=True):
 
 
 SINGLE = ("subject",)
-"""How destinations that group by themselves are reported: each subject on its own."""
+"""How destinations that group by themselves are notified: of each subject on its own."""
 
 
 def resolve_route_policy(
@@ -126,15 +126,17 @@ class Policies:
     """The names of the configured engines; None if all count as configured."""
 
     @cached_property
-    def incident_routes(self) -> frozenset[tuple[str, str]]:
-        """The names of the routes that tell of incidents, each with a destination."""
-        return frozenset(
-            key for key, policy in self.routes.items() if policy.notify is Notify.INCIDENTS
-        )
+    def incident_destinations(self) -> Mapping[str, Collection[str]]:
+        """The destinations that are notified of incidents and not of events, by route."""
+        found: dict[str, set[str]] = {}
+        for (route, destination), policy in self.routes.items():
+            if policy.notify is Notify.INCIDENTS:
+                found.setdefault(route, set()).add(destination)
+        return found
 
     def takes_incidents(self, route: str, destination: str) -> bool:
         """Whether the destination is notified of incidents by this route, and not of events."""
-        return (route, destination) in self.incident_routes
+        return destination in self.incident_destinations.get(route, ())
 
     def describe(self, destination: str) -> str:
         """Return the policy of a destination in one line, as ``relay check`` prints it."""

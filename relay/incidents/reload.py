@@ -79,7 +79,7 @@ class Reloader:
             self._tracker.forget_group(destination, before.key, now)
 
     def _drop(self, incident: Incident, now: Now) -> None:
-        """Stop watching an incident; a service that shows it as firing is reported its end."""
+        """Stop watching an incident; a service that shows it as firing gets its end."""
         policy = self._tracker.policies.destinations.get(incident.destination)
         is_shown = policy is not None and not policy.is_limited and incident.message_count
         if is_shown and incident.is_open:

@@ -1,7 +1,7 @@
-"""Decides which groups of a destination are notified now, and makes their messages.
+"""Decides which groups of a destination are reported now, and makes their messages.
 
 A group is reported when it is due. If many groups of a destination are due at about the same time,
-or if its budget of messages is used up, they are notified together. Nothing is dropped for that.
+or if its budget of messages is used up, they are reported together. Nothing is dropped for that.
 """
 
 from collections import Counter
@@ -87,7 +87,7 @@ class Reporter:
         ]
 
     def _hold_updates(self, groups: Sequence[Group], now: Now) -> bool:
-        """Do not tell the updates for which there is a reason; return whether there was one."""
+        """Hold back the updates for which there is a reason; return whether there was one."""
         found = False
         for group in groups:
             policy = self._tracker.destination_policy(group.destination)
@@ -158,8 +158,7 @@ class Reporter:
             self._tracker.schedule_repetition(message.destination, now)
 
     def _finish_group(self, group: Group, message: Message, now: Now) -> None:
-        """Note that a message notified of a group, and when it is due again if something is
-        left."""
+        """Note that a message reported a group, and when it is due again if something is left."""
         reported = replace(group, last_ns=now.steady_ns, due_ns=None, waiting=message.id)
         self._state.put_group(reported)
         self._tracker.refresh_group(reported, now)
@@ -221,7 +220,7 @@ class Reporter:
 
 
 def _is_reminded(incident: Incident, now: Now) -> bool:
-    """Whether an incident is reminded of: it is open and was reported, and nothing of it waits."""
+    """Whether a reminder names it: it is open and was reported, and nothing of it waits."""
     if not incident.is_open or incident.named_ns is None:
         return False
     if incident.update is not None or incident.waiting is not None:

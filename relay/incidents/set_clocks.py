@@ -1,5 +1,7 @@
 """What is done about clocks that were set: the times that are kept follow them."""
 
+from collections.abc import Mapping
+
 from msgspec.structs import replace
 
 from relay.incidents import destination as destinations
@@ -23,12 +25,18 @@ def limit_times(tracker: IncidentTracker, now: Now) -> None:
             state.put_destination(corrected_state)
 
 
-def shift_times(tracker: IncidentTracker, engine: str, by_ns: int, now: Now) -> None:
-    """Move the times of an engine's incidents: its clock was set forward by ``by_ns``."""
+def shift_times(tracker: IncidentTracker, set_clocks: Mapping[str, int], now: Now) -> None:
+    """Move the times of incidents and finishes by as much as the clock of their engine was set.
+
+    ``set_clocks`` has the engines whose clocks were set, with the nanoseconds by which each was set
+    forward.
+    """
+    if not set_clocks:
+        return
     for incident in list(tracker.state.list_incidents()):
-        if incident.life.engine == engine:
+        if by_ns := set_clocks.get(incident.life.engine):
             tracker.put(incidents.shift(incident, by_ns), now)
     for finishes in list(tracker.state.finishes.values()):
-        if finishes.engine == engine:
+        if by_ns := set_clocks.get(finishes.engine):
             times_ns = tuple(time_ns + by_ns for time_ns in finishes.times_ns)
             tracker.state.put_finishes(replace(finishes, times_ns=times_ns))

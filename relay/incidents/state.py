@@ -87,7 +87,7 @@ class State:
         self.unreported: defaultdict[GroupKey, dict[str, None]] = defaultdict(dict)
         """The subjects of the incidents of a group that have an update."""
         self.pending: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        """The keys of the groups of a destination that have something to tell."""
+        """The keys of the groups of a destination that have something to report."""
         self.waiting: dict[tuple[str, str], Waiting] = {}
         """By destination and id of the message."""
         self._members: defaultdict[GroupKey, int] = defaultdict(int)
@@ -179,7 +179,7 @@ class State:
         return self.incident_count >= MAX_INCIDENTS
 
     def find_oldest_remembered(self) -> Incident | None:
-        """Return the incident that ended first, has nothing to tell, and is only remembered."""
+        """Return the incident that ended first, has nothing to report, and is only remembered."""
         key = next(iter(self._remembered), None)
         return None if key is None else self.get_incident(key)
 
@@ -220,7 +220,7 @@ class State:
         self._changed_groups[key] = None
 
     def remove_group(self, group: Group) -> None:
-        """Remove a group without anything to tell."""
+        """Remove a group that has nothing to report."""
         del self.groups[group.destination, group.key]
         self._changed_groups[group.destination, group.key] = None
 
@@ -245,7 +245,7 @@ class State:
         return self.route_counts.get((destination, route)) or RouteCounts(destination, route)
 
     def put_counts(self, counts: RouteCounts) -> None:
-        """Add or replace a counts."""
+        """Add or replace the counts of a route at a destination."""
         self.route_counts[counts.destination, counts.route] = counts
         self._changed_counts[counts.destination, counts.route] = None
 
@@ -263,14 +263,12 @@ class State:
 
     def take_changes(self) -> Changes:
         """Return what changed since the last call; `NO_CHANGES` if nothing did."""
-        if not any(
-            (
-                self._changed_incidents,
-                self._changed_groups,
-                self._changed_destinations,
-                self._changed_counts,
-                self._changed_finishes,
-            )
+        if not (
+            self._changed_incidents
+            or self._changed_groups
+            or self._changed_destinations
+            or self._changed_counts
+            or self._changed_finishes
         ):
             return NO_CHANGES
         incidents = {key: self.get_incident(key) for key in self._changed_incidents}

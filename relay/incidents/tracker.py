@@ -28,7 +28,7 @@ class Task(StrEnum):
 
     CHECK = "check"
     """An incident may be over, overdue, or to be forgotten."""
-    NOTIFY = "tell"
+    NOTIFY = "notify"
     """A group of a destination may be due."""
     REMIND = "remind"
     """A destination is to be reminded of what is open."""
@@ -145,7 +145,7 @@ class IncidentTracker:
             self.schedule_check(incident, now)
 
     def check_engine(self, engine: str, now: Now) -> None:
-        """Let the time that has passed change the incidents of an engine, and tell what may be."""
+        """Let the time that has passed change an engine's incidents; then groups may be due."""
         for incident in list(self.state.list_incidents()):
             if incident.life.engine == engine:
                 self.check(incident.destination, incident.subject, now)
@@ -153,7 +153,7 @@ class IncidentTracker:
             self.schedule.bring_forward((Task.NOTIFY, destination, ""), now.steady_ns)
 
     def refresh_group(self, group: Group, now: Now) -> None:
-        """Note when a group is due, if it has something to tell."""
+        """Note when a group is due, if it has something to report."""
         key = (group.destination, group.key)
         if key not in self.state.unreported and group.plain is None:
             if group.due_ns is not None:
@@ -167,7 +167,7 @@ class IncidentTracker:
             self.schedule.bring_forward((Task.NOTIFY, group.destination, ""), due_ns)
 
     def forget_group(self, destination: str, key: str, now: Now) -> None:
-        """Remove a group that has nothing to tell and that delays nothing."""
+        """Remove a group that has nothing to report and that delays nothing."""
         group = self.state.groups.get((destination, key))
         if group is None or group.due_ns is not None or group.waiting is not None:
             return
@@ -208,7 +208,7 @@ class IncidentTracker:
             self.state.put_destination(replace(state, suppressed=state.suppressed + count))
 
     def hold_update(self, incident: Incident, reason: HeldReason, now: Now) -> None:
-        """Do not tell an incident's update, and count its events with the reason."""
+        """Hold back an incident's update, and count its events with the reason."""
         if self.journal is not None:
             self.journal.held(incident, reason)
         self.hold(incident.destination, incident.route, reason, incident.unreported)
@@ -216,8 +216,7 @@ class IncidentTracker:
         self.put(incidents.mark_reported(incident, None, now.steady_ns, engine_ns, reason), now)
 
     def schedule_reminder(self, incident: Incident, now: Now) -> None:
-        """Note when an incident is to be reported again, if nothing else of it is reported
-        before."""
+        """Note when to remind of an incident, unless something new of it is reported before."""
         repeat_ns = self.destination_policy(incident.destination).repeat_interval_ns
         if incident.waiting is not None or not incident.is_open:
             return
@@ -226,7 +225,7 @@ class IncidentTracker:
             self.schedule.bring_forward((Task.REMIND, incident.destination, ""), due_ns)
 
     def schedule_repetition(self, destination: str, now: Now) -> None:
-        """Note when open incidents are to be reported again, after a message notified of some."""
+        """Note when open incidents are to be reported again, after a message that reported some."""
         policy = self.destination_policy(destination)
         if policy.repeat_interval_ns:
             due_ns = now.steady_ns + policy.repeat_interval_ns

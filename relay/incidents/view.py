@@ -1,5 +1,4 @@
-"""What operators see of incidents: what is open, what was notified of it, and why it was not
-reported.
+"""What operators see of incidents: what is open, what was reported, and what was held back.
 
 Everything here is computed from rows, so that a command shows the same whether it asks a running
 relay or reads the store.
@@ -63,24 +62,24 @@ class IncidentView(msgspec.Struct, frozen=True):
     unhealthy: int
     """How often of these it became unhealthy."""
     message_count: int
-    """How many messages notified of it."""
+    """How many messages reported it."""
     group: Mapping[str, str]
     """What it has in common with the others of its group."""
     reported_ns: int | None = None
-    """When a message that notified of it was made last or, if it was delivered, when that was; by
+    """When the last message that reported it was made or, if it was delivered, when that was; by
     relay's clock."""
     ended_ns: int | None = None
     resolution: Resolution | None = None
     update: UpdateReason | None = None
-    """What there is to tell; None if nothing is."""
+    """Why it is to be reported; None if there is no reason."""
     due_ns: int | None = None
     """When it is to be reported, by relay's clock; None if that is not known, or nothing is to be
     reported. After a reconnect of its engine it may be earlier."""
     message: str | None = None
     """The id of the last message about it, as long as that waits to be delivered."""
     blocked: bool = False
-    """Whether an earlier message of its group waits to be delivered, and nothing else is notified
-    of the group until then."""
+    """Whether an earlier message of its group waits to be delivered, and nothing else of the
+    group is reported until then."""
     given_up: bool = False
     """Whether the last message about it was given up for its age or for want of room."""
     refused: bool = False

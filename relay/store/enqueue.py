@@ -58,7 +58,7 @@ class PreparedNotification(msgspec.Struct, frozen=True):
     is_long: bool
     """Whether it is stored once for all its rows."""
     message_id: str | None
-    """Its id if it tells about incidents, else None."""
+    """Its id if it reports incidents, else None."""
     statement: str
     """The name of the statement that inserts its rows."""
     long_seq: int | None = None

@@ -1,4 +1,4 @@
-"""What is stored of incidents: their rows, and what became of the messages that tell about them.
+"""What is stored of incidents: their rows, and what became of the messages that report them.
 
 `relay.incidents` decides what the rows contain. The store only returns them after a start.
 """

@@ -88,7 +88,7 @@ INSERT INTO deliveries (destination, chain, notification, created_ns, hold_ns, d
 SELECT * FROM (VALUES (?, ?, ?, ?, ?, ?)) WHERE column1 IS NOT NULL;
 
 -- name: add_messages
--- The same for notifications that tell about incidents. A statement for both would take a tenth longer
+-- The same for notifications that report incidents. A statement for both would take a tenth longer
 -- for all others.
 INSERT INTO deliveries
     (destination, chain, notification, created_ns, hold_ns, due_ns, message_id)

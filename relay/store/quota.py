@@ -54,7 +54,7 @@ class Evicted(msgspec.Struct):
 
     seqs: set[int] = msgspec.field(default_factory=set)
     messages: list[MessageKey] = msgspec.field(default_factory=list)
-    """Those of the evicted deliveries that tell about incidents."""
+    """Those of the evicted deliveries that report incidents."""
     dead_letters: int = 0
     destinations: set[str] = msgspec.field(default_factory=set)
     """Destinations where a delivery may be due now because it waited for an evicted one."""
@@ -160,7 +160,7 @@ def add_within_quota(
 def _max_growth_pages(prepared: Sequence[PreparedNotification], page_size: int) -> int:
     """Return an upper bound for the pages by which the file grows.
 
-    Each row has entries in two indexes, and in others if the notification is long or tells about
+    Each row has entries in two indexes, and in others if the notification is long or reports
     incidents. Each entry may split its page and those above it, and leave them half empty.
     """
     count = size = 0

@@ -40,7 +40,7 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 MessageKey = tuple[str, str]
-"""A destination and the id of a notification that tells it about incidents."""
+"""A destination and the id of a notification that reports incidents to it."""
 
 
 StoredRow = tuple[str, str, bytes]
@@ -107,7 +107,7 @@ class CommitResult(msgspec.Struct, frozen=True):
     undeclared_evictions: int = 0
     """How many deliveries this batch and earlier ones evicted that no event has declared yet."""
     evicted_messages: Sequence[MessageKey] = ()
-    """Those of the evicted deliveries that tell about incidents."""
+    """Those of the evicted deliveries that report incidents."""
 
 
 class EnrichResult(msgspec.Struct, frozen=True):
@@ -126,7 +126,7 @@ class GiveUpResult(msgspec.Struct, frozen=True):
     self_events: int = 0
     """How many of them are about relay itself."""
     messages: Sequence[MessageKey] = ()
-    """Those of them that tell about incidents."""
+    """Those of them that report incidents."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -194,7 +194,7 @@ class Selection(msgspec.Struct, frozen=True):
     since_ns: int | None = None
     """Those that were given up at this time or later."""
     about_incidents: bool = False
-    """Only those that tell about incidents; a few others may be among them."""
+    """Only those that report incidents; a few others may be among them."""
 
 
 class Backlog(msgspec.Struct, frozen=True):

@@ -179,8 +179,7 @@ CREATE TABLE incident_rows (
     UNIQUE (kind, key)
 );
 
--- The notification's id if it tells about incidents, so that the delivery can be found by it; else
--- null.
+-- The notification's id if it reports incidents, so that the delivery can be found by it; else null.
 ALTER TABLE deliveries ADD COLUMN message_id TEXT;
 CREATE INDEX deliveries_message ON deliveries (message_id) WHERE message_id IS NOT NULL;
 

@@ -1,6 +1,6 @@
 """Checks what a run reported about incidents: each crash once, and its end if it has one.
 
-Every container crashes once at most. So its incident is notified of in one message that counts its
+Every container crashes once at most. So one message reports its incident and counts its
 crash, and perhaps in a later one that does not.
 """
 
@@ -27,8 +27,7 @@ def find_ended(happened: Collection[ContainerEvent]) -> set[str]:
 def find_unreported(
     happened: Collection[ContainerEvent], arrivals: Sequence[Arrival]
 ) -> Iterator[str]:
-    """Find crashes, and ends, of which no message reported that was accepted, or refused for
-    good."""
+    """Find crashes, and ends, that no message reported which was accepted or refused for good."""
     opened: set[str] = set()
     ended: set[str] = set()
     for arrival in arrivals:

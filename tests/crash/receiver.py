@@ -27,7 +27,7 @@ HOOKS = (*DESTINATIONS, INCLUDE_HOOK)
 """The webhooks that get events."""
 
 INCIDENT_HOOK = "hook-d"
-"""The one that is notified of incidents."""
+"""The hook that is notified of incidents."""
 
 REFUSED_SHARE = 0.2
 """The share of messages about incidents that are refused at every attempt, so that they become dead
@@ -81,9 +81,9 @@ class Receiver:
         self._refusals: dict[str, bool] = {}
         """Whether a message about incidents is refused, by its id."""
         self.opened: set[str] = set()
-        """The containers of whose problem a message reported that was answered for good."""
+        """The containers whose problem was reported in a message that was answered for good."""
         self.ended: set[str] = set()
-        """Those of whose problem's end one reported."""
+        """Those whose problem's end was reported in one."""
         self._attempts: Counter[tuple[str, str]] = Counter()
 
     def count_accepted(self, destination: str, kind: str) -> int:

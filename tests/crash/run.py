@@ -205,7 +205,7 @@ class _Run:
         )
 
     def _has_ends(self) -> bool:
-        """Whether the end of every incident was reported whose container was removed."""
+        """Whether the end of every incident whose container was removed was reported."""
         return find_ended(self.happened.values()) <= self._receiver.ended
 
     async def _wait_until(self, ended: asyncio.Future[int], holds: Callable[[], bool]) -> None:

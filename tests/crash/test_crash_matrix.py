@@ -14,8 +14,8 @@ async def test_nothing_is_lost_wherever_relay_is_killed() -> None:
     """Each webhook accepts every event that it should get, under one id, unchanged and in order.
 
     It may accept an event more than once. The same is true of deaths that the engine forgot, for
-    which a gap is declared, and of content that a route includes. A crash is notified of once where
-    incidents are reported, and so is its end. Every point of the list was reached.
+    which a gap is declared, and of content that a route includes. A crash is reported once where
+    incidents are, and so is its end. Every point of the list was reached.
     """
     results = await run_all(make_plans(RUNS, SEED))
     print(format_table(results))  # noqa: T201 - shown with -s, and whenever this fails

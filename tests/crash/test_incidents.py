@@ -18,7 +18,7 @@ HAPPENED = [*WEB, *STOPPED, REMOVED]
 
 
 def incident(name: str = "web", **changes: object) -> dict[str, Any]:
-    """An incident as the message that opens it tells it, with these changes."""
+    """An incident as its first message reports it, with these changes."""
     return {
         "id": f"inc_{name}",
         "subject": name,
@@ -102,7 +102,7 @@ def test_an_end_that_did_not_happen() -> None:
 
 
 def test_they_are_part_of_the_verdict() -> None:
-    """What nobody was notified is lost; a message that was changed or stored twice is a fault."""
+    """What no message reported is lost; a message that was changed or stored twice is a fault."""
     happened = {(number, it.action, it.container): it for number, it in enumerate(WEB)}
     lost = [fault for fault in check_run(happened, [], kills=0).faults if "nobody" in fault]
     assert lost == ["nobody was told that web crashed"]

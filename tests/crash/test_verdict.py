@@ -31,7 +31,7 @@ HAPPENED_INCLUDED = {INCLUDED: ContainerEvent("app", "start", labels=INCLUDE_LAB
 def check_run(
     happened: dict[EventKey, ContainerEvent], arrivals: Sequence[Arrival], kills: int
 ) -> Verdict:
-    """Check a run in which everybody was notified of every crash as an incident."""
+    """Check a run in which every crash was reported as an incident."""
     incidents = [
         {"id": f"inc_{it}", "subject": it, "count": 1, "ended_at": None, "notified_before": False}
         for it in find_crashed(happened.values())

@@ -1,4 +1,4 @@
-"""The rules of incidents, small and naive: a case remembers all it heard, and retells it each time.
+"""The rules of incidents, small and naive: a case keeps all it heard, and begins anew each time.
 
 Times are in nanoseconds of one clock. There are no schedules, no rows and no indexes: to let time
 pass, the model looks at everything for the next moment at which anything could happen.
@@ -40,7 +40,7 @@ def fact_of(event: Event) -> str | None:
 
 
 def subject_of(event: Event) -> tuple[str, str]:
-    """Whom an event is about."""
+    """What an event is about."""
     if event.type == "relay":
         return ("relay", event.actor.attributes.get("destination", event.engine))
     return (event.engine, str(event.actor.name))
@@ -57,7 +57,7 @@ class Heard:
 
 @dataclass
 class Story:
-    """How a subject is, reported_again from all that was heard."""
+    """How a subject is, after all that was heard."""
 
     container: str
     up: bool = True
@@ -129,7 +129,7 @@ class Story:
             self.well = it.at
 
     def condition(self, now: int) -> str:
-        """What people are notified about how it is."""
+        """How it is, as a message reports it."""
         if self.blind:
             return "unknown"
         if self.up:
@@ -207,7 +207,7 @@ class Case:
         return story.well + max(wait, min(HOUR, 2 * story.spell)), "recovered"
 
     def missed(self) -> int | None:
-        """When it should have come back at the latest, if somebody was notified that it would."""
+        """When it should have come back at the latest, if a message reported that it would."""
         story = self.story
         if self.reported is None or self.reported["condition"] not in ("up", "restarting"):
             return None
@@ -304,7 +304,7 @@ class Model:
         self.mind_groups()
 
     def may_report(self, subject: tuple[str, str]) -> bool:
-        """Whether anything may be notified of a subject now."""
+        """Whether anything of a subject may be reported now."""
         return subject[0] == "relay" or self.settled or self.now >= self.quiet
 
     def known_until(self, case: Case) -> int:
@@ -502,21 +502,21 @@ class Model:
             self.pass_time(case, self.known_until(case))
         self.mind_groups()
         for to in self.policies.destinations:
-            self.tell(to)
+            self.report(to)
             self.remind(to)
         for key, case in list(self.cases.items()):
             is_over = not case.open and case.news() is None
             if is_over and self.now >= case.ended_at + HOUR:
                 del self.cases[key]
 
-    # Telling.
+    # Messages.
 
     def news_of(self, key: tuple[str, str]) -> list[Case]:
-        """The cases of a group of which there is something to tell."""
+        """The cases of a group that have something to report."""
         return [c for c in self.cases.values() if c.group == key and c.news() is not None]
 
     def mind_groups(self) -> None:
-        """Each group with something to tell is due, and no other."""
+        """Each group with something to report is due, and no other."""
         for case in self.cases.values():
             if case.news() is not None:
                 self.groups.setdefault(case.group, Group())
@@ -551,7 +551,7 @@ class Model:
         return sorted(found, key=lambda key: (self.groups[key].due, key))
 
     def keep_quiet(self, keys: list[tuple[str, str]]) -> None:
-        """Some things are not worth telling."""
+        """Some things are not worth a message."""
         for case in [case for key in keys for case in self.news_of(key)]:
             if case.open or not self.may_report(case.subject):
                 continue
@@ -567,7 +567,7 @@ class Model:
         self.mind_groups()
 
     def mark(self, case: Case) -> None:
-        """This is what is known of the case by those who are notified."""
+        """A message reports the case as it is now, or it is held back."""
         case.reported = {
             "open": case.open,
             "looping": case.looping,
@@ -576,8 +576,8 @@ class Model:
         }
         case.unreported, case.again, case.died_ill, case.overdue = 0, False, False, False
 
-    def tell(self, to: str) -> None:
-        """Tell what is due."""
+    def report(self, to: str) -> None:
+        """Report what is due."""
         self.keep_quiet(self.ready(to, 0))
         due = self.ready(to, 0)
         limited = self.policy(to).audience is Audience.PEOPLE
@@ -629,7 +629,7 @@ class Model:
         return "opened" if case.refused and case.open else case.news() or "reminder"
 
     def describe(self, case: Case) -> tuple[Any, ...]:
-        """What is notified of a case."""
+        """What a message reports of a case."""
         before = case.reported is not None and case.times_reported > 0 and not case.refused
         condition = case.story.condition(self.now)
         what = (case.open, condition, case.looping, case.severity, case.resolution)

@@ -34,8 +34,7 @@ def test_a1_a_crash_that_is_restarted() -> None:
 
 
 def test_a2_a_crash_that_stays_down() -> None:
-    """It is reported once, and reminded of daily for a week; its end is reported whenever it
-    comes."""
+    """One message, then daily reminders for a week; its end is reported even after that."""
     world = World().play([die(0), event("destroy", 9 * DAY)], 10 * DAY)
     assert world.reported() == [
         (3.0, "firing", "opened", 1),
@@ -48,7 +47,7 @@ def test_a2_a_crash_that_stays_down() -> None:
 
 
 def test_a3_a_container_that_removes_itself() -> None:
-    """It is resolved as removed; a pager is notified at once."""
+    """It is resolved as removed; a pager gets its messages without a wait."""
     route = {**DIED, "to": ["ops", "pager"]}
     world = World(Setup(route, audiences=PAGER)).play([die(0), event("destroy", 0.02)], 600)
     assert world.reported() == [(3.0, "firing", "opened", 1), (63.02, "resolved", "resolved", 0)]
@@ -295,7 +294,7 @@ def test_a19_a_new_stack_crashes_every_ten_seconds() -> None:
     assert sum(count for *_, count in world.reported()) == 30
 
 
-def test_a20_a_crash_just_before_resolved_is_told() -> None:
+def test_a20_a_crash_just_before_resolved_is_reported() -> None:
     """Resolved is withdrawn."""
     world = World().play([die(0), start(0.2), die(61.0), start(61.2)], 3600)
     assert world.reported() == [(3.0, "firing", "opened", 1), (185.8, "resolved", "resolved", 1)]
@@ -426,7 +425,7 @@ def test_a27_a_destination_that_is_down_all_night() -> None:
 
 
 def test_a28_a_message_that_is_given_up() -> None:
-    """What it notified of is reported once more, as if it was not reported before."""
+    """Its incidents are reported once more, as if they had not been reported before."""
     world = World()
     world.broken.add("ops")
     world.play([die(0)], 3 * DAY)
@@ -455,7 +454,7 @@ def test_a29_the_wall_clock_is_set() -> None:
 
 
 def test_a30_a_route_is_renamed_then_removed() -> None:
-    """Nothing is reported anew; then the pager is notified the end."""
+    """Nothing is reported again; then the pager gets a message of the end."""
     audiences = {"pager": Audience.PAGER}
     world = World(Setup({**DIED, "to": ["pager"]}, audiences=audiences)).play([die(0)], 100)
     renamed = Setup({**DIED, "name": "dead", "to": ["pager"]}, audiences=audiences)

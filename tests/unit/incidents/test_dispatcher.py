@@ -120,7 +120,7 @@ def test_after_a_gap_only_knowledge_resolves() -> None:
     assert world.reported()[2:] == [(86_503.0, "resolved", "resolved", 0)]
 
 
-def test_after_a_reconnect_nothing_is_told_before_its_history_is_read() -> None:
+def test_after_a_reconnect_nothing_is_reported_before_its_history_is_read() -> None:
     """For thirty seconds at most."""
     world = World().play([], 100)
     world.dispatcher.disconnected("here", world.now)
@@ -129,8 +129,8 @@ def test_after_a_reconnect_nothing_is_told_before_its_history_is_read() -> None:
     assert world.reported() == [(130.0, "firing", "opened", 1)]
 
 
-def test_a_problem_that_is_over_before_it_is_told() -> None:
-    """People are reported once, of both; a pager is not, and it is counted."""
+def test_a_problem_that_is_over_before_it_is_reported() -> None:
+    """People get one message of both; a pager gets none, and the event is counted as held back."""
     for audience, reported, held in (
         (Audience.PEOPLE, [(203.0, "resolved", "opened", 1)], {}),
         (Audience.PAGER, [], {"brief": 1}),
@@ -147,7 +147,7 @@ def test_a_problem_that_is_over_before_it_is_told() -> None:
         world.check_balance()
 
 
-def test_the_end_is_not_told_if_nobody_wants_it() -> None:
+def test_the_end_is_not_reported_if_nobody_wants_it() -> None:
     """The events that it would have stood for are counted as held back."""
     setup = Setup(DIED, keys={"died": PolicyKeys(send_resolved=False)})
     world = World(setup).play([die(0), start(0.1), die(10), start(10.1)], 1000)
@@ -222,7 +222,7 @@ def test_relay_is_started_again_while_an_engine_is_lost() -> None:
 
 
 def test_a_failing_destination() -> None:
-    """Another one is reported; that it takes something shows that it works again."""
+    """Another one is reported; that it takes a message shows that it is no longer failing."""
     routes = (
         {**OWN, "to": ["ops", "chat"]},
         {**DIED, "to": ["chat"]},
@@ -300,7 +300,7 @@ def test_a_refused_message_waits_for_the_next_update() -> None:
 
 
 def test_the_end_after_a_refused_beginning() -> None:
-    """It was over before the destination refused what it was reported: nobody knows of it yet."""
+    """It was over before the destination refused the message: nobody knows of it yet."""
     world = World()
     world.broken.add("ops")
     world.play([die(0), start(0.1)], 62)
@@ -366,7 +366,7 @@ def test_a_forgotten_incident_leaves_no_group(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_too_much_is_included(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What engines answered counts as memory, too; the message says that there is no more."""
+    """What engines answered counts as memory, too; the message says that something is missing."""
     monkeypatch.setattr(states, "KEPT_BYTES", 10_000)
     world = World(Setup({**DIED, "include": {"logs": 5}})).play([die(0, "a"), die(0.1, "b")], 1)
     logs = Included(logs=("x" * 10_000,))

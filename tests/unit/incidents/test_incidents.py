@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from relay.core.event import Event
+from relay.core.event import RELAY_ENGINE, Event
 from relay.core.incident import Audience
 from relay.core.include import Included
 from relay.incidents import intake
+from relay.incidents.clock import Engines
 from relay.incidents.evidence import Evidence, find_evidence
 from relay.incidents.incidents import EngineClocks, Incidents, without_incidents
 from relay.incidents.journal import Journal
-from relay.incidents.life import HOUR_NS
+from relay.incidents.life import HOUR_NS, SECOND_NS
 from relay.incidents.policy import PolicyKeys
 from relay.incidents.rows import decode_rows
 from relay.incidents.state import Rows
@@ -82,7 +83,7 @@ def test_changes_are_taken_once_and_make_the_same_incidents() -> None:
     assert reported(again) == [("ops",)]
 
 
-def test_whoever_waits_is_woken() -> None:
+def test_the_loop_is_woken() -> None:
     """A change calls back; an event of no incident does not."""
     clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
     incidents = make(clock, setup)
@@ -145,7 +146,7 @@ def test_an_event_that_cannot_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_pager_waits_in_the_store_for_what_its_route_includes() -> None:
-    """A pager is notified once, so its message includes the request; a chat gets the answer
+    """A pager gets one message, so that includes the request; a chat gets the answer
     later."""
     clock, setup = Clock(), Setup(LOGS, audiences=AUDIENCES)
     incidents = make(clock, setup)
@@ -199,6 +200,27 @@ def test_the_wall_clock_of_a_remote_engine_is_its_own() -> None:
     now = clocks.now()
     assert now.at("local") - now.steady_ns == 3_600_000_000_000
     assert now.at("remote") - now.steady_ns == 5_000_000_000
+
+
+def test_engines_whose_clocks_were_set() -> None:
+    """Those on this machine with the wall clock; another one if a new connection shows it."""
+    clock = Clock()
+    clocks = EngineClocks(lambda: clock.steady_ns, lambda: clock.wall_ns)
+    clocks.set_lead("local", 0, is_local=True)
+    clocks.set_lead("remote", 0, is_local=False)
+    engines = Engines(clock.steady_ns)
+    assert engines.find_set_clocks(clocks.now()) == {}
+    clock.advance(100)
+    clock.wall_ns += SECOND_NS  # within the tolerance
+    assert engines.find_set_clocks(clocks.now()) == {}
+    clock.wall_ns += 60 * SECOND_NS
+    assert engines.find_set_clocks(clocks.now()) == dict.fromkeys(
+        (RELAY_ENGINE, "local"), 60 * SECOND_NS
+    )
+    assert engines.find_set_clocks(clocks.now()) == {}
+    clocks.set_lead("remote", 0, is_local=False)  # by as much as the wall clock
+    clocks.set_lead("new", 0, is_local=False)
+    assert engines.find_set_clocks(clocks.now()) == {"remote": 61 * SECOND_NS}
 
 
 def test_without_incidents_every_event_is_sent_by_itself() -> None:

@@ -130,14 +130,15 @@ def test_policies_of_a_configuration() -> None:
 def test_notify_events_restores_single_events() -> None:
     """On the destination for all routes, on a route for its destinations."""
     everywhere = build("to: [ops, pager]", "to: ops, notify: incidents", ops="notify: events")
-    assert everywhere.incident_routes == {("r0", "pager"), ("r1", "ops")}
-    assert build("to: [ops, pager], notify: events", "to: ops").incident_routes == {("r1", "ops")}
+    assert everywhere.incident_destinations == {"r0": {"pager"}, "r1": {"ops"}}
+    on_route = build("to: [ops, pager], notify: events", "to: ops")
+    assert on_route.incident_destinations == {"r1": {"ops"}}
 
 
 def test_policies_without_a_configuration() -> None:
     """The built-in configuration prints events."""
     policies = build_policies(default_config())
-    assert policies.incident_routes == frozenset()
+    assert policies.incident_destinations == {}
     assert policies.describe("terminal") == "every event at once"
 
 

@@ -1,5 +1,4 @@
-"""A reload that changes keys: they apply to what is open from then on, and nothing is reported
-anew."""
+"""A reload that changes keys: they apply to what is open, and nothing is reported again."""
 
 import pytest
 
@@ -79,8 +78,7 @@ def test_an_end_that_nobody_wants_any_more() -> None:
 
 @pytest.mark.parametrize("section", ["ops", "died"])
 def test_single_events_from_now_on(section: str) -> None:
-    """The incidents are watched no longer, which a chat is not notified; further events go at
-    once."""
+    """The incidents are no longer watched, without a message; further events go at once."""
     world = World().play([die(0)], 10)
     assert reload(world, **{section: PolicyKeys(notify=Notify.EVENTS)}) == 1
     world.play([start(20), die(30)], 1000)
@@ -101,8 +99,7 @@ def test_incidents_from_now_on() -> None:
 
 
 def test_a_destination_of_another_type() -> None:
-    """A chat that becomes a pager, under its old name, is reported the end of what it was
-    reported."""
+    """A chat that becomes a pager, under its old name, gets a message of the end."""
     world = World().play([die(0)], 10)
     world.setup = Setup(DIED, audiences={"ops": Audience.PAGER})
     setup = world.setup

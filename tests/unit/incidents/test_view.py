@@ -96,7 +96,7 @@ def test_the_budget_is_used_up() -> None:
 
 
 def test_told() -> None:
-    """It says when, and that there is nothing else to tell."""
+    """It says when, and that there is nothing else to report."""
     view = only(World().play([die(0), die(5)], 10))
     assert (view.message_count, view.reported_ns, view.message) == (1, ns(3), None)
     assert (view.update, view.due_ns, view.blocked) == (None, None, False)

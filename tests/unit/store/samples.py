@@ -31,7 +31,7 @@ def make_notification(number: int, container: str = "web") -> Notification:
 
 
 def make_update(number: int, group: str = "shop") -> Notification:
-    """A notification that tells about the incidents of a group, the ``number``-th."""
+    """A notification that reports the incidents of a group, the ``number``-th."""
     update = Update(UpdateReason.OPENED, group={"project": group})
     return msgspec.structs.replace(make_notification(number), update=update)
 

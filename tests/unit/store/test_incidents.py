@@ -1,4 +1,4 @@
-"""Rows of incidents, and what became of the messages that tell about them."""
+"""Rows of incidents, and what became of the messages that report them."""
 
 import asyncio
 import signal

@@ -52,7 +52,7 @@ def find_self_container() -> str | None:
     except OSError:
         return None
     if found is not None:
-        log.info("container.own", id=found, unreported="commands that are run in it")
+        log.info("container.own", id=found, untold="commands that are run in it")
     return found
 
 

@@ -72,7 +72,7 @@ def test_it_is_asked_only_if_a_route_distinguishes_by_it() -> None:
 
 
 def test_it_is_remembered_with_the_container() -> None:
-    """The next process neither asks again, nor forgets what it was reported."""
+    """The next process neither asks again, nor forgets what was reported."""
     pipeline = new_pipeline()
     process(pipeline, line("create", 1))
     (question,) = pipeline.questions
