@@ -1,8 +1,8 @@
 """Builds the daemon, runs it, and shuts it down without losing what is under way.
 
 Everything that can fail is built first, so that a start either succeeds or changes nothing. Then
-the daemon's tasks run until a shutdown is requested. The shutdown follows the way of an event: read
-no more, commit what was read, emit ``stopped``, and let the open requests finish. Nothing is lost
+the daemon's tasks run until a shutdown is requested. The shutdown follows the way of an event: stop
+reading, commit what was read, emit ``stopped``, and let the open requests finish. Nothing is lost
 that is not finished in time: it is in the store, or the engine sends it again after the next start.
 """
 

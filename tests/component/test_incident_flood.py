@@ -69,7 +69,7 @@ def crash(engine: ScriptedEngine, names: Sequence[str]) -> None:
     engine.send(*lines)
 
 
-async def test_a_flood_is_told_in_a_few_messages(engine: ScriptedEngine, tmp_path: Path) -> None:
+async def test_a_flood_makes_few_messages(engine: ScriptedEngine, tmp_path: Path) -> None:
     """Every death is counted once; a message lists 100 and says how many more there are (A18)."""
     receiver = Receiver()
     names = [f"c{number}" for number in range(CONTAINERS)]

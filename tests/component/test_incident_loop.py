@@ -195,7 +195,7 @@ def test_a_kill_before_the_message_changes_nothing(run: Run) -> None:
     run(scenario)
 
 
-def test_a_kill_after_the_message_tells_nothing_twice(run: Run) -> None:
+def test_a_kill_after_the_message_reports_nothing_twice(run: Run) -> None:
     """Message and rows are one commit: what was committed is not reported again."""
 
     async def scenario(world: World) -> None:

@@ -72,7 +72,7 @@ def test_a_good_run(arrivals: list[Arrival]) -> None:
     ],
     ids=["no crash", "no end", "not accepted"],
 )
-def test_what_nobody_was_told(arrivals: list[Arrival], expected: str) -> None:
+def test_what_no_message_reported(arrivals: list[Arrival], expected: str) -> None:
     """It counts as lost."""
     (found,) = find_unreported(HAPPENED, arrivals)
     assert expected in found
@@ -90,7 +90,7 @@ def test_what_nobody_was_told(arrivals: list[Arrival], expected: str) -> None:
     ],
     ids=["doubled", "forgotten", "two ids", "two ends", "no crash", "count"],
 )
-def test_what_was_told_wrongly(arrivals: list[Arrival], expected: str) -> None:
+def test_what_was_reported_wrongly(arrivals: list[Arrival], expected: str) -> None:
     """It is a fault."""
     assert any(expected in found for found in find_incident_faults(HAPPENED, arrivals))
 

@@ -1,123 +1,16 @@
-"""What the acceptance table does not show: reconciliation, bounds, relay's own problems."""
-
-from typing import Any
-
-import pytest
+"""What the acceptance table does not show: relay's own problems, reloads, refused messages."""
 
 from relay.core.event import Cause
 from relay.core.incident import Audience, Condition, Notify, Resolution
 from relay.core.include import Included
-from relay.incidents import state as states
 from relay.incidents.actions import SupersededMessages
-from relay.incidents.intake import TOO_MUCH_IS_KEPT
-from relay.incidents.observation import Observation, ObservedContainer
 from relay.incidents.policy import PolicyKeys
-from relay.incidents.stored_event import MAX_EVENT_BYTES
 from tests.unit.incidents.events import crash_loop, die, event, health, ns, own, start
 from tests.unit.incidents.world import DIED, Setup, World
 
 DEATHS = {"name": "deaths", "match": {"action": "die"}, "to": ["ops"]}
 OWN = {"name": "own", "match": {"type": "relay"}, "to": ["ops"]}
 PAGER = {"pager": Audience.PAGER}
-
-
-def seen(name: str = "web-1", **fields: Any) -> ObservedContainer:
-    """A container as a reconciliation shows it."""
-    fields = {"is_running": True, "started_ns": ns(0.1), **fields}
-    id_ = fields.pop("id_", f"id-of-{name}")
-    return ObservedContainer(id_, name, {}, **fields)
-
-
-def observation(t: float, *containers: ObservedContainer) -> Observation:
-    """A reconciliation of everything."""
-    return Observation("here", ns(t), containers)
-
-
-def test_a_service_that_can_start_again() -> None:
-    """Swarm sends no event about it: it is no longer among the services that cannot start."""
-    route = {"name": "services", "match": {"type": "service"}, "to": ["ops"]}
-    failed = event("start_failed", 0, "web", id_="svc1", type_="service")
-    world = World(Setup(route)).play([failed], 100)
-    world.observe(observation(100, seen(name="svc", id_="svc1")))  # still listed
-    assert [reason for _, _, reason, _ in world.reported()] == ["opened"]
-    world.observe(observation(160))
-    world.observe(observation(170))
-    world.run(300)
-    assert world.reported()[1:] == [(223.0, "resolved", "resolved", 0)]
-    assert world.messages()[1].update.incidents[0].resolution is Resolution.RECOVERED
-
-
-def test_a_reconciliation_finds_a_recovery() -> None:
-    """A start that nobody heard counts since it happened."""
-    world = World().play([die(0)], 100)
-    world.observe(observation(100, seen(started_ns=ns(30))))
-    world.run(200)
-    assert world.reported()[1:] == [(103.0, "resolved", "resolved", 0)]
-
-
-def test_a_reconciliation_finds_that_a_container_is_gone() -> None:
-    """It counts as removed from then on."""
-    world = World().play([die(0)], 100)
-    world.observe(observation(100))
-    world.run(300)
-    assert world.reported()[1:] == [(163.0, "resolved", "resolved", 0)]
-    assert world.messages()[1].update.incidents[0].resolution is Resolution.REMOVED
-
-
-def test_a_reconciliation_older_than_what_is_known_says_nothing() -> None:
-    """The container died after it was inspected."""
-    world = World().play([die(10)], 20)
-    world.observe(observation(9, seen(started_ns=ns(-5))))
-    world.run(300)
-    assert len(world.reported()) == 1
-
-
-def test_a_reconciliation_shows_that_a_restart_policy_has_given_up() -> None:
-    """What was reported as restarting is reported to stay down at once."""
-    loop = [each for each in crash_loop() if each.time_ns < ns(26)]
-    world = World().play(loop, 30)
-    world.observe(observation(30, seen("other"), seen(is_running=False, will_restart=False)))
-    world.run(200)
-    assert [each[:3] for each in world.reported()[1:]] == [(63.05, "firing", "stays_down")]
-    assert world.messages()[1].update.incidents[0].condition is Condition.DOWN
-
-
-def test_an_old_container_of_the_same_name_says_nothing() -> None:
-    """A task of a swarm that was replaced is still listed."""
-    world = World().play([die(0), start(5, id_="new"), own("gap", 10)], 20)
-    old = ObservedContainer("old", "web-1", {}, is_running=False, will_restart=False)
-    world.observe(observation(20, old))
-    world.run(500)
-    assert world.reported() == [(3.0, "firing", "opened", 1)]
-    new = ObservedContainer("new", "web-1", {}, is_running=True, started_ns=ns(5))
-    world.observe(observation(500, old, new))
-    world.run(600)
-    assert world.reported()[1:] == [(503.0, "resolved", "resolved", 0)]
-
-
-@pytest.mark.parametrize(("state", "resolved_at"), [("healthy", 163.0), ("starting", None)])
-def test_a_reconciliation_shows_health(state: str, resolved_at: float | None) -> None:
-    """A container that was restarted is well once its health check says so."""
-    match = {"any": [{"health": "unhealthy"}, {"action": "die"}]}
-    world = World(Setup({"name": "ill", "match": match, "to": ["ops"]}))
-    world.play([health(0, "unhealthy"), die(1), start(2)], 100)
-    world.observe(observation(100, seen(started_ns=ns(2), health=state)))
-    world.run(1000)
-    resolved = [t for t, status, *_ in world.reported() if status == "resolved"]
-    assert resolved == ([] if resolved_at is None else [resolved_at])
-
-
-def test_after_a_gap_only_knowledge_resolves() -> None:
-    """Until a reconciliation shows what happened, the state is unknown."""
-    world = World().play([die(0), start(0.1), own("gap", 10)], 500)
-    assert world.reported() == [(3.0, "firing", "opened", 1)]
-    world.run(86_500)
-    (reminded,) = world.messages()[1].update.incidents
-    assert reminded.condition is Condition.UNKNOWN
-    assert reminded.unknown_since_ns == ns(10)
-    world.observe(observation(86_500, seen()))
-    world.run(86_600)
-    assert world.reported()[2:] == [(86_503.0, "resolved", "resolved", 0)]
 
 
 def test_after_a_reconnect_nothing_is_reported_before_its_history_is_read() -> None:
@@ -327,88 +220,6 @@ def test_what_a_route_includes_is_asked_for_twice() -> None:
     assert world.messages()[-1].update.incidents[0].included == included
 
 
-def test_an_engine_is_not_asked_too_often() -> None:
-    """Twenty times a minute."""
-    world = World(Setup({**DIED, "include": {"logs": 5}}))
-    deaths = [die(0, f"web-{n}") for n in range(100)]
-    routed = [(each, world.setup.router.route(each)) for each in deaths]
-    assert len(world.dispatcher.take(routed, world.now).include_requests) == 20
-
-
-def test_too_many_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A further problem is a plain event, and the message says so; remembered ones go first."""
-    monkeypatch.setattr(states, "MAX_INCIDENTS", 3)
-    world = World().play(
-        [die(0, "a"), start(0.1, "a"), *(die(100 + n, name) for n, name in enumerate("bcde"))], 200
-    )
-    subjects = {incident.name for incident in world.dispatcher.list_incidents()}
-    assert subjects == {"b", "c", "d"}
-    (overflow,) = [message for message in world.messages() if message.update.overflow]
-    assert (overflow.update.reason, overflow.severity, overflow.update.names) == (
-        "events",
-        "critical",
-        ("e",),
-    )
-    world.check_balance()
-
-
-def test_a_forgotten_incident_leaves_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else ten thousand names in an hour would leave as many groups until the next start."""
-    monkeypatch.setattr(states, "MAX_INCIDENTS", 3)
-    crashes = [
-        event
-        for n in range(20)
-        for event in (die(200 * n, f"name-{n}"), start(200 * n + 0.1, f"name-{n}"))
-    ]
-    world = World().play(crashes, 4200)
-    assert len(world.dispatcher.list_incidents()) == 3
-    assert len(world.dispatcher.export().groups) == 3
-
-
-def test_too_much_is_included(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What engines answered counts as memory, too; the message says that something is missing."""
-    monkeypatch.setattr(states, "KEPT_BYTES", 10_000)
-    world = World(Setup({**DIED, "include": {"logs": 5}})).play([die(0, "a"), die(0.1, "b")], 1)
-    logs = Included(logs=("x" * 10_000,))
-    for incident in world.dispatcher.list_incidents():
-        world.store.apply(world.dispatcher.put_included(incident.id, logs, world.now))
-    first, second = (each.included for each in world.dispatcher.list_incidents())
-    assert first == logs
-    assert second is not None
-    assert (second.logs, second.missing) == (None, TOO_MUCH_IS_KEPT)
-
-
-def test_too_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Further ones share the destination's common group."""
-    monkeypatch.setattr(states, "MAX_GROUPS", 5)
-    route = {"name": "all", "match": {}, "to": ["ops"]}
-    world = World(Setup(route)).play([start(0, f"name-{n}") for n in range(100)], 2)
-    assert len(world.dispatcher.export().groups) == 6
-    world.run(300)
-    assert sum(message.count for message in world.messages()) == 100
-    assert max(len(message.update.names) for message in world.messages()) == 25
-    world.check_balance()
-
-
-def test_long_names_and_many_labels() -> None:
-    """An event is trimmed; its incident still is that of its name, and survives a reload."""
-    labels = {f"label-{n}": "x" * 1000 for n in range(100)}
-    name = "n" * 64 * 2**10
-    world = World()
-    events = [die(n, name, labels=labels, id_="i" * 64) for n in range(3)]
-    world.play(events, 10)
-    (incident,) = world.dispatcher.list_incidents()
-    assert incident.total == 3
-    assert len(incident.name) <= 200
-    assert len(incident.first.content) < MAX_EVENT_BYTES
-    match = {"action": "die", "label": {"label-1": "x*"}}
-    setup = Setup({**DIED, "match": match})
-    unwatched, changes = world.dispatcher.reload(setup.policies, setup.router, world.now)
-    world.store.apply(changes)
-    assert unwatched == 0
-    world.restart()
-
-
 def test_the_clock_was_set_back_while_relay_was_down() -> None:
     """What would be due later than it can be is due now."""
     world = World().play([die(0), start(0.1)], 61)
@@ -417,14 +228,6 @@ def test_the_clock_was_set_back_while_relay_was_down() -> None:
     world.run(-4_900)
     world.check_balance()
     assert [status for _, status, *_ in world.reported()] == ["firing", "resolved"]
-
-
-@pytest.mark.parametrize(("count", "messages"), [(3, 3), (4, 1)])
-def test_more_than_three_groups_are_a_storm(count: int, messages: int) -> None:
-    """They are reported together when the first is due; three are reported one by one."""
-    world = World().play([die(n / 2, f"name-{n}") for n in range(count)], 50)
-    assert len(world.reported()) == messages
-    assert world.reported()[0][0] == 3.0
 
 
 def test_evidence_older_than_what_is_known_only_counts() -> None:

@@ -164,7 +164,7 @@ def test_a_pager_waits_in_the_store_for_what_its_route_includes() -> None:
     assert (to_ops.include, to_ops.included) == (None, answer)
 
 
-def test_a_large_flood_is_told_in_slices() -> None:
+def test_a_large_flood_is_reported_in_slices() -> None:
     """One call checks a part of what is due, so that others get their turn; nothing is reported
     twice.
 

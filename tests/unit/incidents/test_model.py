@@ -14,7 +14,8 @@ from relay.incidents.observation import Observation, ObservedContainer
 from relay.incidents.policy import PolicyKeys
 from tests.unit.incidents import events as make
 from tests.unit.incidents.events import ns
-from tests.unit.incidents.model import MINUTE, Model
+from tests.unit.incidents.model import Model
+from tests.unit.incidents.model_story import MINUTE
 from tests.unit.incidents.world import Setup, World
 
 AUDIENCES = {

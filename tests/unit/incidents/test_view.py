@@ -76,7 +76,7 @@ def test_a_page_that_goes_on_nowhere() -> None:
             list_page(Rows(), World().now, 1, after=after)
 
 
-def test_not_told_yet() -> None:
+def test_not_reported_yet() -> None:
     """It says when it is due."""
     view = only(World().play([die(0)], 1))
     assert (view.message_count, view.reported_ns, view.held) == (0, None, None)
@@ -95,7 +95,7 @@ def test_the_budget_is_used_up() -> None:
     assert waiting.due_ns == ns(reported_s)
 
 
-def test_told() -> None:
+def test_reported() -> None:
     """It says when, and that there is nothing else to report."""
     view = only(World().play([die(0), die(5)], 10))
     assert (view.message_count, view.reported_ns, view.message) == (1, ns(3), None)
@@ -179,7 +179,7 @@ def test_closing_rows_is_what_the_dispatcher_does() -> None:
     assert close_incidents(world.dispatcher.list_incidents(), incident_id, world.now) == []
 
 
-def test_a_stored_incident_that_was_closed_is_told_after_the_start() -> None:
+def test_a_stored_incident_that_was_closed_is_reported_after_the_start() -> None:
     """A command closed it while no relay was running."""
     world = World().play([die(0)], 10)
     rows = world.store.load()
