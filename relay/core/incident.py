@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import TYPE_RELAY, Cause, Event, Origin, format_rfc3339
 from relay.core.include import Included
 from relay.core.severity import Severity
@@ -129,6 +130,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether the first problem of the incident was of the same kind."""
     has_first_code: bool = True
     """Whether it had the same exit code."""
+    ran_ns: int | None = None
+    """How long the life that ended had lasted; None if it did not end, or if that is not known."""
 
 
 def describe_problem(first: Event, last: Event) -> Problem:
@@ -193,6 +196,11 @@ class IncidentReport(msgspec.Struct, frozen=True):
     """Since when events of it may be missing; None while none are."""
     included: Included | None = None
     """What its route includes; only for the first incidents of a message."""
+    container: ContainerFacts | None = None
+    """What is known of the container; None if nothing is, or if it is about something else."""
+    given_up: bool = False
+    """Whether it is down and its engine is known not to restart it by itself. If nobody stopped it,
+    its restart policy is exhausted, or says no."""
 
 
 class Update(msgspec.Struct, frozen=True, omit_defaults=True):

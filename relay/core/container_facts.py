@@ -1,0 +1,21 @@
+"""What people ask of a container that failed: is it restarted, how often was it, what may it use."""
+
+import msgspec
+
+
+class ContainerFacts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How a container is configured, and what its engine did with it.
+
+    None is what is not known, and for `memory_limit` also a container without a limit.
+    """
+
+    restart_policy: str | None = None
+    """``always``, ``unless-stopped``, ``on-failure`` or ``no``, as the engine names it."""
+    max_retries: int = 0
+    """How often ``on-failure`` restarts it, at most; 0 for as often as it fails."""
+    restart_count: int | None = None
+    """How often its policy has restarted it since somebody started it last."""
+    memory_limit: int | None = None
+    """In bytes."""
+    started_ns: int | None = None
+    """When the life that ended began, by the engine's clock."""
