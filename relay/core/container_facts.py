@@ -1,4 +1,4 @@
-"""What people ask of a container that failed: is it restarted, how often was it, what may it use."""
+"""What people ask of a container that failed: what restarts it, how often, what may it use."""
 
 import msgspec
 
