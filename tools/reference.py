@@ -12,7 +12,15 @@ from relay.config.destination import Transport
 from relay.config.incident_keys import GROUP_FIELD
 from relay.config.schema import build_schema
 from relay.config.services import SERVICES
-from relay.config.types import DURATION, ENGINE_URL, LISTEN_ADDRESS, NAME, RATE, WEB_URL
+from relay.config.types import (
+    DURATION,
+    ENGINE_URL,
+    LISTEN_ADDRESS,
+    NAME,
+    RATE,
+    TIME_ZONE,
+    WEB_URL,
+)
 from relay.config.variables import OTHERS
 from relay.core.incident import Notify
 from relay.core.severity import Severity
@@ -52,6 +60,7 @@ _TYPE_NAMES = {
     LISTEN_ADDRESS["pattern"]: "place",
     NAME["pattern"]: "name",
     GROUP_FIELD["pattern"]: "field",
+    TIME_ZONE["pattern"]: "time zone",
     "^([0-9]{1,12}(B|[kMG]B|[KMG]iB)?)$|\\$\\{": "size",
 }
 _ENUMS: Mapping[str, type[StrEnum]] = {each.__name__: each for each in (Notify, Severity)}

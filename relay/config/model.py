@@ -47,6 +47,7 @@ from relay.config.types import (
     StartPosition,
     StoreSize,
     TemplateText,
+    TimeZoneName,
     WhenFull,
     WholeNumber,
     as_list,
@@ -55,6 +56,7 @@ from relay.core.event import DEFAULT_ENGINE
 from relay.core.incident import Notify
 from relay.core.include import Include
 from relay.core.severity import Severity
+from relay.core.zone import UTC_NAME
 
 
 class KnownNames(msgspec.Struct, frozen=True):
@@ -371,6 +373,10 @@ class Config(Section):
     heartbeat: HeartbeatConfig | None = None
     """How often relay sends a heartbeat event. Default: never."""
     log: LogConfig = LogConfig()
+    time_zone: TimeZoneName = UTC_NAME
+    """The time zone of all times that people read or write: in messages, on the command line and
+    in templates. Its name in the IANA database, as in ``Europe/Berlin``. Payloads for programs, the
+    API, logs and metrics stay in UTC."""
     destinations: dict[Name, DestinationConfig] = Field(min_length=1)
     """Where notifications are sent, by name; each destination has a ``type``."""
     routes: tuple[Route, ...] = Field(min_length=1)

@@ -307,6 +307,9 @@ def _parse_listen_address(value: object) -> object:
     return parse_listen_address(str(value))
 
 
+TIME_ZONE: Final = text_like(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "Europe/Berlin")
+TimeZoneName = Annotated[str, AfterValidator(validators.check_time_zone), WithJsonSchema(TIME_ZONE)]
+
 ListenAddress = Annotated[
     TcpPort | UnixSocket,
     PlainValidator(_parse_listen_address),

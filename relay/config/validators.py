@@ -16,10 +16,11 @@ from urllib.parse import SplitResult, urlsplit
 from yarl import URL
 
 from relay.config.address import check_socket_path
-from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, invalid, quote
+from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, find_closest, invalid, quote
 from relay.config.templates.budget import TemplateError, TemplateErrorKind
 from relay.config.templates.context import sample_context
 from relay.config.templates.template import Template
+from relay.core.zone import TimeZone, UnknownZone
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -275,6 +276,29 @@ def check_bearer_token(text: str) -> str:
     if not _BEARER_TOKEN.fullmatch(text):
         raise ValueError("holds no token: a token has letters, digits and -._~+/= only")
     return text
+
+
+def check_time_zone(name: str) -> str:
+    """Check the name of a time zone in the IANA database."""
+    if not name:
+        raise invalid("is empty: write the name of a time zone, as in Europe/Berlin, or remove it")
+    try:
+        TimeZone(name)
+    except UnknownZone as error:
+        meant = _find_zone(name, error.known)
+        raise ValueError(f"{error}{f' (did you mean {quote(meant)}?)' if meant else ''}") from None
+    return name
+
+
+def _find_zone(name: str, known: Iterable[str]) -> str | None:
+    """Return the zone that is probably meant: people leave out its first part, or write spaces."""
+    wanted = name.casefold().replace(" ", "_")
+    whole = {each.casefold(): each for each in known}
+    cities = {each.casefold().rpartition("/")[2]: each for each in sorted(known, reverse=True)}
+    if (meant := whole.get(wanted) or cities.get(wanted)) is not None:
+        return meant
+    # abbreviations are similar to each other, and mean something else
+    return find_closest(wanted, known, cutoff=0.8) if "/" in wanted else None
 
 
 def check_template(text: str) -> str:
