@@ -95,6 +95,14 @@ FIELDS: Mapping[str, str] = {
 }
 """The fields of a match and their descriptions, for the schema."""
 
+SILENCE_FIELDS: Mapping[str, str] = {
+    **FIELDS,
+    "project": "The compose project, else the stack of the Swarm, else the name.",
+    "service": "The service of compose or of the Swarm, else the name.",
+    "route": "The name of the route that takes the event.",
+}
+"""The fields of a silence's match and their descriptions."""
+
 MAPPING_FIELDS = ("label", "attribute")
 """Fields whose value is a mapping of names to patterns."""
 

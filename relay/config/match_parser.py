@@ -30,7 +30,7 @@ _MAX_DEPTH: Final = 16
 """The longest path (keys and indices) to a pattern: the limit of nesting."""
 _MAX_CHARS: Final = 4096
 """The longest glob or regular expression."""
-_KEYS: Final = (*FIELDS, "any", "all", "not")
+_GROUPS: Final = ("any", "all", "not")
 _SPECIAL_KEYS: Final = ("regex", "not", "exists")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _RANGE = re.compile(r"([0-9]{1,10})-([0-9]{1,10})")
@@ -43,13 +43,19 @@ _LAST_SIGNAL = 64
 """SIGRTMAX on Linux: signal(7)."""
 
 
-def parse_match(data: object, *, engines: Collection[str] | None = None) -> Match:
+def parse_match(
+    data: object,
+    *,
+    engines: Collection[str] | None = None,
+    fields: Collection[str] = FIELDS,
+) -> Match:
     """Parse plain data (mappings, lists, scalars) into a `Match`.
 
     ``engines`` are the names that an ``engine`` pattern may use; None leaves them unchecked.
+    ``fields`` are those that the match may name.
     Raises `InvalidValue` with every problem; paths are relative to ``data``.
     """
-    parser = _MatchParser(engines)
+    parser = _MatchParser(engines, fields)
     match = parser.parse(data, ())
     if parser.issues:
         raise InvalidValue(parser.issues)
@@ -145,8 +151,9 @@ _NUMBER_PARSERS: Final[Mapping[str, Callable[[str], Range]]] = {
 class _MatchParser:
     """Parses one match and collects the issues in it."""
 
-    def __init__(self, engines: Collection[str] | None) -> None:
+    def __init__(self, engines: Collection[str] | None, fields: Collection[str]) -> None:
         self._engines = engines
+        self._fields = fields
         self.issues: list[ConfigIssue] = []
 
     def parse(self, data: object, path: KeyPath) -> Match:
@@ -162,10 +169,10 @@ class _MatchParser:
                 not_ = self._parse_nested(value, here)
             elif key in MAPPING_FIELDS:
                 fields += self._parse_mapping_field(key, value, here)
-            elif key in FIELDS:
+            elif key in self._fields:
                 fields.append(Field(key, None, self._parse_patterns(key, value, here)))
             else:
-                self._add_unknown_key(here, hint_for_match(key, _KEYS))
+                self._add_unknown_key(here, hint_for_match(key, (*self._fields, *_GROUPS)))
         return Match(tuple(fields), groups.get("any", ()), groups.get("all", ()), not_)
 
     def _parse_list(self, data: object, path: KeyPath) -> tuple[Match, ...]:

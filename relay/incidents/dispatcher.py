@@ -16,7 +16,7 @@ from functools import partial
 import msgspec
 from msgspec.structs import replace
 
-from relay.core.event import Event
+from relay.core.event import RELAY_ENGINE, Event
 from relay.core.incident import Audience, UpdateReason
 from relay.core.include import Included
 from relay.incidents import incident as incidents
@@ -34,6 +34,8 @@ from relay.incidents.reload import Reloader
 from relay.incidents.reporter import Reporter
 from relay.incidents.route_counts import Balance
 from relay.incidents.set_clocks import limit_times, shift_times
+from relay.incidents.silence import Silence
+from relay.incidents.silence_request import KnownNames, SilenceRequest
 from relay.incidents.state import Changes, IncidentKey, Rows, State
 from relay.incidents.subject import destination_key, engine_key, subject_key
 from relay.incidents.tracker import IncidentTracker, Task
@@ -259,6 +261,25 @@ class Dispatcher:
         for closed in close_incidents(self._state.list_incidents(), incident_id, now):
             self._tracker.put(closed, now)
         return self._state.take_changes()
+
+    def add_silence(self, request: SilenceRequest, now: Now) -> tuple[Silence, Changes]:
+        """Add a silence. Raises `InvalidSilence`."""
+        policies = self._tracker.policies
+        engines = None if policies.engines is None else {*policies.engines, RELAY_ENGINE}
+        known = KnownNames(engines, {route for route, _ in policies.routes})
+        silence = self._state.silences.add(request, known, now.at(RELAY_ENGINE))
+        self._tracker.recheck_groups(now)
+        return silence, self._state.take_changes()
+
+    def expire_silence(self, id_: int, after_ns: int, now: Now) -> tuple[Silence, Changes]:
+        """End a silence now, or after a time. Raises `InvalidSilence`, `UnknownSilence`."""
+        silence = self._state.silences.expire(id_, now.at(RELAY_ENGINE), after_ns)
+        self._tracker.recheck_groups(now)
+        return silence, self._state.take_changes()
+
+    def list_silences(self) -> list[Silence]:
+        """Return all silences: those to come, those in force, and those that are over."""
+        return list(self._state.silences)
 
     def replayed(self, messages: Mapping[tuple[str, str], str]) -> Changes:
         """Note that dead letters about incidents are deliveries again.

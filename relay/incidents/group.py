@@ -48,11 +48,12 @@ _decode_fields = msgspec.json.Decoder(dict[str, str]).decode
 
 def make_group_key(event: Event, group_by: Sequence[str]) -> str:
     """Return the key of an event's group."""
-    fields = {name: bounded(_read_field(event, name)) for name in group_by}
+    fields = {name: bounded(read_field(event, name)) for name in group_by}
     return msgspec.json.encode(fields, order="sorted").decode()
 
 
-def _read_field(event: Event, name: str) -> str:
+def read_field(event: Event, name: str) -> str:
+    """Return a field of ``group_by``."""
     attributes = event.actor.attributes
     match name:
         case "engine":

@@ -24,6 +24,8 @@ from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.route_counts import Balance
 from relay.incidents.rows import RowChanges, RowKey, encode_changes
+from relay.incidents.silence import Silence
+from relay.incidents.silence_request import SilenceRequest
 from relay.incidents.state import NO_CHANGES, Changes, IncidentKey, Rows
 from relay.incidents.view import IncidentCounts
 from relay.routing.router import Router
@@ -215,6 +217,22 @@ class Incidents:
         )
         self._note(self._dispatcher.close(incident_id, self._clocks.now()))
         return is_open
+
+    def add_silence(self, request: SilenceRequest) -> Silence:
+        """Add a silence. Raises `InvalidSilence`."""
+        silence, changes = self._dispatcher.add_silence(request, self._clocks.now())
+        self._note(changes)
+        return silence
+
+    def expire_silence(self, id_: int, after_ns: int = 0) -> Silence:
+        """End a silence now, or after a time. Raises `InvalidSilence`, `UnknownSilence`."""
+        silence, changes = self._dispatcher.expire_silence(id_, after_ns, self._clocks.now())
+        self._note(changes)
+        return silence
+
+    def list_silences(self) -> list[Silence]:
+        """Return all silences: those to come, those in force, and those that are over."""
+        return self._dispatcher.list_silences()
 
     def replayed(self, messages: Mapping[tuple[str, str], str]) -> None:
         """Note that dead letters about incidents are deliveries again: see `Dispatcher`."""

@@ -11,6 +11,7 @@ from relay.incidents.group import Group
 from relay.incidents.incident import Incident
 from relay.incidents.plain import PlainEvents
 from relay.incidents.route_counts import RouteCounts
+from relay.incidents.silence import Silence, check_silence
 from relay.incidents.state import Changes, Finishes, Rows
 from relay.incidents.stored_event import StoredEvent
 
@@ -27,6 +28,7 @@ _KINDS: Mapping[str, tuple[type[Any], tuple[str, ...]]] = {
     "destinations": (DestinationState, ("name",)),
     "route_counts": (RouteCounts, ("destination", "route")),
     "finishes": (Finishes, ("subject",)),
+    "silences": (Silence, ("id",)),
 }
 """By kind, which is the name of the list in `Rows`: the type of the rows, and the fields that
 identify one."""
@@ -42,6 +44,7 @@ def encode_changes(changes: Changes) -> dict[RowKey, bytes | None]:
     encoded.update((("incidents", _make_key(*key)), None) for key in changes.removed_incidents)
     encoded.update((("groups", _make_key(*key)), None) for key in changes.removed_groups)
     encoded.update((("finishes", _make_key(key)), None) for key in changes.removed_finishes)
+    encoded.update((("silences", _make_key(key)), None) for key in changes.removed_silences)
     return encoded
 
 
@@ -54,7 +57,9 @@ def decode_rows(stored: Iterable[tuple[str, str, bytes]]) -> Rows:
             row = msgspec.json.decode(content, type=row_type)
             for event in _list_events(row):
                 event.decode()
-        except (KeyError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if isinstance(row, Silence):
+                check_silence(row)
+        except (KeyError, ValueError, msgspec.MsgspecError) as error:
             log.error("incidents.row_unreadable", kind=kind, key=key, reason=str(error))
         else:
             getattr(rows, kind).append(row)
@@ -71,5 +76,5 @@ def _list_events(row: object) -> Iterable[StoredEvent]:
             return ()
 
 
-def _make_key(*parts: str) -> str:
+def _make_key(*parts: str | int) -> str:
     return msgspec.json.encode(parts).decode()

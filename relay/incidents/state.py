@@ -13,6 +13,7 @@ from relay.incidents.destination import DestinationState
 from relay.incidents.group import OVERFLOW_GROUP, Group
 from relay.incidents.incident import Incident
 from relay.incidents.route_counts import RouteCounts
+from relay.incidents.silence import Silence, Silences
 from relay.incidents.stored_event import MAX_EVENT_BYTES, SMALL_EVENT_BYTES
 
 MAX_INCIDENTS = 20_000
@@ -51,6 +52,7 @@ class Rows(msgspec.Struct, frozen=True):
     destinations: list[DestinationState] = msgspec.field(default_factory=list)
     route_counts: list[RouteCounts] = msgspec.field(default_factory=list)
     finishes: list[Finishes] = msgspec.field(default_factory=list)
+    silences: list[Silence] = msgspec.field(default_factory=list)
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class Changes(msgspec.Struct, frozen=True):
     removed_incidents: list[IncidentKey] = msgspec.field(default_factory=list)
     removed_groups: list[GroupKey] = msgspec.field(default_factory=list)
     removed_finishes: list[str] = msgspec.field(default_factory=list)
+    removed_silences: list[int] = msgspec.field(default_factory=list)
 
 
 NO_CHANGES = Changes(Rows())
@@ -83,6 +86,7 @@ class State:
         self.destinations: dict[str, DestinationState] = {}
         self.route_counts: dict[tuple[str, str], RouteCounts] = {}
         self.finishes: dict[str, Finishes] = {}
+        self.silences = Silences(rows.silences)
         self.incident_count = 0
         self.unreported: defaultdict[GroupKey, dict[str, None]] = defaultdict(dict)
         """The subjects of the incidents of a group that have an update."""
@@ -269,11 +273,13 @@ class State:
             or self._changed_destinations
             or self._changed_counts
             or self._changed_finishes
+            or self.silences.has_changes
         ):
             return NO_CHANGES
         incidents = {key: self.get_incident(key) for key in self._changed_incidents}
         groups = {key: self.groups.get(key) for key in self._changed_groups}
         finishes = {key: self.finishes.get(key) for key in self._changed_finishes}
+        silences, removed_silences = self.silences.take_changes()
         changes = Changes(
             Rows(
                 [each for each in incidents.values() if each is not None],
@@ -281,10 +287,12 @@ class State:
                 [self.destinations[name] for name in self._changed_destinations],
                 [self.route_counts[key] for key in self._changed_counts],
                 [each for each in finishes.values() if each is not None],
+                silences,
             ),
             [key for key, each in incidents.items() if each is None],
             [key for key, each in groups.items() if each is None],
             [key for key, each in finishes.items() if each is None],
+            removed_silences,
         )
         self._forget_changes()
         return changes
@@ -297,6 +305,7 @@ class State:
             list(self.destinations.values()),
             list(self.route_counts.values()),
             list(self.finishes.values()),
+            list(self.silences),
         )
 
 

@@ -149,6 +149,10 @@ class IncidentTracker:
         for incident in list(self.state.list_incidents()):
             if incident.life.engine == engine:
                 self.check(incident.destination, incident.subject, now)
+        self.recheck_groups(now)
+
+    def recheck_groups(self, now: Now) -> None:
+        """Decide now whether groups are due: what held them back may have changed."""
         for destination in self.state.pending:
             self.schedule.bring_forward((Task.NOTIFY, destination, ""), now.steady_ns)
 

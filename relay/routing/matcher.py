@@ -73,9 +73,10 @@ class Matcher:
 
     __slots__ = ("conditions",)
 
-    def __init__(self, match: Match) -> None:
+    def __init__(self, match: Match, *, includes_relay: bool = False) -> None:
+        """``includes_relay`` lets relay's own events match without being named."""
         self.conditions = tuple(_compile_conditions(match, ""))
-        if not selects_relay_events(match):
+        if not includes_relay and not selects_relay_events(match):
             self.conditions = (_NOT_RELAY, *self.conditions)
 
     def first_failure(self, event: Event) -> Condition | None:
