@@ -14,26 +14,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
-from msgspec.structs import replace
 
 from relay.core.event import RELAY_ENGINE, Event
-from relay.core.incident import Audience, UpdateReason
 from relay.core.include import Included
-from relay.incidents import incident as incidents
 from relay.incidents.actions import close_incidents, mark_replayed
 from relay.incidents.clock import Engines, Now
-from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.effect import EffectObserver, find_effects
 from relay.incidents.incident import Incident
 from relay.incidents.intake import ImmediateNotification, IncludeRequest, Intake
 from relay.incidents.journal import Journal
-from relay.incidents.message import Message, repeat_message
+from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.reload import Reloader
+from relay.incidents.repetition import Repetition
 from relay.incidents.reporter import Reporter
 from relay.incidents.route_counts import Balance
 from relay.incidents.set_clocks import limit_times, shift_times
+from relay.incidents.settlement import Settlement
 from relay.incidents.silence import Silence
 from relay.incidents.silence_request import KnownNames, SilenceRequest
 from relay.incidents.state import Changes, IncidentKey, Rows, State
@@ -97,6 +95,8 @@ class Dispatcher:
         """The destinations of which a group may be due now, in the order in which it became due."""
         self._intake = Intake(self._tracker)
         self._reporter = Reporter(self._tracker)
+        self._settlement = Settlement(self._tracker)
+        self._repetition = Repetition(self._tracker)
         self.effect_observer: EffectObserver | None = None
         """Watches what is done with each event; None for nobody."""
         self._engines.find_set_clocks(now)
@@ -109,10 +109,12 @@ class Dispatcher:
             self._tracker.refresh_group(group, now)
             self._tracker.forget_group(group.destination, group.key, now)
         for name in policies.destinations:
-            self._schedule_repetitions(name, now)
+            self._repetition.schedule(name, now)
         if outstanding is not None:
-            for destination, message_id in set(self.list_outstanding()) - set(outstanding):
-                self._settle(destination, message_id, now)
+            for destination, message_id in set(self._settlement.list_outstanding()) - set(
+                outstanding
+            ):
+                self._settlement.settle(destination, message_id, now)
 
     @property
     def next_due_ns(self) -> int | None:
@@ -192,7 +194,7 @@ class Dispatcher:
                 case Task.REMIND:
                     messages += self._reporter.remind(destination, now)
                 case Task.REFRESH:
-                    refreshes += self._refresh(destination, now)
+                    refreshes += self._repetition.refresh(destination, now)
                 case Task.FORGET:
                     self._tracker.forget_group(destination, name, now)
             if checks == MAX_CHECKS:
@@ -203,7 +205,7 @@ class Dispatcher:
         """Note that a message waits no longer: the destination took it, or it was superseded."""
         if delivered:
             self._intake.recover_own(destination_key(destination), now)
-        self._settle(destination, message_id, now, delivered=delivered)
+        self._settlement.settle(destination, message_id, now, delivered=delivered)
         return self._state.take_changes()
 
     def dead_lettered(
@@ -214,17 +216,7 @@ class Dispatcher:
         Those of its incidents that are still open are reported once more. If one is over that the
         refused message called open, its end is reported as the first message about it.
         """
-        waiting = self._state.waiting.get((destination, message_id))
-        keys = [] if waiting is None else list(waiting.incidents)
-        for incident in map(self._state.get_incident, keys):
-            if incident is None or incident.waiting != message_id:
-                continue
-            has_end_to_report = incident.update is UpdateReason.RESOLVED
-            if incident.is_open or (refused and has_end_to_report):
-                dead = incidents.mark_dead(incident, refused=refused)
-                self._tracker.put(dead, now)
-                self._tracker.schedule_reminder(dead, now)
-        self._settle(destination, message_id, now)
+        self._settlement.give_up(destination, message_id, now, refused=refused)
         return self._state.take_changes()
 
     def connected(self, engine: str, now: Now) -> Changes:
@@ -294,14 +286,14 @@ class Dispatcher:
         """Use other policies and routes; return how many incidents are watched no longer."""
         unwatched = self._configure(policies, router, now)
         for name in policies.destinations:
-            self._schedule_repetitions(name, now)
+            self._repetition.schedule(name, now)
         return unwatched, self._state.take_changes()
 
     def _configure(self, policies: Policies, router: Router, now: Now) -> int:
         unwatched = Reloader(self._tracker, router).reload(policies, now)
-        for destination, message_id in self.list_outstanding():
+        for destination, message_id in self._settlement.list_outstanding():
             if destination not in policies.destinations:  # nobody reports what becomes of it
-                self._settle(destination, message_id, now)
+                self._settlement.settle(destination, message_id, now)
         return unwatched
 
     def count(self) -> IncidentCounts:
@@ -325,16 +317,11 @@ class Dispatcher:
 
     def list_reported(self, destination: str) -> list[IncidentKey]:
         """Return the keys of what is open at a destination and was reported."""
-        return [
-            (destination, each.subject)
-            for each in self._state.list_incidents(destination)
-            if _is_repeated(each)
-        ]
+        return self._repetition.list_reported(destination)
 
     def repeat(self, key: IncidentKey, now: Now) -> Message | None:
         """Return what repeats an incident as it is now; None if it is no longer open."""
-        incident = self._state.get_incident(key)
-        return repeat_message(incident, now) if incident and _is_repeated(incident) else None
+        return self._repetition.repeat(key, now)
 
     def balance(self, destination: str, route: str) -> Balance:
         """Return where the events are that a route took for a destination."""
@@ -351,12 +338,7 @@ class Dispatcher:
 
     def list_outstanding(self) -> list[tuple[str, str]]:
         """Return the messages that count as not settled, by destination and id."""
-        reminders = [
-            (state.name, state.reminder)
-            for state in self._state.destinations.values()
-            if state.reminder is not None
-        ]
-        return [*self._state.waiting, *reminders]
+        return self._settlement.list_outstanding()
 
     def silent_until_ns(self, engine: str) -> int:
         """Return until when nothing of an engine is reported at the most: see `Engines`."""
@@ -365,56 +347,3 @@ class Dispatcher:
     def export(self) -> Rows:
         """Return all rows."""
         return self._state.export()
-
-    def _settle(
-        self, destination: str, message_id: str, now: Now, *, delivered: bool = False
-    ) -> None:
-        state = self._state.get_destination(destination)
-        if state.reminder == message_id:
-            self._state.put_destination(replace(state, reminder=None))
-            self._tracker.schedule.bring_forward((Task.REMIND, destination, ""), now.steady_ns)
-        waiting = self._state.waiting.pop((destination, message_id), None)
-        if waiting is None:
-            return
-        for incident in map(self._state.get_incident, waiting.incidents):
-            if incident is not None and incident.waiting == message_id:
-                named_ns = now.steady_ns if delivered else incident.named_ns
-                settled = replace(incident, waiting=None, named_ns=named_ns)
-                self._state.put_incident(settled)
-                self._tracker.schedule_reminder(settled, now)
-        for key in waiting.groups:
-            group = self._state.groups.get(key)
-            if group is not None and group.waiting == message_id:
-                free = replace(group, waiting=None)
-                self._state.put_group(free)
-                self._tracker.refresh_group(free, now)
-                self._tracker.forget_group(*key, now)
-
-    def _refresh(self, destination: str, now: Now) -> list[str]:
-        """Return the destination if its open incidents are to be repeated."""
-        policy = self._tracker.policies.destinations.get(destination)
-        if policy is None or policy.audience is not Audience.ALERTS:
-            return []
-        if not any(map(_is_repeated, self._state.list_incidents(destination))):
-            return []
-        state = self._state.get_destination(destination)
-        self._state.put_destination(replace(state, refreshed_ns=now.steady_ns))
-        self._tracker.schedule_repetition(destination, now)
-        return [destination]
-
-    def _schedule_repetitions(self, destination: str, now: Now) -> None:
-        """Note when the open incidents of a destination are reported again, after a start."""
-        policy = self._tracker.destination_policy(destination)
-        if policy.repeat_interval_ns:
-            self._tracker.schedule.set((Task.REMIND, destination, ""), now.steady_ns)
-        if policy.audience is Audience.ALERTS:
-            refreshed_ns = self._state.get_destination(destination).refreshed_ns
-            due_ns = 0 if refreshed_ns is None else refreshed_ns + REFRESH_INTERVAL_NS
-            due_ns = max(due_ns, now.steady_ns)
-            self._tracker.schedule.set((Task.REFRESH, destination, ""), due_ns)
-
-
-def _is_repeated(incident: Incident) -> bool:
-    """Whether alerts of an incident are reported again before they expire: it is open, and was
-    reported."""
-    return incident.is_open and incident.message_count > 0
