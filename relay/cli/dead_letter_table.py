@@ -23,7 +23,8 @@ from relay.core.notification import resolve_severity
 from relay.core.text import truncate
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
-from relay.destinations.common.event_text import describe_event, describe_exit_code
+from relay.destinations.common.event_text import describe_event
+from relay.destinations.common.exit_code import describe_exit_code
 from relay.destinations.common.incident_line import describe_incident
 from relay.destinations.common.pieces import join
 from relay.store.records import DeadLetter

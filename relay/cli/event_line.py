@@ -16,12 +16,11 @@ from relay.core.text import truncate
 from relay.destinations.common.document import event_object
 from relay.destinations.common.event_text import (
     ID_MAX,
-    describe_exit_code,
-    describe_signal,
     find_changes,
     find_container,
     find_reclaimed,
 )
+from relay.destinations.common.exit_code import describe_exit_code, describe_signal
 from relay.incidents.effect import EffectKind
 from relay.routing.router import Verdict
 

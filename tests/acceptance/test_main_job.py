@@ -26,7 +26,7 @@ EXPECTED = [
 
 REPORTED = [
     "broken crashed with exit code 3",
-    "greedy ran out of memory (OOM) and ended with exit code 137 (SIGKILL)",
+    "greedy ran out of memory (OOM) and ended with exit code 137",
     "ill was unhealthy",
     "sentinel crashed with exit code 4",
 ]

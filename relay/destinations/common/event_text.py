@@ -6,11 +6,11 @@ and `find_changes` and its like return them by name.
 """
 
 import re
-import signal
 from typing import NamedTuple
 
 from relay.core.event import DEFAULT_ENGINE, TYPE_RELAY, Cause, Event, Origin
 from relay.core.text import truncate
+from relay.destinations.common.exit_code import describe_end, describe_signal
 
 SUBJECT_MAX = 90
 """The UTF-16 units of a name, so that a long name never hides what happened."""
@@ -228,26 +228,6 @@ def describe_image(image: str) -> str:
     return f"{name} (sha256:{digest})" if digest else name.removeprefix("sha256:")
 
 
-def describe_signal(number: int) -> str:
-    """Return the name of a signal, as in ``SIGKILL``; ``signal 99`` for one without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def describe_exit_code(code: int) -> str:
-    """Return an exit code and, for 128 + n, the signal that it stands for: ``137 (SIGKILL)``.
-
-    Engines get the code from containerd (``pkg/sys/reaper``, ``exitSignalOffset``); shells use the
-    same offset.
-    """
-    try:
-        return f"{code} ({signal.Signals(code - 128).name})"
-    except ValueError:
-        return str(code)
-
-
 def _describe_subject(event: Event) -> str:
     if event.type == TYPE_RELAY:
         return TYPE_RELAY
@@ -287,7 +267,7 @@ def _placeholders(event: Event) -> dict[str, str]:
         "destination": attributes.get("destination", "a destination"),
         "engine": attributes.get("engine") or event.engine,
         "error": f": {error}" if error else "",
-        "exit": "" if code is None else f" with exit code {describe_exit_code(code)}",
+        "exit": "" if code is None else f" with exit code {describe_end(code, event.cause)}",
         "health": event.health or event.detail or "unknown",
         "old_name": attributes.get("oldName", "another name").removeprefix("/"),
         "reason": f": {reason}" if reason else "",

@@ -3,7 +3,6 @@
 from relay.core.event import Event, format_second
 from relay.core.incident import IncidentReport, Status
 from relay.destinations.common.event_text import (
-    describe_exit_code,
     describe_host,
     describe_image,
     find_changes,
@@ -11,6 +10,7 @@ from relay.destinations.common.event_text import (
     find_error,
     find_reclaimed,
 )
+from relay.destinations.common.exit_code import describe_exit_code
 
 _FACTS_OF_PROBLEM = ("Exit code", "Cause", "Error")
 """The facts that are left out of a message about an incident that is over."""

@@ -17,11 +17,8 @@ from relay.core.incident import (
     is_flapping,
 )
 from relay.core.text import truncate, truncate_or_blank
-from relay.destinations.common.event_text import (
-    SUBJECT_MAX,
-    describe_exit_code,
-    shorten_error,
-)
+from relay.destinations.common.event_text import SUBJECT_MAX, shorten_error
+from relay.destinations.common.exit_code import describe_end
 from relay.destinations.common.pieces import Piece, PieceKind, Pieces
 
 ERROR_MAX = 110
@@ -226,7 +223,7 @@ def _describe_problem(
     if problem.exit_code is None:
         return what
     last = ", last" if is_repeated and (is_mixed or not problem.has_first_code) else ""
-    return f"{what}{last} with exit code {describe_exit_code(problem.exit_code)}"
+    return f"{what}{last} with exit code {describe_end(problem.exit_code, problem.cause)}"
 
 
 def _name_error(report: IncidentReport) -> list[Piece]:

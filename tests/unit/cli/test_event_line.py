@@ -79,7 +79,7 @@ def test_what_it_did(effect: Effect, words: str) -> None:
     [
         (
             with_fields(CRASH, exit_code=137, cause=Cause.OOM, origin=Origin.INFERRED),
-            "container die web (oom, exit code 137 (SIGKILL), inferred)",
+            "container die web (oom, exit code 137 (SIGKILL: killed), inferred)",
         ),
         (
             container_event("kill", THEN_NS, "c0", {"name": "web"}, signal=15),

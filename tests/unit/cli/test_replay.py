@@ -69,7 +69,7 @@ def test_a_table_of_notifications() -> None:
 AT                    STATUS  REASON  COUNT  ROUTE          TO               WHAT
 2026-11-23 07:29:33Z  event           1      crashed        terminal, audit  failed crashed with exit code 3
 2026-11-23 07:29:34Z  event           1      out-of-memory  terminal         oomed ran out of memory (OOM)
-2026-11-23 07:29:38Z  event           1      crashed        terminal, audit  hostkilled crashed with exit code 137 (SIGKILL)
+2026-11-23 07:29:38Z  event           1      crashed        terminal, audit  hostkilled crashed with exit code 137 (SIGKILL: killed)
 2026-11-23 07:29:38Z  event           1      crashed        terminal, audit  looping crashed with exit code 1
 2026-11-23 07:29:38Z  event           1      crashed        terminal, audit  looping crashed with exit code 1
 2026-11-23 07:29:39Z  event           1      crashed        terminal, audit  looping crashed with exit code 1

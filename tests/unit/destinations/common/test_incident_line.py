@@ -56,7 +56,7 @@ def ago(seconds: float) -> int:
         ),
         (
             report(problem=problem(cause=Cause.OOM, exit_code=137, is_like_first=False)),
-            "web ran out of memory (OOM) and ended with exit code 137 (SIGKILL) and is down",
+            "web ran out of memory (OOM) and ended with exit code 137 and is down",
         ),
         (
             crash_looping(started_ns=ago(3)),
