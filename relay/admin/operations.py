@@ -30,6 +30,7 @@ from relay.admin.requests import (
 )
 from relay.core.errors import RelayError
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
+from relay.core.zone import UTC_NAME
 from relay.incidents.incidents import Incidents
 from relay.incidents.view import IncidentDetails, IncidentPage
 from relay.store.outbox import Outbox
@@ -198,6 +199,8 @@ class LocalOperations(AdminOperations):
     """None in a command that opened the store because no daemon runs."""
     engines: Collection[str] = ()
     """The names of the configured engines; needed only if no daemon runs."""
+    zone_name: Callable[[], str] = lambda: UTC_NAME
+    """``time_zone`` of the configuration in force."""
 
     async def call(self, operation: Operation[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Perform the operation at once, without HTTP."""
@@ -205,7 +208,7 @@ class LocalOperations(AdminOperations):
 
     async def on_daemon_info(self, _: None) -> DaemonInfo:
         """Perform `DAEMON_INFO`."""
-        return DaemonInfo(__version__, self.now())
+        return DaemonInfo(__version__, self.now(), self.zone_name())
 
     async def on_destination_status(self, _: None) -> dict[str, DestinationStatus]:
         """Perform `DESTINATION_STATUS`."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from relay.core.zone import UTC_NAME
 from relay.store.records import Selection
 
 PAGE_SIZE = 500
@@ -63,10 +64,13 @@ class IncidentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DaemonInfo(msgspec.Struct, frozen=True):
-    """The version of the relay that answers, and the time by which it schedules deliveries."""
+    """The version of the relay that answers, its clock and its time zone."""
 
     version: str
     now_ns: int
+    """The time by which it schedules deliveries."""
+    time_zone: str = UTC_NAME
+    """``time_zone`` of its configuration. What it answers itself is in UTC."""
 
 
 class ReplayResult(msgspec.Struct, frozen=True):

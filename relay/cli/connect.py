@@ -17,10 +17,17 @@ import click
 from relay.admin import logs
 from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.admin.operations import AdminOperations, LocalOperations, OperationError
+from relay.admin.operations import (
+    DAEMON_INFO,
+    AdminOperations,
+    LocalOperations,
+    OperationError,
+)
 from relay.cli.options import find_config
 from relay.config import ConfigOutline, read_outline
+from relay.config.errors import quote
 from relay.core.errors import StoreInUse
+from relay.core.zone import UTC_ZONE, TimeZone, UnknownZone
 from relay.store.database import resolve_store_path
 from relay.store.files import DatabaseFiles
 from relay.store.outbox import Outbox, open_outbox
@@ -46,6 +53,8 @@ class Connection:
     operations: AdminOperations
     is_daemon: bool
     """Whether a running relay performs them; else this command has opened the store."""
+    zone: TimeZone
+    """The time zone of that relay; without one, that of the configuration."""
 
 
 def locate_store(config_file: Path | None) -> StoreLocation:
@@ -77,13 +86,23 @@ async def connect(location: StoreLocation) -> AsyncIterator[Connection]:
         except NoDaemon as error:
             outbox = await _open_store(location, error, resources)
         else:
-            yield Connection(daemon, is_daemon=True)
+            info = await daemon.call(DAEMON_INFO, None)
+            yield Connection(daemon, is_daemon=True, zone=find_zone(info.time_zone))
             return
         outline = location.outline
         local = LocalOperations(
             outbox, lambda: outline.destinations, time_ns, engines=outline.engines
         )
-        yield Connection(local, is_daemon=False)
+        yield Connection(local, is_daemon=False, zone=find_zone(outline.time_zone))
+
+
+def find_zone(name: str) -> TimeZone:
+    """Return a time zone. If this command does not know it, it says so and uses UTC."""
+    try:
+        return TimeZone(name)
+    except UnknownZone as error:
+        click.echo(f"time_zone: {quote(name)} {error}. Times are in UTC", err=True)
+        return UTC_ZONE
 
 
 async def _open_store(

@@ -164,7 +164,7 @@ async def _select(filters: Filters, connection: Connection, location: StoreLocat
         is_known = name is None or name in known or await operations.count_dead_letters(selection)
         if not is_known:
             check_known(noun, name, known)
-    return filters.to_selection(await operations.now_ns())
+    return filters.to_selection(connection.zone, await operations.now_ns())
 
 
 async def _fetch_newest(

@@ -7,7 +7,7 @@ A ``convert_…`` function is a callback of click's: it returns the value for th
 import os
 import re
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,18 +17,19 @@ import msgspec
 from relay.config import Config, ConfigOrigin, ConfigOutline, find_origin, read_outline
 from relay.config.types import parse_duration
 from relay.core.errors import RelayError
+from relay.core.written_time import FORMS, WrittenTime, parse_written_time
+from relay.core.zone import TimeZone
 from relay.destinations.catalog import load_located_config
 from relay.store.records import Selection
 
 DEFAULT_FILE = Path("/etc/relay/config.yaml")
 
 _ID = re.compile(r"([0-9]{1,18})|ntf_[0-9A-Za-z]{1,64}")
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-]\d\d:\d\d))", re.ASCII
-)
-_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2262, 1, 1, tzinfo=UTC)
-"""About the end of what 64 bits of nanoseconds can represent."""
+_TIME = re.compile(r"\d+[:-]")
+"""How a time begins, and no duration."""
+
+TimeOption = timedelta | WrittenTime
+"""The value of an option that names a time: a duration before now, or a time as written."""
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -132,31 +133,33 @@ def convert_duration(_: click.Context, __: click.Parameter, value: str | None) -
         raise click.BadParameter(f"{value!r} {error}") from error
 
 
-def convert_time(
-    _: click.Context, __: click.Parameter, value: str | None
-) -> timedelta | int | None:
-    """Convert a duration before now, or a time in the form of RFC 3339 to nanoseconds since 1970.
-
-    The result is a `relay.dryrun.history.PointInTime`.
-    """
+def convert_time(_: click.Context, __: click.Parameter, value: str | None) -> TimeOption | None:
+    """Convert a duration before now, or a time: `resolve_time` returns when that is."""
     if value is None:
         return None
-    found = _RFC3339.fullmatch(value)
+    is_time = _TIME.match(value) is not None
     try:
-        return parse_duration(value) if found is None else _parse_instant(*found.groups())
+        return parse_written_time(value) if is_time else parse_duration(value)
     except ValueError as error:
-        message = "is not a valid time"
-        if found is None:
-            message = f"{error}; or a time as 2026-11-23T06:48:34Z"
-        raise click.BadParameter(f"{value!r} {message}") from error
+        other = "" if is_time else f"; or a time as {FORMS}"
+        raise click.BadParameter(f"{value!r} {error}{other}") from error
 
 
-def _parse_instant(day: str, clock: str, fraction: str | None, zone: str | None) -> int:
-    instant = datetime.fromisoformat(f"{day}T{clock}{zone or '+00:00'}")
-    if not _EARLIEST < instant < _LATEST:
-        raise ValueError
-    seconds = (instant - _EARLIEST) // timedelta(seconds=1)
-    return seconds * 10**9 + int((fraction or "").ljust(9, "0"))
+def resolve_time(
+    name: str, value: TimeOption, zone: TimeZone, now_ns: int, *, ahead: bool = False
+) -> int:
+    """Return when the value of an option is, in nanoseconds since 1970.
+
+    ``name`` is the option's. ``ahead``: it is in the future, or for a `WrittenTime` without a day
+    the next time of day, not the last. Raises `click.UsageError`.
+    """
+    if isinstance(value, timedelta):
+        span_ns = value // timedelta(microseconds=1) * 1000
+        return now_ns + span_ns if ahead else max(1, now_ns - span_ns)
+    try:
+        return value.to_ns(zone, now_ns, ahead=ahead)
+    except ValueError as error:
+        raise click.UsageError(f"{name} {error}") from error
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -166,19 +169,19 @@ class Filters(msgspec.Struct, frozen=True):
     """Numbers of dead letters and ids of notifications; empty for all."""
     destination: str | None
     route: str | None
-    since: timedelta | None
-    """Only those given up since so long ago."""
+    since: TimeOption | None
+    """Only those given up since then, or since so long ago."""
 
     @property
     def is_empty(self) -> bool:
         """Whether they select every dead letter."""
         return self == Filters((), None, None, None)
 
-    def to_selection(self, now_ns: int) -> Selection:
-        """Return the selection for the store, with ``since`` counted back from ``now_ns``."""
+    def to_selection(self, zone: TimeZone, now_ns: int) -> Selection:
+        """Return the selection for the store, with ``since`` read in ``zone`` at ``now_ns``."""
         since_ns = None
         if self.since is not None:
-            since_ns = max(0, now_ns - self.since // timedelta(microseconds=1) * 1000)
+            since_ns = resolve_time("--since", self.since, zone, now_ns)
         return Selection(self.ids or None, self.destination, self.route, since_ns)
 
 
@@ -187,9 +190,9 @@ def selection_options(command: Command) -> Command:
     for decorate in (
         click.option(
             "--since",
-            metavar="DURATION",
-            callback=convert_duration,
-            help="Only those given up within so long: 30m, 2h, 7d.",
+            metavar="TIME",
+            callback=convert_time,
+            help="Only those given up since then: 30m, 7d, 14:00, or 2026-11-23 08:29.",
         ),
         click.option(
             "--route",

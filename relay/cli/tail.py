@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from time import time_ns
@@ -21,18 +22,21 @@ from relay.admin.tap import EventsSkipped, TapFilter, TappedEvent, make_tapped_e
 from relay.cli.connect import locate_store
 from relay.cli.event_line import LineStyle, format_json, format_line, format_skipped
 from relay.cli.options import (
+    TimeOption,
     check_known,
     complete_engine,
     config_option,
     convert_time,
     find_config,
     read_config,
+    resolve_time,
 )
 from relay.cli.output import STDOUT, write_line
 from relay.cli.tables import format_count, format_name, format_time
 from relay.config import Config
 from relay.core.tasks import spawn
-from relay.dryrun.history import TIMEOUT_S, History, PointInTime, Window, fetch_history
+from relay.core.zone import TimeZone
+from relay.dryrun.history import TIMEOUT_S, History, Window, fetch_history
 from relay.ingest.docker.engine.client import connect
 from relay.ingest.docker.engine.endpoint import resolve_endpoints
 from relay.ingest.docker.engine.errors import ENGINE_ERRORS, EngineUnavailable, describe_error
@@ -56,7 +60,7 @@ USE_HISTORY = "read what the engines remember with --since 10m"
     "--since",
     metavar="TIME",
     callback=convert_time,
-    help="Show what the engines remember since then, and end: 10m, or 2026-11-23T06:48:34Z.",
+    help="Show what the engines remember since then, and end: 10m, 14:00, or 2026-11-23 08:29.",
 )
 @click.option("--until", metavar="TIME", callback=convert_time, help="With --since: until then.")
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each event.")
@@ -64,8 +68,8 @@ def tail(
     config_file: Path | None,
     everything: bool,
     engine: str | None,
-    since: PointInTime | None,
-    until: PointInTime | None,
+    since: TimeOption | None,
+    until: TimeOption | None,
     as_json: bool,
 ) -> None:
     """Show each event as it happens, and the routes that match it.
@@ -75,7 +79,8 @@ def tail(
 
     With --since no relay has to run: the engines are asked for the events that they remember
     (Docker the last 256), and these are routed by the configuration as it is now. Exit code 1 if
-    an engine cannot be asked.
+    an engine cannot be asked. A time without an offset is in the configuration's time zone; 14:00
+    is the last one for --since, and for --until the first one after that.
     """
     if until is not None and since is None:
         raise click.UsageError("--until needs --since")
@@ -84,8 +89,25 @@ def tail(
         if since is None:
             _follow_relay(config_file, tap_filter, as_json)
         else:
-            window = Window(since) if until is None else Window(since, until)
-            _show_history(read_config(config_file), window, tap_filter, as_json)
+            config = read_config(config_file)
+            window = _make_window(since, until, TimeZone(config.time_zone), time_ns())
+            _show_history(config, window, tap_filter, as_json)
+
+
+def _make_window(
+    since: TimeOption,
+    until: TimeOption | None,
+    zone: TimeZone,
+    now_ns: int,
+) -> Window:
+    """Return the period; durations still count back from now, by the clock of each engine."""
+    since_ns = resolve_time("--since", since, zone, now_ns)
+    begin = since if isinstance(since, timedelta) else since_ns
+    if until is None:
+        return Window(begin)
+    if isinstance(until, timedelta):
+        return Window(begin, until)
+    return Window(begin, resolve_time("--until", until, zone, since_ns, ahead=True))
 
 
 def _follow_relay(config_file: Path | None, tap_filter: TapFilter, as_json: bool) -> None:

@@ -38,6 +38,7 @@ from relay.config.variables import PLACE, find_source
 from relay.config.yaml_reader import Document, SourceLocation, read_document
 from relay.core.errors import ConfigError, Problem
 from relay.core.event import DEFAULT_ENGINE, RELAY_ENGINE
+from relay.core.zone import UTC_NAME
 
 
 def load(path: Path, environ: Mapping[str, str], types: DestinationTypes) -> Config:
@@ -266,6 +267,8 @@ class ConfigOutline(msgspec.Struct, frozen=True):
     """The destinations with ``ordering: none``."""
     engines: tuple[str, ...]
     routes: tuple[str, ...]
+    time_zone: str = UTC_NAME
+    """As it is written if it cannot be resolved; it may be no time zone."""
 
 
 def read_outline(origin: ConfigOrigin, environ: Mapping[str, str]) -> ConfigOutline:
@@ -293,7 +296,18 @@ def read_outline(origin: ConfigOrigin, environ: Mapping[str, str]) -> ConfigOutl
         tuple(unordered),
         engines,
         tuple(name for name in names if isinstance(name, str)),
+        _resolve_zone(data, environ),
     )
+
+
+def _resolve_zone(data: Mapping[str, object], environ: Mapping[str, str]) -> str:
+    written = data.get("time_zone")
+    if not isinstance(written, str):
+        return UTC_NAME
+    try:
+        return expand(written, environ)
+    except InvalidValue:
+        return written
 
 
 def _as_mapping(value: object) -> Mapping[str, object]:

@@ -196,6 +196,7 @@ def _build_operations(
         lambda: supervisor.config.destinations,
         supervisor.clock.now_ns,
         hooks,
+        zone_name=lambda: supervisor.config.time_zone,
     )
 
 
