@@ -10,6 +10,7 @@ from typing import Any
 
 from relay.config.destination import Transport
 from relay.config.incident_keys import GROUP_FIELD
+from relay.config.mute_times import DAYS, TIMES
 from relay.config.schema import build_schema
 from relay.config.services import SERVICES
 from relay.config.types import (
@@ -61,6 +62,8 @@ _TYPE_NAMES = {
     NAME["pattern"]: "name",
     GROUP_FIELD["pattern"]: "field",
     TIME_ZONE["pattern"]: "time zone",
+    TIMES["pattern"]: "times",
+    DAYS["pattern"]: "weekdays",
     "^([0-9]{1,12}(B|[kMG]B|[KMG]iB)?)$|\\$\\{": "size",
 }
 _ENUMS: Mapping[str, type[StrEnum]] = {each.__name__: each for each in (Notify, Severity)}
@@ -155,7 +158,9 @@ class _Page:
 
     def _section(self, node: Node) -> str | None:
         """Return the name of the section that a key holds, or a mapping or list of; else None."""
-        for each in (node, node.get("additionalProperties"), node.get("items")):
+        entries = node.get("additionalProperties")
+        inner = entries.get("items") if isinstance(entries, dict) else None
+        for each in (node, entries, node.get("items"), inner):
             for choice in _choices(each) if isinstance(each, dict) else ():
                 name = str(choice.get("$ref", "")).rpartition("/")[2]
                 if self._defs.get(name, {}).get("properties"):
@@ -239,7 +244,10 @@ def _choices(node: Node) -> Iterator[Node]:
 
 
 def _plural(type_: str) -> str:
-    return type_.replace("number", "numbers", 1) if "number" in type_ else f"{type_}s"
+    for one, many in (("number", "numbers"), ("list of", "lists of")):
+        if one in type_:
+            return type_.replace(one, many, 1)
+    return type_ if type_.endswith("s") else f"{type_}s"
 
 
 def _type_names(node: Node) -> Iterable[str]:

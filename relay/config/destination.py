@@ -18,7 +18,9 @@ from yarl import URL
 from relay.config.errors import ConfigIssue, invalid
 from relay.config.incident_keys import (
     GROUP_KEYS,
+    LIFE_FIELDS,
     LIFE_KEYS,
+    For,
     GroupBy,
     GroupInterval,
     GroupWait,
@@ -26,6 +28,7 @@ from relay.config.incident_keys import (
     ResolveAfter,
     check_wants_incidents,
 )
+from relay.config.mute_times import Mute
 from relay.config.types import (
     Duration,
     Fraction,
@@ -210,6 +213,14 @@ class DestinationConfig(Section):
     """What it is notified of: ``incidents`` (a message if a problem begins, changes or is over) or
     ``events`` (each event by itself). Default: ``events`` for ``http`` and ``console``,
     ``incidents`` for all others. The key of a route comes first."""
+    for_: For | None = Field(default=None, alias="for")
+    """How long an incident has to be open before it is reported: at most 7d, and longer than
+    ``resolve_after``. What is over before is only counted. Default: ``0s``. The key of a route
+    comes first."""
+    mute: Mute | None = None
+    """When it is not notified: the name of one of the ``mute_time_intervals``, or a list of such;
+    ``[]`` for never, which is the default. What happens meanwhile is reported when the interval
+    ends. The key of a route comes first."""
     resolve_after: ResolveAfter | None = None
     """How long a container has to be well before its incident is resolved: from 1s to 24h, by
     default ``1m``. Longer if it kept failing again after longer times. The key of a route comes
@@ -230,7 +241,7 @@ class DestinationConfig(Section):
     """How often the destination is reminded of the incidents that are open: from 1m to 6d, or
     ``0s`` for never. Default: ``24h``."""
 
-    @field_validator(*LIFE_KEYS, *GROUP_KEYS)
+    @field_validator(*LIFE_FIELDS, *GROUP_KEYS)
     @classmethod
     def _check_wants_incidents(cls, value: object, info: ValidationInfo) -> object:
         return check_wants_incidents(value, info)

@@ -12,16 +12,32 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSc
 
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, find_closest, invalid, quote
 from relay.config.match import NOT_LABELS
-from relay.config.types import Duration, Schema, as_list, at_least, at_most, text_like
+from relay.config.types import (
+    Duration,
+    Schema,
+    as_list,
+    at_least,
+    at_most,
+    get_key,
+    text_like,
+    to_field,
+)
 from relay.core.incident import Notify
 
-LIFE_KEYS = ("resolve_after", "send_resolved")
+LIFE_KEYS = ("for", "mute", "resolve_after", "send_resolved")
 """The keys about an incident, besides ``notify``."""
+HOLD_KEYS = ("for", "mute")
+"""Those of them that hold back what is reported."""
 GROUP_KEYS = ("group_by", "group_wait", "group_interval", "repeat_interval")
 """The keys about messages."""
+LIFE_FIELDS = tuple(map(to_field, LIFE_KEYS))
+"""The fields of a model for `LIFE_KEYS`."""
 
 ResolveAfter = Annotated[Duration, at_least("1s"), at_most("24h")]
 """Not 0s: each restart of a crash loop would resolve its incident."""
+DEFAULT_RESOLVE_AFTER = timedelta(minutes=1)
+For = Annotated[Duration, at_most("7d")]
+"""As long as an incident without an event is reminded of."""
 GroupWait = Annotated[Duration, at_most("1h")]
 GroupInterval = Annotated[Duration, at_least("1s"), at_most("24h")]
 
@@ -115,7 +131,7 @@ def check_wants_incidents(value: object, info: ValidationInfo) -> object:
     """Check that a key about incidents does not stand beside ``notify: events``."""
     if value is not None and info.data.get("notify") is Notify.EVENTS:
         raise invalid(
-            f"'notify: events' tells of every event by itself: remove '{info.field_name}', "
+            f"'notify: events' tells of every event by itself: remove '{get_key(info)}', "
             "or write 'notify: incidents'"
         )
     return value

@@ -22,9 +22,11 @@ from relay.config.errors import (
     format_path,
     quote,
 )
+from relay.config.incident_checks import find_short_for
+from relay.config.known_names import KnownNames, find_section_names
 from relay.config.match_parser import scalar_to_text
 from relay.config.messages import to_issues
-from relay.config.model import Config, KnownNames
+from relay.config.model import Config
 from relay.config.origin import ConfigOrigin, OriginKind, built_in, of_file
 from relay.config.secrets import (
     ExternalValues,
@@ -109,6 +111,7 @@ def _parse(
     try:
         model = types.config_model_for(data)
         config = model.model_validate(data, context=_collect_names(data))
+        issues += find_short_for(config)
     except ValidationError as error:
         issues += to_issues(error, data, types)
     reporter = _ProblemReporter(document, data, external, types)
@@ -159,14 +162,23 @@ def default(types: DestinationTypes) -> Config:
 
 def _collect_names(data: Mapping[str, object]) -> KnownNames:
     """Return the names in a configuration, which may have any errors."""
-    engines = _section_names(data, "engines")
-    if "engines" not in data:
-        keys = Config.model_fields
-        if not any(find_closest(key, keys) == "engines" for key in data if key not in keys):
-            engines = frozenset({DEFAULT_ENGINE})
+    engines = find_section_names(data, "engines")
+    if not _may_hold(data, "engines"):
+        engines = frozenset({DEFAULT_ENGINE})
     if engines is not None:
         engines |= {RELAY_ENGINE}
-    return KnownNames(engines=engines, destinations=_section_names(data, "destinations"))
+    intervals = find_section_names(data, "mute_time_intervals")
+    if not _may_hold(data, "mute_time_intervals"):
+        intervals = frozenset()
+    return KnownNames(engines, find_section_names(data, "destinations"), intervals)
+
+
+def _may_hold(data: Mapping[str, object], section: str) -> bool:
+    """Whether there is a section, or a key that is probably meant as its name."""
+    keys = Config.model_fields
+    return section in data or any(
+        find_closest(key, keys) == section for key in data if key not in keys
+    )
 
 
 def _find_repeated_route_names(data: Mapping[str, object]) -> list[ConfigIssue]:
@@ -183,11 +195,6 @@ def _find_repeated_route_names(data: Mapping[str, object]) -> list[ConfigIssue]:
             message = f"is already the name of routes[{earlier}]: each route needs its own"
             found.append(ConfigIssue(("routes", index, "name"), message, IssueScope.VALUE))
     return found
-
-
-def _section_names(data: Mapping[str, object], section: str) -> frozenset[str] | None:
-    """Return the names in a section; None if it has none or is not a mapping."""
-    return frozenset(_as_mapping(data.get(section))) or None
 
 
 class _ProblemReporter:

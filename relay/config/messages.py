@@ -19,12 +19,14 @@ from relay.config.errors import (
     quote,
 )
 from relay.config.model import Config, EngineConfig, Route
-from relay.config.types import Section
+from relay.config.mute_times import MuteTimes
+from relay.config.types import Section, list_keys
 from relay.config.unknown_keys import (
     CONFIG_SYNONYMS,
     DESTINATION_SYNONYMS,
     ENGINE_SYNONYMS,
     MATCH_SYNONYMS,
+    MUTE_SYNONYMS,
     ROUTE_SYNONYMS,
     TARGETS,
     Synonyms,
@@ -129,7 +131,7 @@ class _Messages:
 
     def _other_type_hint(self, key: str, loc: _Location) -> str:
         """Return `` (it is for 'type: x' only)`` if exactly one type of destination has the key."""
-        names = [name for name, model in self._types.models.items() if key in model.model_fields]
+        names = [name for name, model in self._types.models.items() if key in list_keys(model)]
         match loc, names:
             case ("destinations", _, str(), _), [name]:
                 return f" (it is for 'type: {name}' only)"
@@ -142,11 +144,11 @@ class _Messages:
         if model is Route:
             if key in match.FIELDS:
                 return " (indent it under 'match')"
-            if key in DestinationConfig.model_fields:
+            if key in list_keys(DestinationConfig):
                 return " (write it at the destination)"
             if meant := MATCH_SYNONYMS.get(key.casefold()):
                 return f" (did you mean {meant} under 'match'?)"
-        for name, field in model.model_fields.items():
+        for name, field in list_keys(model).items():
             is_many = get_origin(field.annotation) in (dict, tuple)
             section = None if is_many else _find_section(field.annotation)
             if section is not None and key in section.model_fields:
@@ -158,7 +160,7 @@ class _Messages:
 
     def _missing_type_issue(self, path: KeyPath) -> ConfigIssue:
         entry = self._get_value(path)
-        known = {key for model in self._types.models.values() for key in model.model_fields}
+        known = {key for model in self._types.models.values() for key in list_keys(model)}
         for key in entry if isinstance(entry, dict) else ():
             if key not in known and find_closest(key, known) == "type":
                 message = f"unknown key {quote(key)} (did you mean 'type'?)"
@@ -179,7 +181,7 @@ class _Messages:
     def _known_keys(self, loc: _Location) -> list[str]:
         """Return the keys that the mapping at pydantic's location may have."""
         model = self._model_at(loc)
-        return [*model.model_fields, *(f"{key}_file" for key in file_keys(model))]
+        return [*list_keys(model), *(f"{key}_file" for key in file_keys(model))]
 
     def _model_at(self, loc: _Location) -> type[Section]:
         model: type[Section]
@@ -190,10 +192,12 @@ class _Messages:
                 model = EngineConfig
             case ("routes", _, *keys):
                 model = Route
+            case ("mute_time_intervals", _, _, *keys):
+                model = MuteTimes
             case _:
                 model, keys = Config, list(loc)
         for key in keys:
-            model = _find_section(model.model_fields[str(key)].annotation) or model
+            model = _find_section(list_keys(model)[str(key)].annotation) or model
         return model
 
 
@@ -201,9 +205,13 @@ def _synonyms_of(model: type[Section]) -> Synonyms:
     """Return the words that people may use for the keys of a section."""
     if issubclass(model, DestinationConfig):
         return DESTINATION_SYNONYMS
-    return {Config: CONFIG_SYNONYMS, EngineConfig: ENGINE_SYNONYMS, Route: ROUTE_SYNONYMS}.get(
-        model, {}
-    )
+    synonyms: Mapping[type[Section], Synonyms] = {
+        Config: CONFIG_SYNONYMS,
+        EngineConfig: ENGINE_SYNONYMS,
+        MuteTimes: MUTE_SYNONYMS,
+        Route: ROUTE_SYNONYMS,
+    }
+    return synonyms.get(model, {})
 
 
 def _find_section(annotation: object) -> type[Section] | None:

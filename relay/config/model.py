@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -25,10 +24,18 @@ from pydantic import (
 
 from relay.config import types, validators
 from relay.config.destination import DestinationConfig, TlsConfig
-from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_mean, invalid
-from relay.config.incident_keys import LIFE_KEYS, ResolveAfter, check_wants_incidents
+from relay.config.errors import invalid
+from relay.config.incident_keys import (
+    LIFE_FIELDS,
+    LIFE_KEYS,
+    For,
+    ResolveAfter,
+    check_wants_incidents,
+)
+from relay.config.known_names import check_known, get_known_names
 from relay.config.match import Match
 from relay.config.match_parser import parse_match
+from relay.config.mute_times import Mute, MuteTimeIntervals
 from relay.config.types import (
     BufferSize,
     EngineUrl,
@@ -59,24 +66,10 @@ from relay.core.severity import Severity
 from relay.core.zone import UTC_NAME
 
 
-class KnownNames(msgspec.Struct, frozen=True):
-    """The names that routes may refer to, which are the context of a validation.
-
-    None: unknown, so references are not checked.
-    """
-
-    engines: frozenset[str] | None = None
-    destinations: frozenset[str] | None = None
-
-
-def _known_names(info: ValidationInfo) -> KnownNames:
-    return info.context if isinstance(info.context, KnownNames) else KnownNames()
-
-
 def _to_match(value: object, info: ValidationInfo) -> Match:
     if isinstance(value, Match):
         return value
-    return parse_match(value, engines=_known_names(info).engines)
+    return parse_match(value, engines=get_known_names(info).engines)
 
 
 def _has_authorization(headers: Mapping[str, object]) -> bool:
@@ -250,6 +243,23 @@ class IncludeConfig(Section):
         return None if wanted == Include() else wanted
 
 
+class LabelsConfig(Section):
+    """Whether containers decide by a label of their own if people are notified of them."""
+
+    enable: bool = True
+    """Whether the label ``relay.enable`` counts. With its value ``false``, people are not notified
+    of the container."""
+    require: bool = False
+    """Whether people are notified only of containers whose label ``relay.enable`` is ``true``."""
+
+    @field_validator("require")
+    @classmethod
+    def _check_labels_count(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("enable") is False:
+            raise invalid("with 'enable: false' no label counts: keep one of 'enable', 'require'")
+        return value
+
+
 class Route(Section):
     """Which events to match, and where to send them."""
 
@@ -288,6 +298,13 @@ class Route(Section):
     notify: Notify | None = None
     """What its destinations are notified of: ``incidents`` or ``events``, instead of what each of
     them says."""
+    for_: For | None = Field(default=None, alias="for")
+    """How long an incident has to be open before it is reported, instead of what the destination
+    says: at most 7d, and longer than ``resolve_after``. With a second route to another destination
+    it is an escalation."""
+    mute: Mute | None = None
+    """When its destinations are not notified, instead of what they say: the name of one of the
+    ``mute_time_intervals``, or a list of such; ``[]`` for never."""
     resolve_after: ResolveAfter | None = None
     """How long a container has to be well before its incident is resolved, instead of what the
     destination says: from 1s to 24h."""
@@ -315,14 +332,14 @@ class Route(Section):
             raise invalid("'drop' sends nothing: remove 'include'")
         return value
 
-    @field_validator("severity", "title", "text", "notify", *LIFE_KEYS)
+    @field_validator("severity", "title", "text", "notify", *LIFE_FIELDS)
     @classmethod
     def _check_without_drop(cls, value: object, info: ValidationInfo) -> object:
         if value is not None and info.data.get("drop"):
-            raise invalid(f"'drop' sends nothing: remove '{info.field_name}'")
+            raise invalid(f"'drop' sends nothing: remove '{types.get_key(info)}'")
         return value
 
-    @field_validator(*LIFE_KEYS)
+    @field_validator(*LIFE_FIELDS)
     @classmethod
     def _check_wants_incidents(cls, value: object, info: ValidationInfo) -> object:
         return check_wants_incidents(value, info)
@@ -342,17 +359,7 @@ class Route(Section):
     def _check_destinations_exist(
         cls, value: tuple[str, ...], info: ValidationInfo
     ) -> tuple[str, ...]:
-        known = _known_names(info).destinations
-        issues = [
-            ConfigIssue(
-                (index,), f"is not a destination{did_you_mean(name, known)}", IssueScope.VALUE
-            )
-            for index, name in enumerate(value)
-            if known is not None and name not in known
-        ]
-        if issues:
-            raise InvalidValue(issues)
-        return value
+        return check_known(value, get_known_names(info).destinations, "is not a destination")
 
 
 class Config(Section):
@@ -377,6 +384,10 @@ class Config(Section):
     """The time zone of all times that people read or write: in messages, on the command line and
     in templates. Its name in the IANA database, as in ``Europe/Berlin``. Payloads for programs, the
     API, logs and metrics stay in UTC."""
+    labels: LabelsConfig = LabelsConfig()
+    mute_time_intervals: MuteTimeIntervals = Field(default_factory=dict)
+    """Times of the week at which nobody is notified, by the names that ``mute`` refers to. Each is
+    a list; it is in force if one of its entries is."""
     destinations: dict[Name, DestinationConfig] = Field(min_length=1)
     """Where notifications are sent, by name; each destination has a ``type``."""
     routes: tuple[Route, ...] = Field(min_length=1)

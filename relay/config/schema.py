@@ -31,6 +31,7 @@ from relay.config.types import (
     Section,
     as_list,
     forbid,
+    format_duration,
     if_equals,
     not_both,
     split_lines,
@@ -38,7 +39,6 @@ from relay.config.types import (
 )
 
 _NULL = {"type": "null"}
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 _RATE_UNITS = {1.0: "s", 60.0: "min", 3600.0: "h"}
 _SCALAR = {"type": ["string", "number", "boolean"]}
 _GLOB_TEXT = {"type": "string", "pattern": r"[*?\[]"}
@@ -105,12 +105,6 @@ class _Generator(GenerateJsonSchema):
                 return super().encode_default(dft)
 
 
-def format_duration(length: timedelta) -> str:
-    """Format a duration as people write it, in the largest unit that divides it."""
-    millis = length // timedelta(milliseconds=1)
-    return next(f"{millis // size}{unit}" for unit, size in _UNITS if millis % size == 0)
-
-
 def _subclasses(model: type[Section]) -> Iterator[type[Section]]:
     for subclass in model.__subclasses__():
         yield subclass
@@ -150,13 +144,14 @@ def _read_descriptions(model: type[Section]) -> dict[str, str]:
         with suppress(OSError):  # installed without sources
             (definition,) = ast.parse(dedent(inspect.getsource(base))).body
             assert isinstance(definition, ast.ClassDef)
-            for key, text in pairwise(definition.body):
-                match key, text:
+            for field, text in pairwise(definition.body):
+                match field, text:
                     case (
                         ast.AnnAssign(target=ast.Name(name)),
                         ast.Expr(ast.Constant(str(docstring))),
                     ) if name in model.model_fields:
-                        found[name] = " ".join(docstring.split())
+                        key = model.model_fields[name].alias or name
+                        found[key] = " ".join(docstring.split())
     return found
 
 

@@ -8,6 +8,7 @@ names and addresses, secrets, templates.
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -20,8 +21,10 @@ from pydantic import (
     Field,
     PlainValidator,
     SecretStr,
+    ValidationInfo,
     WithJsonSchema,
 )
+from pydantic.fields import FieldInfo
 
 from relay.config import validators
 from relay.config.address import TcpPort, UnixSocket, parse_listen_address
@@ -49,6 +52,21 @@ class Section(BaseModel):
     """
     keys_in_files: ClassVar[frozenset[str]] = frozenset()
     """Keys that hold no secret, but whose value may be in a file, too: with ``KEY_file``."""
+
+
+def to_field(key: str) -> str:
+    """Return the field of a model that holds a key: Python reserves some of the words."""
+    return f"{key}_" if iskeyword(key) else key
+
+
+def get_key(info: ValidationInfo) -> str:
+    """Return the key that is validated."""
+    return (info.field_name or "").removesuffix("_")
+
+
+def list_keys(model: type[Section]) -> dict[str, FieldInfo]:
+    """Return the fields of a section, by their keys as people write them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def not_both(one: str, other: str) -> Schema:
@@ -120,6 +138,7 @@ _DURATION = re.compile(
 )
 _MAX_DURATION = timedelta(days=3650)
 """Ten years: far below the point at which adding it to a date overflows."""
+_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 DURATION: Final = text_like(
     r"(?=[0-9])([0-9]{1,7}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?([0-9]{1,9}ms)?", "10m"
 )
@@ -139,6 +158,12 @@ def parse_duration(text: str) -> timedelta:
     if length > _MAX_DURATION:
         raise ValueError("is too long: at most 3650d")
     return length
+
+
+def format_duration(length: timedelta) -> str:
+    """Format a duration as people write it, in the largest unit that divides it."""
+    millis = length // timedelta(milliseconds=1)
+    return next(f"{millis // size}{unit}" for unit, size in _UNITS if millis % size == 0)
 
 
 Duration = Annotated[

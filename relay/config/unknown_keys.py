@@ -39,6 +39,11 @@ CONFIG_SYNONYMS: Synonyms = {
     **dict.fromkeys(("outputs", "receivers", "webhooks", "notifiers", "sinks"), ("destinations",)),
     **dict.fromkeys(("docker", "hosts", "sources"), ("engines",)),
 }
+MUTE_SYNONYMS: Synonyms = {
+    **dict.fromkeys(("location", "timezone", "tz", "zone"), ("time_zone",)),
+    **dict.fromkeys(("days", "days_of_week", "weekday"), ("weekdays",)),
+    **dict.fromkeys(("time", "hours", "start_time", "from", "between"), ("times",)),
+}
 ENGINE_SYNONYMS: Synonyms = dict.fromkeys(
     ("socket", "address", "endpoint", "docker_host"), ("url",)
 )

@@ -217,7 +217,10 @@ def describe_changes(before: Config, topology: Topology) -> Changes:
     """Return what a topology changes, compared with the configuration before it."""
     after = topology.config
     reopened = {name for name in topology.new_clients if name in before.destinations}
-    sections = ("ingest", "reconcile", "store", "admin", "heartbeat", "log", "time_zone", "routes")
+    sections = (
+        *("ingest", "reconcile", "store", "admin", "heartbeat", "log", "time_zone"),
+        *("labels", "mute_time_intervals", "routes"),
+    )
     return (
         *_compare_named("engine", before.engines, after.engines),
         *_compare_named("destination", before.destinations, after.destinations, reopened),

@@ -6,25 +6,33 @@ defaults depend on who reads the messages.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, cached_property
+from itertools import starmap
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from relay.config import Config, DestinationConfig, Route
+from relay.config.incident_keys import DEFAULT_RESOLVE_AFTER
 from relay.core.incident import Audience, Notify
 from relay.incidents.life import HOUR_NS, MINUTE_NS, SECOND_NS
+from relay.incidents.mute import MuteInterval, build_week
 
 T = TypeVar("T")
+
+
+def to_ns(duration: timedelta) -> int:
+    """Return a duration in nanoseconds."""
+    return duration // timedelta(microseconds=1) * 1000
 
 
 class PolicyKeys(msgspec.Struct, frozen=True):
     """The keys of a route or of a destination; None for a key that is not there.
 
-    The last four stand on destinations only. Durations are in nanoseconds.
+    Those about groups stand on destinations only. Durations are in nanoseconds.
     """
 
     notify: Notify | None = None
@@ -34,16 +42,31 @@ class PolicyKeys(msgspec.Struct, frozen=True):
     group_wait_ns: int | None = None
     group_interval_ns: int | None = None
     repeat_interval_ns: int | None = None
+    for_ns: int | None = None
+    mute: tuple[MuteInterval, ...] | None = None
 
 
 class RoutePolicy(msgspec.Struct, frozen=True):
     """How the incidents of one route at one destination are handled."""
 
     notify: Notify = Notify.INCIDENTS
-    resolve_after_ns: int = MINUTE_NS
+    resolve_after_ns: int = to_ns(DEFAULT_RESOLVE_AFTER)
     """How long a subject has to be well before its incident is resolved."""
     send_resolved: bool = True
     """Whether the end is reported."""
+    for_ns: int = 0
+    """How long an incident has to be open before it is reported."""
+    mute: tuple[MuteInterval, ...] = ()
+    """While one of them is in force, nothing is reported."""
+
+
+class LabelPolicy(msgspec.Struct, frozen=True):
+    """Whether people are notified of a container depends on its label ``relay.enable``."""
+
+    enable: bool = True
+    """Whether the label counts."""
+    require: bool = False
+    """Whether only containers are reported that have it."""
 
 
 class DestinationPolicy(msgspec.Struct, frozen=True):
@@ -87,6 +110,8 @@ def resolve_route_policy(
     default = RoutePolicy(notify=usual)
     return RoutePolicy(
         notify=_first(route.notify, destination.notify, default.notify),
+        for_ns=_first(route.for_ns, destination.for_ns, default.for_ns),
+        mute=_first(route.mute, destination.mute, default.mute),
         resolve_after_ns=_first(
             route.resolve_after_ns, destination.resolve_after_ns, default.resolve_after_ns
         ),
@@ -124,6 +149,7 @@ class Policies:
     """By the names of a route and of one of its destinations."""
     engines: frozenset[str] | None = None
     """The names of the configured engines; None if all count as configured."""
+    labels: LabelPolicy = field(default_factory=LabelPolicy)
 
     @cached_property
     def incident_destinations(self) -> Mapping[str, Collection[str]]:
@@ -156,22 +182,46 @@ class Policies:
 
 def build_policies(config: Config) -> Policies:
     """Return the policies of a configuration."""
-    read = {name: (_read_keys(to), to.audience) for name, to in config.destinations.items()}
+    intervals = build_intervals(config)
+    read = {
+        name: (_read_keys(to, intervals), to.audience) for name, to in config.destinations.items()
+    }
     resolve = cache(resolve_route_policy)  # a reload has thousands of routes, most without a key
     return Policies(
         {name: resolve_destination_policy(*each) for name, each in read.items()},
         {
             (route.name, name): resolve(keys, *read[name])
             for route in config.routes
-            for keys in (_read_keys(route),)
+            for keys in (_read_keys(route, intervals),)
             for name in route.to
         },
         frozenset(config.engines),
+        LabelPolicy(config.labels.enable, config.labels.require),
     )
 
 
-def _read_keys(section: Route | DestinationConfig) -> PolicyKeys:
-    keys = PolicyKeys(section.notify, _to_ns(section.resolve_after), section.send_resolved)
+def build_intervals(config: Config) -> Mapping[str, MuteInterval]:
+    """Return the intervals that routes and destinations can be muted by, by their names."""
+    found = {}
+    for name, entries in config.mute_time_intervals.items():
+        windows: dict[str, list[tuple[int, int, int]]] = {}
+        for entry in entries:
+            zone = entry.time_zone or config.time_zone
+            windows.setdefault(zone, []).extend(entry.list_windows())
+        found[name] = MuteInterval(name, tuple(starmap(build_week, windows.items())))
+    return found
+
+
+def _read_keys(
+    section: Route | DestinationConfig, intervals: Mapping[str, MuteInterval]
+) -> PolicyKeys:
+    keys = PolicyKeys(
+        notify=section.notify,
+        for_ns=_to_ns(section.for_),
+        mute=None if section.mute is None else tuple(intervals[name] for name in section.mute),
+        resolve_after_ns=_to_ns(section.resolve_after),
+        send_resolved=section.send_resolved,
+    )
     if isinstance(section, Route):
         return keys
     return replace(
@@ -184,7 +234,7 @@ def _read_keys(section: Route | DestinationConfig) -> PolicyKeys:
 
 
 def _to_ns(duration: timedelta | None) -> int | None:
-    return None if duration is None else duration // timedelta(microseconds=1) * 1000
+    return None if duration is None else to_ns(duration)
 
 
 def _describe_groups(policy: DestinationPolicy) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from relay.config import Config
 from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.incident_keys import GROUP_KEYS, LIFE_KEYS
+from relay.config.types import to_field
 from relay.core.incident import Notify
 from relay.incidents.policy import Policies
 
@@ -20,14 +21,14 @@ def find_policy_warnings(config: Config, policies: Policies) -> Iterator[ConfigI
         if destination.notify is Notify.INCIDENTS:
             message = "does nothing: every route to it has 'notify: events'"
         for key in (*LIFE_KEYS, *GROUP_KEYS):
-            if getattr(destination, key) is not None:
+            if getattr(destination, to_field(key)) is not None:
                 yield ConfigIssue(("destinations", name, key), message, IssueScope.KEY)
     for at, route in enumerate(config.routes):
         if not route.to or not all((route.name, to) in notified_of_events for to in route.to):
             continue
         message = "does nothing: its destinations are told of events: write 'notify: incidents'"
         for key in LIFE_KEYS:
-            if getattr(route, key) is not None:
+            if getattr(route, to_field(key)) is not None:
                 yield ConfigIssue(("routes", at, key), f"{message} as well", IssueScope.KEY)
 
 

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from relay.config import Config
 from relay.config.incident_keys import GROUP_FIELDS, GROUP_KEYS, LIFE_KEYS, MAX_GROUP_FIELDS
+from relay.config.types import to_field
 from relay.core.errors import ConfigError
 from relay.core.incident import Notify
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 
 VALUES = {
+    "for": "10m",
+    "mute": "nights",
     "resolve_after": "5m",
     "send_resolved": "false",
     "group_by": "[engine]",
@@ -37,7 +40,8 @@ BY_THEMSELVES = ["pagerduty", "alertmanager"]
 def parse(keys: str = "", route: str = "to: a", service: str = "slack", **environ: str) -> Config:
     """Read a configuration with these keys at its destination, and with this route."""
     parts = ", ".join(filter(None, (f"type: {service}", SERVICES[service], keys)))
-    text = f"destinations:\n  a: {{{parts}}}\nroutes:\n  - {{name: r, {route}}}\n"
+    text = "mute_time_intervals: {nights: [{times: '22:00-07:00'}]}\n"
+    text += f"destinations:\n  a: {{{parts}}}\nroutes:\n  - {{name: r, {route}}}\n"
     return parse_config(text, file="f", environ=environ, folder=Path())
 
 
@@ -54,9 +58,9 @@ def test_without_keys() -> None:
     """Every key has its default, which does not depend on the configuration."""
     config = parse()
     for key in ("notify", *LIFE_KEYS):
-        assert getattr(config.routes[0], key) is None
+        assert getattr(config.routes[0], to_field(key)) is None
     for key in ("notify", *LIFE_KEYS, *GROUP_KEYS):
-        assert getattr(config.destinations["a"], key) is None
+        assert getattr(config.destinations["a"], to_field(key)) is None
 
 
 def test_keys_of_a_destination() -> None:
@@ -64,6 +68,7 @@ def test_keys_of_a_destination() -> None:
     config = parse("notify: incidents, " + ", ".join(f"{k}: {v}" for k, v in VALUES.items()))
     found = config.destinations["a"]
     assert (found.notify, found.send_resolved) == (Notify.INCIDENTS, False)
+    assert (found.for_, found.mute) == (timedelta(minutes=10), ("nights",))
     assert found.resolve_after == timedelta(minutes=5)
     assert found.group_by == ("engine",)
     assert found.group_wait == timedelta(seconds=10)
@@ -125,7 +130,7 @@ def test_a_key_of_another_section_beside_notify_events() -> None:
     parse("group_wait: 10s", "to: a, notify: events")
 
 
-@pytest.mark.parametrize(("key", "value"), [("notify", "events"), *list(VALUES.items())[:2]])
+@pytest.mark.parametrize(("key", "value"), [("notify", "events"), *list(VALUES.items())[:4]])
 def test_a_route_that_drops(key: str, value: str) -> None:
     """It sends nothing."""
     assert problems(route=f"drop: true, {key}: {value}") == [

@@ -227,8 +227,9 @@ def test_content_of_a_secret_file_stays_secret(tmp_path: Path) -> None:
                 "1:43: destinations.a.retry.inital: unknown key 'inital' (did you mean 'initial'?)",
                 "1:56: destinations.a.format: unknown key 'format' (it is for 'type: http' only)",
                 "1:70: destinations.a.url: unknown key 'url' "
-                "(there are: concurrency, retry, rate_limit, ordering, notify, resolve_after, "
-                "send_resolved, group_by, group_wait, group_interval, repeat_interval, type)",
+                "(there are: concurrency, retry, rate_limit, ordering, notify, for, "
+                "mute, resolve_after, send_resolved, group_by, group_wait, group_interval, "
+                "repeat_interval, type)",
             ],
         ),
         (

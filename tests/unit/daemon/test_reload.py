@@ -121,7 +121,7 @@ def test_every_section_is_compared() -> None:
     """A section that is added to the configuration must be added here, too."""
     assert set(Config.model_fields) == {
         *("engines", "destinations", "ingest", "reconcile", "store", "admin", "heartbeat"),
-        *("log", "time_zone", "routes"),
+        *("log", "time_zone", "labels", "mute_time_intervals", "routes"),
     }
 
 
