@@ -18,14 +18,13 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from relay.admin.operation import Operation, Refused, RequestT
 from relay.admin.operations import (
     LIST_DEAD_LETTERS,
     LIST_WAITING,
     OPERATIONS,
     AdminOperations,
     NotReloaded,
-    Operation,
-    UnknownDestination,
 )
 from relay.admin.requests import DeadLettersRequest
 from relay.admin.tap import (
@@ -65,7 +64,6 @@ FINAL_WRITE_S = 0.1
 """
 
 T = TypeVar("T")
-RequestT = TypeVar("RequestT")
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
@@ -123,7 +121,7 @@ def _make_handler(
 async def _decode_request(
     operation: Operation[RequestT, Any], request: web.Request
 ) -> RequestT | None:
-    """Return what is requested; that of a GET is in its path and its query."""
+    """Return what is requested; without a body it is in the path and the query."""
     if operation.request is NoneType:
         return None
     if operation.method == "POST":
@@ -298,7 +296,7 @@ async def _errors_to_json(request: web.Request, handler: Handler) -> web.StreamR
         return json_response(ErrorAnswer(error.reason), error.status)
     except NotReloaded as error:
         return json_response(ErrorAnswer(str(error)), 409)
-    except UnknownDestination as error:
+    except Refused as error:
         return json_response(ErrorAnswer(str(error)), 422)
     except _StoreUnresponsive as error:
         return json_response(ErrorAnswer(str(error)), 503)

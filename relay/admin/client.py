@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import NoneType
-from typing import TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -13,13 +12,8 @@ import msgspec
 
 from relay import __version__
 from relay.admin.api import ErrorAnswer
-from relay.admin.operations import (
-    AdminOperations,
-    NotReloaded,
-    Operation,
-    OperationError,
-    UnknownDestination,
-)
+from relay.admin.operation import AnswerT, Operation, OperationError, Refused, RequestT
+from relay.admin.operations import AdminOperations, NotReloaded
 from relay.admin.requests import PAGE_SIZE
 from relay.admin.tap import QUEUE_BYTES, EventsSkipped, TapFilter, TappedEvent
 from relay.admin.unix_socket import socket_address
@@ -32,9 +26,6 @@ ANSWER_TIMEOUT_S = 10.0
 
 MAX_LINE_BYTES = 2 * QUEUE_BYTES
 """The limit of a line of live events: longer than any line that a daemon sends."""
-
-RequestT = TypeVar("RequestT")
-AnswerT = TypeVar("AnswerT")
 
 
 class NoDaemon(OperationError):
@@ -75,7 +66,7 @@ class RemoteOperations(AdminOperations):
         """Send the operation to the daemon and return its answer."""
         method, path = operation.method, operation.path
         body = msgspec.json.encode(request) if method == "POST" else None
-        if method == "GET" and request is not None:
+        if method != "POST" and request is not None:
             path = _put_in_url(path, request)
         timeout_s = operation.timeout_s or ANSWER_TIMEOUT_S
         timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -153,7 +144,7 @@ class RemoteOperations(AdminOperations):
             case 409:
                 raise NotReloaded(message)
             case 422:
-                raise UnknownDestination(message)
+                raise Refused(message)
             case 429:
                 raise self._error(f"says: {message}")
             case 503:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from relay.admin.requests import IncidentsRequest
+from relay.admin.operation import Operation, OperationCaller
+from relay.admin.requests import PAGE_SIZE, IncidentRequest, IncidentsRequest
 from relay.incidents.actions import close_incidents, mark_replayed
 from relay.incidents.clock import Now
-from relay.incidents.incident import Incident
 from relay.incidents.incidents import Incidents
 from relay.incidents.rows import decode_rows, encode_changes
 from relay.incidents.state import Changes, Rows
@@ -67,26 +67,83 @@ class IncidentAccess(msgspec.Struct, frozen=True):
         """
         if self.live is not None:
             was_open = self.live.close(incident_id)
-            await self._save_changes(self.live)
+            await self.save_changes(self.live)
             return was_open
         rows, now = await self.read()
         closed = close_incidents(rows.incidents, incident_id, now)
-        await self._save(closed)
+        if closed:
+            await self.save(Changes(Rows(incidents=closed)))
         return bool(closed)
 
     async def note_replayed(self, messages: Mapping[tuple[str, str], str]) -> None:
         """See `relay.incidents.dispatcher.Dispatcher.replayed`."""
         if self.live is not None:
             self.live.replayed(messages)
-            await self._save_changes(self.live)
+            await self.save_changes(self.live)
         elif messages:
             rows, _ = await self.read()
-            await self._save(mark_replayed(rows.incidents, messages))
+            if marked := mark_replayed(rows.incidents, messages):
+                await self.save(Changes(Rows(incidents=marked)))
 
-    async def _save_changes(self, live: Incidents) -> None:
-        """Store the changes that no commit has taken."""
+    async def save_changes(self, live: Incidents) -> None:
+        """Store the changes of the running relay that no commit has taken."""
         await self.outbox.save_incident_rows(live.take_changes())
 
-    async def _save(self, changed: list[Incident]) -> None:
-        if changed:
-            await self.outbox.save_incident_rows(encode_changes(Changes(Rows(incidents=changed))))
+    async def save(self, changes: Changes) -> None:
+        """Store changes, if no relay runs."""
+        await self.outbox.save_incident_rows(encode_changes(changes))
+
+
+class IncidentOperations(OperationCaller):
+    """What commands can ask about incidents. Every method can raise `OperationError`."""
+
+    async def list_incidents(
+        self, limit: int, *, include_ended: bool = False, subject: str | None = None
+    ) -> IncidentPage:
+        """Return the first incidents of a list: see `relay.incidents.view.list_page`."""
+        size = min(limit, PAGE_SIZE)
+        page = await self.call(LIST_INCIDENTS, IncidentsRequest(include_ended, size, None, subject))
+        while page.next is not None and (missing := limit - len(page.incidents)) > 0:
+            size = min(missing, PAGE_SIZE)
+            request = IncidentsRequest(include_ended, size, page.next, subject)
+            following = await self.call(LIST_INCIDENTS, request)
+            found = [*page.incidents, *following.incidents]
+            page = msgspec.structs.replace(page, incidents=found, next=following.next)
+        return page
+
+    async def find_incidents(self, beginning: str) -> list[IncidentDetails]:
+        """Return the incidents, at each destination, whose ids begin like this."""
+        return await self.call(FIND_INCIDENTS, IncidentRequest(beginning))
+
+    async def close_incident(self, incident_id: str) -> bool:
+        """Resolve an incident at every destination; return whether it was open at one."""
+        return await self.call(CLOSE_INCIDENT, IncidentRequest(incident_id))
+
+
+LIST_INCIDENTS = Operation(
+    "list incidents",
+    "GET",
+    "/api/incidents",
+    IncidentsRequest,
+    IncidentPage,
+    lambda local, request: local.incidents.list_page(request),
+)
+FIND_INCIDENTS = Operation(
+    "find incidents",
+    "GET",
+    "/api/incidents/{id}",
+    IncidentRequest,
+    list[IncidentDetails],
+    lambda local, request: local.incidents.find(request.id),
+)
+CLOSE_INCIDENT = Operation(
+    "close incident",
+    "POST",
+    "/api/incidents/close",
+    IncidentRequest,
+    bool,
+    lambda local, request: local.incidents.close(request.id),
+    uses_store=True,
+)
+
+INCIDENT_OPERATIONS = (LIST_INCIDENTS, FIND_INCIDENTS, CLOSE_INCIDENT)

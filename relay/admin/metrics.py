@@ -221,6 +221,9 @@ class _Collector(Collector):
                 held.add_metric([name, reason], counts.held.get(name, {}).get(reason, 0))
         yield opened
         yield held
+        yield GaugeMetricFamily(
+            "relay_silences_active", "Silences that are in force.", value=counts.silences
+        )
 
     def _attempts(self) -> Iterator[Metric]:
         by_name = self._snapshot.destination_counters

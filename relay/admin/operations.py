@@ -1,38 +1,38 @@
 """The operations that commands can ask of relay, whether its daemon runs or not.
 
-Each operation is one row of the table at the end of this module: its name, its HTTP method and
-path, the types of its request and its answer, and how `LocalOperations` performs it. The routes of
+Each operation is one row of the table at the end of this module, or of those of
+`relay.admin.incidents` and `relay.admin.silences`: its name, its HTTP method and path, the types of
+its request and its answer, and how `LocalOperations` performs it. The routes of
 `relay.admin.api` and the client in `relay.admin.client` are both made from these rows. Commands
 call the methods of `AdminOperations` and need not know which side answers.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any
 
 import msgspec
 
 from relay import __version__
 from relay.admin.dead_letters import replay_dead_letters
-from relay.admin.incidents import IncidentAccess
+from relay.admin.incidents import INCIDENT_OPERATIONS, IncidentAccess, IncidentOperations
+from relay.admin.operation import AnswerT, Operation, OperationError, Refused, RequestT
 from relay.admin.requests import (
-    PAGE_SIZE,
     DaemonInfo,
     DeadLettersRequest,
     EnableRequest,
-    IncidentRequest,
-    IncidentsRequest,
     ReplayResult,
     SelectionRequest,
     WaitingRequest,
 )
+from relay.admin.silences import SILENCE_OPERATIONS, SilenceAccess, SilenceOperations
 from relay.core.errors import RelayError
+from relay.core.event import RELAY_ENGINE
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
 from relay.core.zone import UTC_NAME
 from relay.incidents.incidents import Incidents
-from relay.incidents.view import IncidentDetails, IncidentPage
+from relay.incidents.silence_request import KnownNames
 from relay.store.outbox import Outbox
 from relay.store.records import Backlog, DeadLetter, DestinationNames, Selection, WaitingDelivery
 
@@ -42,15 +42,8 @@ DEAD_LETTERS_TIMEOUT_S = 600.0
 RELOAD_TIMEOUT_S = 120.0
 """How long a reload may take, including one that is already under way when it is requested."""
 
-RequestT = TypeVar("RequestT")
-AnswerT = TypeVar("AnswerT")
 
-
-class OperationError(RelayError):
-    """An operation failed, or could not be performed."""
-
-
-class UnknownDestination(OperationError):
+class UnknownDestination(Refused):
     """No destination has this name."""
 
 
@@ -62,32 +55,8 @@ class NotRunning(OperationError):
     """The operation needs a running daemon, and there is none."""
 
 
-class Operation(msgspec.Struct, Generic[RequestT, AnswerT], frozen=True, eq=False):
-    """One operation: how it is requested over HTTP, and what performs it."""
-
-    name: str
-    method: Literal["GET", "POST"]
-    """POST if the operation changes something or needs a body."""
-    path: str
-    """Fields of the request may stand in it, as in ``/api/incidents/{id}``."""
-    request: type[RequestT]
-    """What the body of the request holds or, for a GET, its path and query; ``NoneType`` if it has
-    none of them."""
-    answer: type[AnswerT]
-    perform: Callable[["LocalOperations", RequestT], Awaitable[AnswerT]]
-    """A method of the process that has the store open."""
-    uses_store: bool = False
-    """Whether the operation needs the store, which does not answer while its disk fails."""
-    timeout_s: float | None = None
-    """How long a client waits for the answer; None for `relay.admin.client.ANSWER_TIMEOUT_S`."""
-
-
-class AdminOperations(ABC):
+class AdminOperations(IncidentOperations, SilenceOperations):
     """What commands can ask of relay. Every method can raise `OperationError`."""
-
-    @abstractmethod
-    async def call(self, operation: Operation[RequestT, AnswerT], request: RequestT) -> AnswerT:
-        """Perform an operation and return its answer."""
 
     async def now_ns(self) -> int:
         """Return the time of the clock by which deliveries are due and dead letters are dated."""
@@ -136,28 +105,6 @@ class AdminOperations(ABC):
         """Delete dead letters. Returns how many."""
         return await self.call(DROP_DEAD_LETTERS, selection)
 
-    async def list_incidents(
-        self, limit: int, *, include_ended: bool = False, subject: str | None = None
-    ) -> IncidentPage:
-        """Return the first incidents of a list: see `relay.incidents.view.list_page`."""
-        size = min(limit, PAGE_SIZE)
-        page = await self.call(LIST_INCIDENTS, IncidentsRequest(include_ended, size, None, subject))
-        while page.next is not None and (missing := limit - len(page.incidents)) > 0:
-            size = min(missing, PAGE_SIZE)
-            request = IncidentsRequest(include_ended, size, page.next, subject)
-            following = await self.call(LIST_INCIDENTS, request)
-            found = [*page.incidents, *following.incidents]
-            page = msgspec.structs.replace(page, incidents=found, next=following.next)
-        return page
-
-    async def find_incidents(self, beginning: str) -> list[IncidentDetails]:
-        """Return the incidents, at each destination, whose ids begin like this."""
-        return await self.call(FIND_INCIDENTS, IncidentRequest(beginning))
-
-    async def close_incident(self, incident_id: str) -> bool:
-        """Resolve an incident at every destination; return whether it was open at one."""
-        return await self.call(CLOSE_INCIDENT, IncidentRequest(incident_id))
-
     async def enable(self, destination: str) -> bool:
         """Send to a destination again, even if it asked relay to wait or to stop.
 
@@ -199,6 +146,8 @@ class LocalOperations(AdminOperations):
     """None in a command that opened the store because no daemon runs."""
     engines: Collection[str] = ()
     """The names of the configured engines; needed only if no daemon runs."""
+    routes: Collection[str] = ()
+    """The same of the routes."""
     zone_name: Callable[[], str] = lambda: UTC_NAME
     """``time_zone`` of the configuration in force."""
 
@@ -229,6 +178,11 @@ class LocalOperations(AdminOperations):
         """The incidents of the daemon, or else those in the store."""
         live = None if self.daemon is None else self.daemon.incidents
         return IncidentAccess(self.outbox, self.now, live)
+
+    @property
+    def silences(self) -> SilenceAccess:
+        """The silences of the daemon, or else those in the store."""
+        return SilenceAccess(self.incidents, KnownNames({*self.engines, RELAY_ENGINE}, self.routes))
 
     async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Perform `REPLAY_DEAD_LETTERS`."""
@@ -274,31 +228,6 @@ DAEMON_STATUS = Operation(
     "daemon status", "GET", "/api/report", NoneType, DaemonStatus, LocalOperations.on_daemon_status
 )
 ENABLE = Operation("enable", "POST", "/api/enable", EnableRequest, bool, LocalOperations.on_enable)
-LIST_INCIDENTS = Operation(
-    "list incidents",
-    "GET",
-    "/api/incidents",
-    IncidentsRequest,
-    IncidentPage,
-    lambda local, request: local.incidents.list_page(request),
-)
-FIND_INCIDENTS = Operation(
-    "find incidents",
-    "GET",
-    "/api/incidents/{id}",
-    IncidentRequest,
-    list[IncidentDetails],
-    lambda local, request: local.incidents.find(request.id),
-)
-CLOSE_INCIDENT = Operation(
-    "close incident",
-    "POST",
-    "/api/incidents/close",
-    IncidentRequest,
-    bool,
-    lambda local, request: local.incidents.close(request.id),
-    uses_store=True,
-)
 RELOAD = Operation(
     "reload",
     "POST",
@@ -382,9 +311,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     DESTINATION_STATUS,
     DAEMON_STATUS,
     ENABLE,
-    LIST_INCIDENTS,
-    FIND_INCIDENTS,
-    CLOSE_INCIDENT,
+    *INCIDENT_OPERATIONS,
+    *SILENCE_OPERATIONS,
     RELOAD,
     PENDING,
     BACKLOG,

@@ -17,12 +17,8 @@ import click
 from relay.admin import logs
 from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.admin.operations import (
-    DAEMON_INFO,
-    AdminOperations,
-    LocalOperations,
-    OperationError,
-)
+from relay.admin.operation import OperationError
+from relay.admin.operations import DAEMON_INFO, AdminOperations, LocalOperations
 from relay.cli.options import find_config
 from relay.config import ConfigOutline, read_outline
 from relay.config.errors import quote
@@ -91,7 +87,11 @@ async def connect(location: StoreLocation) -> AsyncIterator[Connection]:
             return
         outline = location.outline
         local = LocalOperations(
-            outbox, lambda: outline.destinations, time_ns, engines=outline.engines
+            outbox,
+            lambda: outline.destinations,
+            time_ns,
+            engines=outline.engines,
+            routes=outline.routes,
         )
         yield Connection(local, is_daemon=False, zone=find_zone(outline.time_zone))
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from relay.admin.operations import AdminOperations, OperationError
+from relay.admin.operation import OperationError
+from relay.admin.operations import AdminOperations
 from relay.admin.requests import PAGE_SIZE
 from relay.cli.connect import Connection, StoreLocation, connect, locate_store
 from relay.cli.dead_letter_table import HEADINGS, format_page, format_row, to_document

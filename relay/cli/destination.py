@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from relay.admin.operations import UnknownDestination
+from relay.admin.operation import Refused
 from relay.cli.connect import StoreLocation, connect, locate_store
 from relay.cli.group import Group
 from relay.cli.options import complete_destination, config_option, convert_name
@@ -23,7 +23,7 @@ def enable(name: str, config_file: Path | None) -> None:
     """Send to NAME now, even if its answer 410 stopped it, it fails, or it asked for a pause."""
     try:
         was_held = asyncio.run(_enable(locate_store(config_file), name))
-    except UnknownDestination as error:
+    except Refused as error:
         raise click.UsageError(str(error)) from error
     if was_held:
         click.echo(f"{name}: enabled")

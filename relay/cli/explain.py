@@ -14,7 +14,7 @@ import msgspec
 from relay.admin import logs
 from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.admin.operations import OperationError
+from relay.admin.operation import OperationError
 from relay.cli.connect import locate_store
 from relay.cli.forecast import describe_forecast, describe_incident
 from relay.cli.options import check_known, complete_engine, config_option, read_config

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from relay.admin.operations import OperationError
+from relay.admin.operation import OperationError
 from relay.cli.connect import Connection, StoreLocation, connect, locate_store
 from relay.cli.group import Group
 from relay.cli.incident_table import (

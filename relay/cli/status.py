@@ -8,7 +8,7 @@ from time import time_ns
 
 import click
 
-from relay.admin.operations import OperationError
+from relay.admin.operation import OperationError
 from relay.cli.connect import Connection, StoreLocation, connect, locate_store
 from relay.cli.incident_table import HEADINGS, describe_counts, format_row, to_document
 from relay.cli.options import config_option, json_option

@@ -17,7 +17,7 @@ import click
 from relay.admin import logs
 from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
-from relay.admin.operations import OperationError
+from relay.admin.operation import OperationError
 from relay.admin.tap import EventsSkipped, TapFilter, TappedEvent, make_tapped_event
 from relay.cli.connect import locate_store
 from relay.cli.event_line import LineStyle, format_json, format_line, format_skipped

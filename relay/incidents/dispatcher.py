@@ -296,9 +296,11 @@ class Dispatcher:
                 self._settlement.settle(destination, message_id, now)
         return unwatched
 
-    def count(self) -> IncidentCounts:
+    def count(self, now: Now) -> IncidentCounts:
         """Return how many incidents are open, and how many events were held back."""
-        return count_incidents(self._state.list_incidents(), self._state.route_counts.values())
+        state = self._state
+        counts = state.route_counts.values()
+        return count_incidents(state.list_incidents(), counts, state.silences, now)
 
     def list_incidents(self, destination: str | None = None) -> list[Incident]:
         """Return all incidents, open and remembered, or those of a destination."""

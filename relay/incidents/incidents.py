@@ -240,7 +240,7 @@ class Incidents:
 
     def count(self) -> IncidentCounts:
         """Return how many incidents are open, and how many events were held back."""
-        return self._dispatcher.count()
+        return self._dispatcher.count(self._clocks.now())
 
     def silent_until_ns(self, engine: str) -> int:
         """Return until when nothing of an engine is reported at the most, by relay's clock.

@@ -107,13 +107,22 @@ class Silences:
 
         ``event`` is a plain event, or the last problem of the incident with this id.
         """
-        if not self._silences:
+        if not self._silences:  # nearly always, and each plain event is asked about
             return None
+        return self.choose(self.find_all(event, route, incident_id), wall_ns)
+
+    def find_all(self, event: Event, route: str, incident_id: str | None) -> list[Silence]:
+        """Return the silences that an event fits, unless somebody has ended them; whether or not
+        they are in force."""
         if self._finder is None:
             self._finder = _Finder(each for each in self if each.expired_ns is None)
-        ids = self._finder.find(event, route, incident_id)
-        found = [each for id_ in ids if (each := self._silences[id_]).is_in_force(wall_ns)]
-        return max(found, key=lambda each: (each.until_ns, -each.id), default=None)
+        return [self._silences[id_] for id_ in self._finder.find(event, route, incident_id)]
+
+    @staticmethod
+    def choose(silences: Iterable[Silence], wall_ns: int) -> Silence | None:
+        """Return the one of these silences that holds something back now."""
+        in_force = [each for each in silences if each.is_in_force(wall_ns)]
+        return max(in_force, key=lambda each: (each.until_ns, -each.id), default=None)
 
     def next_change_ns(self, wall_ns: int) -> int | None:
         """Return when a silence begins or ends next; None if none does."""

@@ -11,7 +11,7 @@ from heapq import nsmallest
 import msgspec
 from msgspec.structs import replace
 
-from relay.core.event import Event
+from relay.core.event import RELAY_ENGINE, Event
 from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
 from relay.incidents.clock import Now
@@ -20,6 +20,7 @@ from relay.incidents.group import Group
 from relay.incidents.incident import SEVERITIES, Incident
 from relay.incidents.life import find_condition
 from relay.incidents.route_counts import RouteCounts
+from relay.incidents.silence import Silence
 from relay.incidents.state import Rows
 from relay.incidents.subject import is_own
 
@@ -116,6 +117,8 @@ class IncidentCounts(msgspec.Struct, frozen=True):
     """How many are open, by destination and severity."""
     held: Mapping[str, Mapping[str, int]] = {}
     """How many events were held back since the first start, by destination and reason."""
+    silences: int = 0
+    """How many silences are in force."""
 
 
 class IncidentPage(msgspec.Struct, frozen=True):
@@ -165,7 +168,7 @@ def list_page(
     return IncidentPage(
         [_make_view(each, groups, now, silent_until_ns) for each in page],
         len(known),
-        count_incidents(rows.incidents, rows.route_counts),
+        count_incidents(rows.incidents, rows.route_counts, rows.silences, now),
         msgspec.json.encode(_find_order(page[-1])).decode() if goes_on else None,
     )
 
@@ -190,9 +193,13 @@ def find_details(
 
 
 def count_incidents(
-    rows: Iterable[Incident], route_counts: Iterable[RouteCounts]
+    rows: Iterable[Incident],
+    route_counts: Iterable[RouteCounts],
+    silences: Iterable[Silence],
+    now: Now,
 ) -> IncidentCounts:
-    """Return how many incidents are open, and how many events were held back."""
+    """Return how many incidents are open, how many events were held back, and how many silences
+    are in force."""
     counts = Counter((each.destination, each.severity) for each in rows if each.is_open)
     opened: dict[str, dict[Severity, int]] = {}
     for (destination, severity), count in counts.items():
@@ -200,7 +207,11 @@ def count_incidents(
     held: dict[str, Counter[str]] = {}
     for each in route_counts:
         held.setdefault(each.destination, Counter()).update(each.held)
-    return IncidentCounts(opened, {to: counts for to, counts in held.items() if counts})
+    return IncidentCounts(
+        opened,
+        {to: counts for to, counts in held.items() if counts},
+        sum(each.is_in_force(now.at(RELAY_ENGINE)) for each in silences),
+    )
 
 
 def _find_order(incident: Incident) -> _Order:

@@ -73,6 +73,7 @@ def test_every_series_exists_from_the_start() -> None:
             "relay_config_reloads_total success",
             *(f"relay_incidents_open hook {it}" for it in ("info", "warning", "critical")),
             *(f"relay_events_held_total hook {it}" for it in HeldReason),
+            "relay_silences_active",
             "relay_events_received_total here",
             "relay_events_taken_in_total here",
             "relay_events_repeated_total here",
@@ -260,18 +261,21 @@ def test_all_are_documented() -> None:
 
 
 def test_incidents() -> None:
-    """What is open, by severity, and what was held back, of the configured destinations."""
+    """What is open, by severity, and what was held back, of the configured destinations; and how
+    many silences there are."""
     counts = IncidentCounts(
-        {"hook": {Severity.WARNING: 2}, "gone": {Severity.INFO: 1}}, {"hook": {"brief": 7}}
+        {"hook": {Severity.WARNING: 2}, "gone": {Severity.INFO: 1}}, {"hook": {"brief": 7}}, 3
     )
     families = text_string_to_metric_families(render_metrics(make_snapshot(), {}, counts).decode())
     found = {
         (sample.name, *sample.labels.values()): sample.value
         for family in families
         for sample in family.samples
-        if sample.value and sample.name.startswith(("relay_incidents", "relay_events_held"))
+        if sample.value
+        and sample.name.startswith(("relay_incidents", "relay_events_held", "relay_sil"))
     }
     assert found == {
         ("relay_incidents_open", "hook", "warning"): 2,
         ("relay_events_held_total", "hook", "brief"): 7,
+        ("relay_silences_active",): 3,
     }

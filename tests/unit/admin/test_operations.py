@@ -5,13 +5,16 @@ from types import NoneType
 
 import msgspec
 
-from relay.admin import operations
-from relay.admin.operations import OPERATIONS, AdminOperations, LocalOperations, Operation
+from relay.admin import incidents, operations, silences
+from relay.admin.operation import Operation
+from relay.admin.operations import OPERATIONS, AdminOperations, LocalOperations
 
 
 def test_the_table_is_complete() -> None:
-    """Every operation of the module is in it, and so has a route."""
-    defined = [each for each in vars(operations).values() if isinstance(each, Operation)]
+    """Every operation of the modules is in it, and so has a route."""
+    modules = (operations, incidents, silences)
+    found = (each for module in modules for each in vars(module).values())
+    defined = [each for each in found if isinstance(each, Operation)]
     assert set(defined) == set(OPERATIONS)
 
 
@@ -36,7 +39,7 @@ def test_the_fields_of_a_get_fit_into_its_url() -> None:
 
 def test_each_operation_has_a_method_and_a_handler() -> None:
     """Commands call one method for each row, and every handler performs a row."""
-    methods = [name for name in vars(AdminOperations) if not name.startswith("_")]
+    methods = [name for name in dir(AdminOperations) if not name.startswith("_")]
     assert len(methods) - len(["call"]) == len(OPERATIONS)
     handlers = {it for name, it in vars(LocalOperations).items() if name.startswith("on_")}
     assert handlers <= {operation.perform for operation in OPERATIONS}

@@ -147,12 +147,12 @@ def test_held_back() -> None:
     world.run(101)
     view = only(world)
     assert (view.held, view.message_count, view.update) == ("brief", 0, None)
-    counts = world.dispatcher.count()
+    counts = world.dispatcher.count(world.now)
     assert counts.held == {"pager": {"brief": 1}}
     assert counts.open == {}
     world.play([die(110)], 111)
     assert only(world).held is None
-    assert world.dispatcher.count().open == {"pager": {Severity.CRITICAL: 1}}
+    assert world.dispatcher.count(world.now).open == {"pager": {Severity.CRITICAL: 1}}
 
 
 def test_details() -> None:
