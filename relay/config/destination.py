@@ -160,6 +160,10 @@ class RouteTexts(Protocol):
     def text(self) -> str | None:
         """The template for the text below the headline, if there is one."""
 
+    @property
+    def link(self) -> str | None:
+        """The template for the link, if there is one."""
+
 
 class DestinationConfig(Section):
     """The keys of every destination, and what the rest of relay has to know of a destination.
@@ -301,7 +305,7 @@ class DestinationConfig(Section):
 
     @property
     def uses_route_texts(self) -> bool:
-        """Whether messages show the ``title`` and the ``text`` of their route."""
+        """Whether messages show the ``title``, the ``text`` and the ``link`` of their route."""
         return False
 
     @classmethod

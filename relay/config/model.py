@@ -42,6 +42,7 @@ from relay.config.types import (
     HeaderName,
     HeartbeatInterval,
     InspectField,
+    LinkText,
     ListenAddress,
     LogLevel,
     MaxAge,
@@ -268,7 +269,8 @@ class Route(Section):
             "drop",
             True,
             types.forbid(
-                *("to", "stop", "include", "severity", "title", "text", "notify"), *LIFE_KEYS
+                *("to", "stop", "include", "severity", "title", "text", "link", "notify"),
+                *LIFE_KEYS,
             ),
         ),
         types.if_equals("notify", Notify.EVENTS.value, types.forbid(*LIFE_KEYS)),
@@ -295,6 +297,8 @@ class Route(Section):
     destination's."""
     text: TemplateText | None = None
     """A template for the text below the headline, instead of the destination's."""
+    link: LinkText | None = None
+    """A template for the link of a message, instead of the destination's; ``""`` for none."""
     notify: Notify | None = None
     """What its destinations are notified of: ``incidents`` or ``events``, instead of what each of
     them says."""
@@ -332,7 +336,7 @@ class Route(Section):
             raise invalid("'drop' sends nothing: remove 'include'")
         return value
 
-    @field_validator("severity", "title", "text", "notify", *LIFE_FIELDS)
+    @field_validator("severity", "title", "text", "link", "notify", *LIFE_FIELDS)
     @classmethod
     def _check_without_drop(cls, value: object, info: ValidationInfo) -> object:
         if value is not None and info.data.get("drop"):

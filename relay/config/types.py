@@ -378,6 +378,8 @@ Secret = Annotated[SecretStr, check_content(_reject_empty_text, validators.check
 MAX_BODY_TEXTS = 200
 """The most texts in a body template: each of them is rendered for every notification."""
 TemplateText = Annotated[str, AfterValidator(validators.check_template)]
+LinkText = Annotated[str, AfterValidator(validators.check_link)]
+"""A template that makes a URL."""
 
 
 def _check_template_tree(value: object) -> object:

@@ -19,6 +19,7 @@ from relay.config.address import check_socket_path
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, find_closest, invalid, quote
 from relay.config.templates.budget import TemplateError, TemplateErrorKind
 from relay.config.templates.context import sample_context
+from relay.config.templates.link import make_link
 from relay.config.templates.template import Template
 from relay.core.zone import TimeZone, UnknownZone
 
@@ -45,6 +46,7 @@ _RESERVED_PREFIXES = ("webhook-", "ce-")
 """The prefixes of the headers of Standard Webhooks and of CloudEvents."""
 MAX_INSPECT_FIELDS = 20
 """How many fields of ``inspect`` a route may include."""
+_URLENCODE = re.compile(r"\|\s*urlencode\b")
 _INSPECT_FIELD = re.compile(r"[A-Za-z0-9_/-]+(?:\.[A-Za-z0-9_/-]+)*")
 _MAX_INSPECT_FIELD_CHARS = 200
 _SIGNING_PREFIX = "whsec_"
@@ -316,6 +318,16 @@ def check_template(text: str) -> str:
             raise InvalidValue(
                 [ConfigIssue((), message, IssueScope.STANDALONE, f": {error}")]
             ) from None
+    return text
+
+
+def check_link(text: str) -> str:
+    """Check the template of a link, and what it renders to for a sample event."""
+    check_template(text)
+    if _URLENCODE.search(text):
+        raise ValueError("uses 'urlencode', but values are percent-encoded anyway: remove it")
+    with suppress(TemplateError):
+        make_link(Template(text).render_parts(sample_context()))
     return text
 
 

@@ -111,10 +111,10 @@ def _find_in_routes(config: Config) -> Iterator[ConfigIssue]:
                 "write what to match"
             )
             yield ConfigIssue((*path, "match"), message, IssueScope.KEY)
-        if not reaches_people and (route.title or route.text):
-            key = "title" if route.title else "text"
+        unused = [key for key in ("title", "text", "link") if getattr(route, key)]
+        if unused and not reaches_people:
             message = "does nothing: no destination of this route shows it"
-            yield ConfigIssue((*path, key), message, IssueScope.KEY)
+            yield ConfigIssue((*path, unused[0]), message, IssueScope.KEY)
         if route.include.request is not None and not may_take_containers(route.match):
             message = "does nothing: only containers have logs, health and inspect fields"
             yield ConfigIssue((*path, "include"), message, IssueScope.KEY)

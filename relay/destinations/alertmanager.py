@@ -85,6 +85,8 @@ class AlertmanagerDestination(ServiceDestination):
         report = card.incident
         times = _event_times(card) if report is None else self._incident_times(report)
         alert = {"labels": _labels(card), "annotations": _annotations(card), **times}
+        if card.link:  # Alertmanager shows it as the "Source" of the alert
+            alert["generatorURL"] = card.link
         return self.json_request([alert])
 
     def _incident_times(self, report: IncidentReport) -> dict[str, str]:

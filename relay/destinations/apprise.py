@@ -102,7 +102,7 @@ class AppriseDestination(MessageDestination):
         title = break_links(card.title_pieces(TITLE_MAX))
         message = Message(
             title=_defuse(f"{card.emoji} {title}"),
-            body=_defuse(render_plain_text(card, LIMITS)),
+            body=_defuse(render_plain_text(card, LIMITS, with_link=True)),
             type=_TYPE_RESOLVED if card.is_resolved else _TYPES[card.severity],
         )
         return Request(msgspec.json.encode(message))

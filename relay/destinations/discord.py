@@ -12,6 +12,10 @@ link, since an address becomes a link only by its ``://``.
 In a code block a backslash has no effect, and only three backticks end the block. In container
 output a zero-width space follows each backtick, so that no two are adjacent.
 
+The link of the configuration is a masked link at the end of the description
+(https://discord.com/developers/docs/reference#message-formatting). Discord checks the ``url`` of an
+embed and of a button, and refuses the message if it does not like it; it does not check text.
+
 Nobody is ever mentioned: ``allowed_mentions`` allows no mention in any text.
 """
 
@@ -58,8 +62,10 @@ NOTE_MAX = 150
 """Each note in the footer."""
 OUTPUT_MAX = {LOGS: 2_000, HEALTH: 900}
 """All output of each kind."""
+LINK_CHARS_MAX = 500
+"""The link of the configuration."""
 CUSTOM_TEXT_MAX = 3_980
-"""The text of the configuration, which replaces the facts, and the output together."""
+"""The text of the configuration, which replaces the facts, the output and the link together."""
 
 Part = dict[str, object]
 
@@ -71,6 +77,7 @@ class DiscordDestination(ServiceDestination):
 
     limit_headers = ("x-ratelimit-remaining", "x-ratelimit-reset-after")
     max_response_bytes = ECHO_MAX_BYTES
+    link_max = LINK_CHARS_MAX
 
     own_urls = r"https://([a-z]+\.)?discord(app)?\.com/api/(v\d+/)?webhooks/\d+/[^/?]+/?(\?|$)"
 
@@ -126,11 +133,13 @@ def _embed(card: Card) -> Part:
 
 def _description(card: Card) -> str:
     """Return the custom text, then the output in a fixed width; only the end of a long output."""
-    blocks = []
+    blocks, limits = [], card.output_limits(OUTPUT_MAX)
     for output in card.output:
-        shown = output.fit(OUTPUT_MAX[output.title], _escape_in_code)
+        shown = output.fit(limits[output.title], _escape_in_code)
         # The backticks have lines of their own: Discord takes a word after them for a language.
         blocks.append(f"**{output.title}**\n```\n{shown}\n```")
+    if card.link:
+        blocks.append(f"**[{_escape_text(card.link_label)}](<{card.link}>)**")
     if card.body:
         limit = CUSTOM_TEXT_MAX - sum(utf16_length(block) + 1 for block in blocks)
         # Between angle brackets, which are not shown, a link ends where it ends.
@@ -165,6 +174,10 @@ def _escape(character: str) -> str:
 
 
 _ESCAPES = Escapes(_escape, _escape)
+
+
+def _escape_text(text: str) -> str:
+    return "".join(map(_escape, text))
 
 
 def _escape_in_code(character: str) -> str:

@@ -218,7 +218,9 @@ class EmailDestination(MessageDestination):
         mail = EmailMessage(SMTPUTF8 if self.needs_utf8 else SMTP.clone(cte_type="7bit"))
         mail["From"] = _to_header(self.mail_from)
         mail["To"] = [_to_header(mailbox) for mailbox in self.mail_to]
-        mail.set_content(f"{break_links(title)}\n\n{render_plain_text(card, LIMITS)}\n")
+        mail.set_content(
+            f"{break_links(title)}\n\n{render_plain_text(card, LIMITS, with_link=True)}\n"
+        )
         mail.add_alternative(render_html(card, title, LIMITS), subtype="html")
         mail.set_boundary(f"=_{plain_id(notification.id)}")  # "=_" is in no quoted-printable text
         priority = _PRIORITIES[Severity.INFO if card.is_resolved else card.severity]

@@ -6,7 +6,8 @@ links and Markdown, so relay sends none. The texts of a card are HTML and hold n
 escaped, and only a link of the configuration is an ``a``. The headline is such a text too, and not
 the header of the card: a header has a fixed height, and no document says whether it is HTML.
 ``fallbackText``, which phones show in their notifications, is plain text, where an escape would be
-visible: a zero-width space after every ``<`` prevents mentions there.
+visible: a zero-width space after every ``<`` prevents mentions there. The link of the configuration
+is a button (https://developers.google.com/workspace/chat/api/reference/rest/v1/cards#buttonlist).
 """
 
 from collections.abc import Iterable
@@ -105,6 +106,9 @@ def _sections(card: Card) -> list[Part]:
     for output in card.output:
         shown = output.fit(OUTPUT_MAX[output.title], _escape)
         sections.append({"header": output.title, "widgets": [_paragraph(shown)]})
+    if card.link:
+        button = {"text": card.link_label, "onClick": {"openLink": {"url": card.link}}}
+        sections.append({"widgets": [{"buttonList": {"buttons": [button]}}]})
     notes = " · ".join(truncate(note, NOTE_MAX, _escape) for note in card.notes)
     sections.append({"widgets": [_paragraph(f'<font color="{_NOTE_COLOUR}">{notes}</font>')]})
     return sections

@@ -3,6 +3,10 @@
 A message declares that it is plain text. Otherwise Gotify's clients could read Markdown in it, and
 load its images (https://gotify.net/docs/msgextras#clientdisplay). What plain text must not contain
 is described in `relay.destinations.common.plain_text`.
+
+The link of the configuration opens when the notification is touched
+(https://gotify.net/docs/msgextras#clientnotification), and is the last line of the text, since
+nothing else shows it in the browser.
 """
 
 from collections.abc import Iterable
@@ -68,10 +72,12 @@ class GotifyDestination(ServiceDestination):
         """Return the message about the first event, with the number of further events."""
         message = {
             "title": f"{card.emoji} {card.title(HEADLINE_MAX)}",
-            "message": render_plain_text(card, LIMITS),
+            "message": render_plain_text(card, LIMITS, with_link=True),
             "priority": _PRIORITY_RESOLVED if card.is_resolved else _PRIORITIES[card.severity],
             "extras": _EXTRAS,
         }
+        if card.link:
+            message["extras"] = {**_EXTRAS, "client::notification": {"click": {"url": card.link}}}
         return self.json_request(message, {"X-Gotify-Key": self.token.get_secret_value()})
 
     @staticmethod

@@ -17,6 +17,7 @@ or ``@room`` in the ``body`` ("User and room mentions").
 import hashlib
 import re
 from collections.abc import Iterable
+from html import escape as _escape_html
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -108,7 +109,7 @@ class MatrixDestination(ServiceDestination):
         headline = f"{card.emoji} {break_links(card.title_pieces(HEADLINE_MAX))}"
         content = {
             "msgtype": "m.text",
-            "body": f"{headline}\n\n{render_plain_text(card, LIMITS)}",
+            "body": f"{headline}\n\n{render_plain_text(card, LIMITS, with_link=True)}",
             "format": "org.matrix.custom.html",
             "formatted_body": _html_body(card),
             "m.mentions": {},
@@ -164,6 +165,10 @@ def _html_body(card: Card) -> str:
     for output in card.output:
         shown = output.fit(LIMITS.output[output.title], _escape)
         blocks.append(f"<p><strong>{output.title}</strong></p>{_code_block(shown)}")
+    if card.link:
+        blocks.append(
+            f'<p><a href="{_escape_html(card.link)}">{_escape_html(card.link_label)}</a></p>'
+        )
     notes = " · ".join(_code(truncate(note, NOTE_MAX, _escape)) for note in card.notes)
     return "".join([*blocks, f"<p>{notes}</p>"])
 

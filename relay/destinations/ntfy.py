@@ -1,7 +1,8 @@
 """Messages for an ntfy topic, published as JSON.
 
-A message is plain text: relay never asks for Markdown, buttons or a link to open
-(https://docs.ntfy.sh/publish/#publish-as-json). What plain text must not contain is described in
+A message is plain text: relay never asks for Markdown
+(https://docs.ntfy.sh/publish/#publish-as-json). The link of the configuration is a button below it
+(https://docs.ntfy.sh/publish/#open-websiteapp). What plain text must not contain is described in
 `relay.destinations.common.plain_text`. Besides, ntfy decodes a title that looks encoded by RFC 2047
 (https://docs.ntfy.sh/publish/#message-title), so a name could introduce line breaks.
 """
@@ -58,6 +59,10 @@ LIMITS = TextLimits(
 """Our own limits. With the rest of the message they stay below the 4,000 bytes that Firebase
 accepts. ntfy cuts off the end of a longer message, where the end of the log is
 (``fcmMessageLimit``, server/server_firebase.go)."""
+LINK_CHARS_MAX = 500
+"""The link of the configuration, which counts towards those 4,000 bytes too."""
+LIMITS_WITH_LINK = msgspec.structs.replace(LIMITS, inspect=350, output={LOGS: 600, HEALTH: 250})
+"""With a link, everything else is shorter by as much as the longest link and its name."""
 
 # Each severity is one step louder than the next lower one: from the default priority to the
 # highest, which is heard at night. A route can lower its severity. What is over is shown without a
@@ -75,6 +80,7 @@ class NtfyDestination(ServiceDestination):
     """A topic of an ntfy server."""
 
     max_response_bytes = ECHO_MAX_BYTES
+    link_max = LINK_CHARS_MAX
     own_urls = r"https://ntfy\.sh(/|$)"
 
     type: Literal["ntfy"] = "ntfy"
@@ -105,13 +111,15 @@ class NtfyDestination(ServiceDestination):
     def render(self, card: Card) -> Request:
         """Return the message about the first event. It contains the topic; the URL does not."""
         priority, tag = _RESOLVED_STYLE if card.is_resolved else _STYLES[card.severity]
-        message = {
+        message: dict[str, object] = {
             "topic": self.topic.get_secret_value(),
             "title": card.title(HEADLINE_MAX).replace("=?", f"={ZERO_WIDTH_SPACE}?"),
-            "message": render_plain_text(card, LIMITS),
+            "message": render_plain_text(card, LIMITS_WITH_LINK if card.link else LIMITS),
             "priority": priority,
             "tags": [tag],
         }
+        if card.link:
+            message["actions"] = [{"action": "view", "label": card.link_label, "url": card.link}]
         return self.json_request(message)
 
     @staticmethod

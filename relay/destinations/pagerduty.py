@@ -101,13 +101,15 @@ class PagerDutyDestination(ServiceDestination):
             "class": truncate_forwarded(what, FIELD_MAX),
             "custom_details": _details(card),
         }
-        message = {
+        message: dict[str, object] = {
             "routing_key": self.routing_key.get_secret_value(),
             "event_action": "resolve" if card.is_resolved else "trigger",
             "dedup_key": _dedup_key(card),
             "client": "relay",
             "payload": {name: value for name, value in payload.items() if value},
         }
+        if card.link:
+            message["links"] = [{"href": card.link, "text": card.link_label}]
         return self.json_request(message)
 
     @staticmethod

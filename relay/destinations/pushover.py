@@ -3,9 +3,10 @@
 https://pushover.net/api describes parameters, limits and responses; the sections quoted below are
 on that page.
 
-A message is plain text: relay never asks for ``html`` or ``monospace``, and sends no supplementary
-URL. But Pushover's clients turn every address in a message into a link ("Pushing Messages"). How
-relay prevents that is described in `relay.destinations.common.plain_text`.
+A message is plain text: relay never asks for ``html`` or ``monospace``. The link of the
+configuration is its supplementary URL ("Supplementary URLs"). But Pushover's clients turn every
+address in a message into a link ("Pushing Messages"). How relay prevents that is described in
+`relay.destinations.common.plain_text`.
 """
 
 from datetime import timedelta
@@ -32,6 +33,9 @@ from relay.destinations.common.service import ServiceDestination, text_matching
 # Pushover's limits, in characters: "Limitations". relay counts UTF-16 units, which are never fewer.
 MESSAGE_MAX = 1_024
 TITLE_MAX = 250
+
+LINK_CHARS_MAX = 512
+"""A supplementary URL. Its title may have 100, more than a `Card.link_label`."""
 
 HEADLINE_MAX = 200
 """Our own limit, in UTF-16 units."""
@@ -92,6 +96,7 @@ class PushoverDestination(ServiceDestination):
     public_keys = ServiceDestination.public_keys | {
         *("device", "sound", "ttl", "emergency_every", "emergency_for"),
     }
+    link_max = LINK_CHARS_MAX
     limit_headers = ("x-limit-app-remaining", "x-limit-app-reset")
 
     own_urls = r"https://api\.pushover\.net/"
@@ -146,6 +151,8 @@ class PushoverDestination(ServiceDestination):
             "timestamp": card.time_ns // 1_000_000_000,
             **self._priority(card),
         }
+        if card.link:
+            message |= {"url": card.link, "url_title": card.link_label}
         if self.device is not None:
             message["device"] = self.device
         if self.sound is not None:

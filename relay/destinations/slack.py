@@ -11,6 +11,10 @@ links nothing. Nevertheless ``& < >`` are escaped, as Slack requires for every t
 configuration are in ``rich_text``, where text is literal: mentions and links are separate elements
 there, and an escape would be visible
 (https://docs.slack.dev/reference/block-kit/blocks/rich-text-block).
+
+The link of the configuration is such an element too, and no button: a webhook cannot answer the
+request that Slack makes of a click on a button, even of one with a ``url``, so Slack would show a
+warning beside it (https://github.com/slackapi/node-slack-sdk/issues/869).
 """
 
 import re
@@ -115,17 +119,25 @@ def _attachment_blocks(card: Card) -> list[Block]:
     inspected = _inspect_fields(card)
     for at in range(0, len(inspected), FIELDS_MAX):
         blocks.append({"type": "section", "fields": inspected[at : at + FIELDS_MAX]})
-    blocks += [_output_block(output) for output in card.output]
+    limits = card.output_limits(OUTPUT_MAX)
+    blocks += [_output_block(output, limits[output.title]) for output in card.output]
+    if card.link:
+        link = {"type": "link", "url": card.link, "text": card.link_label}
+        blocks.append(_rich_text({**link, "style": {"bold": True}}))
     notes = [_plain_text(_value(note)) for note in card.notes]
     return [*blocks, {"type": "context", "elements": notes}]
 
 
 def _body_block(card: Card) -> Block:
     """Return the custom text, in which only the links of the configuration are links."""
-    elements = [
+    elements: list[Block] = [
         {"type": "link", "url": text} if kind is PieceKind.LINK else {"type": "text", "text": text}
         for kind, text in card.body_pieces(CUSTOM_TEXT_MAX)
     ]
+    return _rich_text(*elements)
+
+
+def _rich_text(*elements: Block) -> Block:
     return {
         "type": "rich_text",
         "elements": [{"type": "rich_text_section", "elements": elements}],
@@ -152,10 +164,10 @@ def _inspect_fields(card: Card) -> list[Block]:
     return blocks
 
 
-def _output_block(output: Output) -> Block:
+def _output_block(output: Output, limit: int) -> Block:
     """Return container output in a fixed width; only the end of a long text."""
     heading = {"type": "text", "text": output.title, "style": {"bold": True}}
-    body = {"type": "text", "text": output.fit(OUTPUT_MAX[output.title])}
+    body = {"type": "text", "text": output.fit(limit)}
     return {
         "type": "rich_text",
         "elements": [

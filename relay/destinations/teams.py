@@ -10,11 +10,14 @@ but not in the runs of a ``RichTextBlock``
 run, and nothing has to be escaped. A mention would also need an entity in ``msteams``. There remain
 ``{{DATE(…)}}`` and ``{{TIME(…)}}``, which Teams does not support but Microsoft's own library
 replaces, even in runs: a space between the braces prevents that.
+
+The link of the configuration is a button
+(https://learn.microsoft.com/adaptive-cards/schema-explorer/action-open-url).
 """
 
 import re
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from relay.config.errors import ConfigIssue, IssueScope
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
@@ -88,7 +91,7 @@ class TeamsDestination(ServiceDestination):
 
     def render(self, card: Card) -> Request:
         """Return the message about the first event, with the number of further events."""
-        attachment = {
+        attachment: dict[str, Any] = {
             "contentType": "application/vnd.microsoft.card.adaptive",
             "contentUrl": None,
             "content": {
@@ -100,6 +103,9 @@ class TeamsDestination(ServiceDestination):
                 "body": _body(card),
             },
         }
+        if card.link:
+            button = {"type": "Action.OpenUrl", "title": card.link_label, "url": card.link}
+            attachment["content"]["actions"] = [button]
         message = {"type": "message", "attachments": [attachment]}
         return self.json_request(message)
 

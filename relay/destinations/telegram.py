@@ -7,6 +7,11 @@ text: mentions, links and bare host names, hashtags, commands, numbers of phones
 in ``pre`` and ``code``, which cannot contain other entities
 (https://core.telegram.org/bots/api#formatting-options). So all text that is not relay's own is one
 of these two, the headline too. Only what the author of a title or a text wrote is neither.
+
+The link of the configuration is a button below the message. Telegram refuses a message with a
+button whose host has no dot, such as ``grafana`` or an IPv6 address (``check_link_impl``,
+td/telegram/LinkManager.cpp in https://github.com/tdlib/td): such a link is code, which can be
+copied.
 """
 
 from collections.abc import Iterable
@@ -15,6 +20,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from relay.config.errors import ConfigIssue
+from relay.config.templates.link import find_host
 from relay.config.types import Rate, RateLimit, WebhookUrl, WholeNumber
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import truncate_or_blank, utf16_length
@@ -50,6 +56,8 @@ OUTPUT_MAX = {LOGS: 1_300, HEALTH: 450}
 """All output of each kind."""
 NOTE_MAX = 100
 """Each note."""
+LINK_CHARS_MAX = 400
+"""The link of the configuration."""
 
 
 class TelegramDestination(ServiceDestination):
@@ -58,6 +66,7 @@ class TelegramDestination(ServiceDestination):
     public_keys = ServiceDestination.public_keys | {"chat_id", "thread_id"}
     keys_in_files = frozenset({"chat_id"})
     max_response_bytes = ECHO_MAX_BYTES
+    link_max = LINK_CHARS_MAX
 
     own_urls = r"https://api\.telegram\.org(/|$)"
 
@@ -109,6 +118,9 @@ class TelegramDestination(ServiceDestination):
             "entities": text.entities,
             "link_preview_options": {"is_disabled": True},
         }
+        if card.link and _may_be_button(card.link):
+            button = {"text": card.link_label, "url": card.link}
+            message["reply_markup"] = {"inline_keyboard": [[button]]}
         if self.thread_id is not None:
             message["message_thread_id"] = self.thread_id
         return self.json_request(message)
@@ -178,10 +190,20 @@ def _compose(card: Card) -> _EntityText:
         text.write(output.title, "bold")
         text.write("\n")
         text.write(output.fit(OUTPUT_MAX[output.title]), "pre")
+    if card.link and not _may_be_button(card.link):
+        text.write("\n\n")
+        text.write("Link", "bold")
+        text.write(": ")
+        text.write(card.link, "code")
     for at, note in enumerate(card.notes):
         text.write(" · " if at else "\n\n")
         _write_code(text, note, NOTE_MAX)
     return text
+
+
+def _may_be_button(link: str) -> bool:
+    host = find_host(link)
+    return "." in host and not host.startswith("[")
 
 
 def _write_pieces(text: _EntityText, pieces: Iterable[Piece]) -> None:

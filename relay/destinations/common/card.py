@@ -1,15 +1,16 @@
 """The content of a message for people, before a service formats and truncates it.
 
-A `Card` is the whole content: headline, lines, facts, container output and notes.
+A `Card` is the whole content: headline, lines, facts, container output, link and notes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
+from relay.config.templates.link import find_host
 from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.event import Event, Origin, format_rfc3339, format_second
 from relay.core.incident import IncidentReport, Status, UpdateReason
@@ -59,6 +60,8 @@ SHARE_MIN = 60
 """The fewest UTF-16 units of the output of one container, if there is output of others too."""
 EVENT_ID_MAX = len("evt_") + 12
 """How much of an event's id is shown: enough to find it in the log."""
+LINK_HOST_MAX = 60
+"""The UTF-16 units of a host in the name of a link."""
 LOGS = "Last log lines"
 HEALTH = "Last health check"
 """The titles of the two kinds of container output."""
@@ -124,6 +127,10 @@ class Card(msgspec.Struct, frozen=True, dict=True):
     """Whether the headline of the configuration itself says how the incidents are."""
     text_has_incidents: bool = False
     """Whether the text of the configuration itself lists the incidents."""
+    link: str | None = None
+    """The link of the configuration, which leads where its author wrote (see `make_link`)."""
+    link_fault: str = ""
+    """Why there is no link although the configuration has one."""
 
     @property
     def event(self) -> Event:
@@ -202,6 +209,11 @@ class Card(msgspec.Struct, frozen=True, dict=True):
     def colour(self) -> str:
         """A colour that shows the same, as ``#rrggbb``."""
         return _COLOUR_RESOLVED if self.is_resolved else _COLOURS[self.severity]
+
+    @property
+    def link_label(self) -> str:
+        """What the link is called: ``Open wiki.example.com``; empty if there is none."""
+        return f"Open {truncate(find_host(self.link), LINK_HOST_MAX)}" if self.link else ""
 
     def title(self, limit: int, escapes: Escapes = PLAIN) -> str:
         """Return the headline on one line, in at most ``limit`` UTF-16 units: see `headline`."""
@@ -347,6 +359,11 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         ]
         return [each for each in kinds if each.texts]
 
+    def output_limits(self, limits: Mapping[str, int]) -> Mapping[str, int]:
+        """Return the limits of each kind of output: beside a link, the logs have less room."""
+        taken = len(self.link or "") + utf16_length(self.link_label)
+        return {**limits, LOGS: limits[LOGS] - taken}
+
     @property
     def notes(self) -> list[str]:
         """Short notes that lead back to the configuration, the event and the incident."""
@@ -359,6 +376,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
             _ORIGINS[self.event.origin] if is_single else "",
             f"{suppressed} held back" if suppressed else "",
             f"not included: {missing[0]}" if missing else "",
+            f"no link: {self.link_fault}" if self.link_fault else "",
         ]
         return [note for note in notes if note]
 

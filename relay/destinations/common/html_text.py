@@ -22,6 +22,9 @@ _FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _FIXED = "font-family:ui-monospace,Consolas,Menlo,monospace"
 _NAME = "padding:2px 16px 2px 0;vertical-align:top;white-space:nowrap;opacity:.65"
 _VALUE = "padding:2px 0;vertical-align:top;word-break:break-word"
+_BUTTON = (
+    "display:inline-block;padding:6px 14px;border:1px solid;border-radius:4px;text-decoration:none"
+)
 _OUTPUT = "margin:4px 0 0;white-space:pre-wrap;word-break:break-word;font-size:13px;" + _FIXED
 
 
@@ -54,6 +57,11 @@ def _parts(card: Card, limits: TextLimits) -> Iterator[str]:
         text = _foreign(output.fit(limits.output[output.title]))
         yield f'<div style="margin-top:12px;font-weight:600">{output.title}</div>'
         yield f'<pre style="{_OUTPUT}">{text}</pre>'
+    if card.link:
+        yield (
+            f'<div style="margin-top:14px"><a href="{escape(card.link)}" style="{_BUTTON}">'
+            f"{escape(card.link_label)}</a></div>"
+        )
     notes = _foreign(truncate(" · ".join(card.notes), limits.notes))
     yield f'<div style="margin-top:12px;font-size:12px;opacity:.65">{notes}</div>'
 

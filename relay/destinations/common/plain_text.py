@@ -44,8 +44,11 @@ class TextLimits(msgspec.Struct, frozen=True):
     """All notes together."""
 
 
-def render_plain_text(card: Card, limits: TextLimits) -> str:
-    """Return everything except the headline, without links; never blank."""
+def render_plain_text(card: Card, limits: TextLimits, *, with_link: bool = False) -> str:
+    """Return everything except the headline; never blank, and without links of others.
+
+    ``with_link``: the link of the configuration is a line of its own.
+    """
     lines = []
     if card.body:
         lines.append(_fit_body(card, limits))
@@ -59,6 +62,8 @@ def render_plain_text(card: Card, limits: TextLimits) -> str:
     parts = ["\n".join(lines)]
     for output in card.output:
         parts.append(f"{output.title}:\n{_fit_output(output, limits)}")
+    if with_link and card.link:
+        parts.append(f"{card.link_label}: {card.link}")
     parts.append(_fit(" · ".join(card.notes), limits.notes, limits))
     return "\n\n".join(parts)
 

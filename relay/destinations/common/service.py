@@ -1,13 +1,15 @@
 """The base classes of what shows messages to people: `MessageDestination`, and over HTTP
 `ServiceDestination`.
 
-Their ``title`` and ``text`` replace relay's headline and facts; those of a route override them.
+Their ``title`` and ``text`` replace relay's headline and facts, and ``link`` adds a link; those of
+a route override them.
 """
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from typing import ClassVar
 
 import msgspec
 from pydantic import AfterValidator, SecretStr
@@ -15,8 +17,10 @@ from pydantic import AfterValidator, SecretStr
 from relay.config.destination import DestinationConfig, OnTemplateError, Renderer, RouteTexts
 from relay.config.templates.budget import TemplateError
 from relay.config.templates.context import STATUS_NAMES
+from relay.config.templates.link import LINK_MAX, make_link
+from relay.config.templates.parts import TemplatePart
 from relay.config.templates.template import Template
-from relay.config.types import TemplateText
+from relay.config.types import LinkText, TemplateText
 from relay.config.validators import reject_paste_mistake
 from relay.core.exchange import Request
 from relay.core.incident import Audience
@@ -45,17 +49,22 @@ def text_matching(pattern: str, otherwise: str) -> AfterValidator:
 class MessageDestination(DestinationConfig):
     """Shows messages to people: relay's own text, or that of a template."""
 
-    public_keys = DestinationConfig.public_keys | {"title", "text"}
+    public_keys = DestinationConfig.public_keys | {"title", "text", "link"}
     audience = Audience.PEOPLE
+    link_max: ClassVar[int] = LINK_MAX
+    """The characters of the longest link that the service takes."""
 
     title: TemplateText | None = None
     """A template that replaces relay's headline."""
     text: TemplateText | None = None
     """A template that replaces the facts below the headline."""
+    link: LinkText | None = None
+    """A template for a link, as in ``https://wiki.example.com/{{ event.name }}``: a button, if the
+    service has one. Values are percent-encoded."""
 
     @property
     def uses_route_texts(self) -> bool:
-        """True: messages show the ``title`` and the ``text`` of their route."""
+        """True: messages show the ``title``, the ``text`` and the ``link`` of their route."""
         return True
 
     @abstractmethod
@@ -66,7 +75,7 @@ class MessageDestination(DestinationConfig):
         self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
-        texts = CustomText(self.title, self.text, routes, on_template_error)
+        texts = CustomText(self, routes, on_template_error)
         return lambda notification: self.render(texts.make_card(notification))
 
 
@@ -90,32 +99,54 @@ class ServiceDestination(MessageDestination, WebhookDestination):
 
 
 class CustomText:
-    """The titles and texts of one destination. Those of a route override the destination's own."""
+    """The titles, texts and links of one destination. Those of a route override its own."""
 
     def __init__(
         self,
-        title: str | None,
-        text: str | None,
+        to: MessageDestination,
         routes: Sequence[RouteTexts],
         on_template_error: OnTemplateError,
     ) -> None:
         titles = {route.name: route.title for route in routes}
         texts = {route.name: route.text for route in routes}
-        self._titles = _RouteTemplates("title", title, titles, on_template_error)
-        self._texts = _RouteTemplates("text", text, texts, on_template_error)
+        links = {route.name: route.link for route in routes}
+        self._titles = _RouteTemplates("title", to.title, titles, on_template_error)
+        self._texts = _RouteTemplates("text", to.text, texts, on_template_error)
+        self._links = _RouteTemplates("link", to.link, links, on_template_error)
+        self._link_max = to.link_max
+        self._on_template_error = on_template_error
 
     def make_card(self, notification: Notification) -> Card:
-        """Return the card of a notification. A text whose template fails is left out."""
+        """Return the card of a notification. What a template fails to make is left out."""
         # Building the context is expensive, and most notifications use no template.
         context = cache(lambda: template_context(notification, for_people=True))
         route, is_update = notification.route, notification.update is not None
+        link, link_fault = self._make_link(notification)
         return Card(
             notification,
-            self._titles.render(route, context),
-            self._texts.render(route, context),
+            self._titles.render_pieces(route, context),
+            self._texts.render_pieces(route, context),
             title_has_status=is_update and self._titles.uses(route, *STATUS_NAMES),
             text_has_incidents=is_update and self._texts.uses(route, "incidents"),
+            link=link,
+            link_fault=link_fault,
         )
+
+    def _make_link(self, notification: Notification) -> tuple[str | None, str]:
+        """Return the link, if there is one, and why there is none although one is wanted.
+
+        Its values are those for programs: nothing is escaped yet.
+        """
+        parts = self._links.render(
+            notification.route, lambda: template_context(notification, for_people=False)
+        )
+        if parts is None:
+            return None, "its template failed"
+        try:
+            return make_link(parts, self._link_max), ""
+        except ValueError as error:
+            self._on_template_error("link", str(error))
+            return None, f"it {error}"
 
 
 class _RouteTemplates:
@@ -139,15 +170,22 @@ class _RouteTemplates:
         self._compile = cache(Template)
         self._on_template_error = on_template_error
 
-    def render(self, route: str, context: Callable[[], Mapping[str, object]]) -> Pieces:
+    def render(
+        self, route: str, context: Callable[[], Mapping[str, object]]
+    ) -> Iterable[TemplatePart] | None:
+        """Return what the template of a route writes, if it has one; None if the template fails."""
         source = self._find_source(route)
         if source is None:
             return ()
         try:
-            return split_links(self._compile(source).render_parts(context()))
+            return self._compile(source).render_parts(context())
         except TemplateError as error:
             self._on_template_error(self._key, str(error))
-            return ()
+            return None
+
+    def render_pieces(self, route: str, context: Callable[[], Mapping[str, object]]) -> Pieces:
+        """Return it as a text; an empty one if the template fails."""
+        return split_links(self.render(route, context) or ())
 
     def uses(self, route: str, *names: str) -> bool:
         """Whether the template of a route takes any of these names from its context."""

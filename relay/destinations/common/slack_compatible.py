@@ -13,7 +13,8 @@ is inline code or a code block, and contains no backtick:
   ``InlineCode`` and ``Code``), and its browser client restores emoji in code.
 
 Code does not protect the headline entirely: see `_escape_headline`. What the author of a title or a
-text wrote is no code: its links work, and nothing else in it is markup.
+text wrote is no code: its links work, and nothing else in it is markup. The link of the
+configuration is one of Markdown, which the attachments of both services show.
 
 The paths are those of https://github.com/mattermost/mattermost and, below ``apps/meteor`` unless it
 is a package, of https://github.com/RocketChat/Rocket.Chat. The fields of an attachment:
@@ -89,9 +90,12 @@ def _details(card: Card) -> str:
     parts = []
     if lines := _inspect_lines(card):
         parts += [f"**{INSPECT_TITLE}**", _code_block("\n".join(lines))]
+    limits = card.output_limits(OUTPUT_MAX)
     for output in card.output:
-        shown = output.fit(OUTPUT_MAX[output.title], _escape)
+        shown = output.fit(limits[output.title], _escape)
         parts += [f"**{output.title}**", _code_block(shown)]
+    if card.link:
+        parts.append(f"[{card.link_label}]({card.link})")
     return "\n\n".join([*parts, " · ".join(_inline_code(note, NOTE_MAX) for note in card.notes)])
 
 

@@ -63,8 +63,9 @@ TEXT = (
 class Texts:
     """What a route says of its messages."""
 
-    title: str | None
-    text: str
+    title: str | None = None
+    text: str | None = None
+    link: str | None = None
     name: str = "crashed"
 
 

@@ -5,6 +5,7 @@ from email.header import decode_header
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from relay.core.notification import build_notification
 from relay.destinations import ntfy
@@ -68,7 +69,7 @@ def test_a_title_is_never_decoded() -> None:
 
 @any_card
 def test_is_plain_text_and_nothing_else(card: Card) -> None:
-    """A message has no Markdown, buttons or link to open, and no text becomes a link."""
+    """A message has no Markdown and no button, and no text becomes a link."""
     sent = message(card)
     assert set(sent) == {"topic", "title", "message", "priority", "tags"}
     assert not LINK.search(sent["message"])
@@ -92,3 +93,12 @@ def test_the_longest_message_is_within_the_limits(dear: str) -> None:
         assert len(message(card)["title"].encode()) <= ntfy.TITLE_MAX
         assert len(message(card)["message"].encode()) <= ntfy.MESSAGE_MAX
         assert 3_000 < len(LONG_TOPIC.render(card).body) <= 2 * ntfy.MESSAGE_MAX
+
+
+@pytest.mark.parametrize("dear", ["x", "日", '"', "a."])
+def test_a_link_makes_the_longest_message_no_longer(dear: str) -> None:
+    """The whole message has to be short enough for Firebase, with the button."""
+    link = f"https://{'a' * 63}.example/"
+    for card in longest_cards(dear * 5000):
+        linked = replace(card, link=link.ljust(ntfy.LINK_CHARS_MAX, "x"))
+        assert len(LONG_TOPIC.render(linked).body) <= len(LONG_TOPIC.render(card).body)

@@ -33,9 +33,7 @@ def make_custom_text(failures: list[tuple[str, str]]) -> CustomText:
     config = parse_config(CONFIG, file="f", environ={}, folder=Path())
     to = config.destinations["ops"]
     assert isinstance(to, ServiceDestination)
-    return CustomText(
-        to.title, to.text, config.routes, lambda where, why: failures.append((where, why))
-    )
+    return CustomText(to, config.routes, lambda where, why: failures.append((where, why)))
 
 
 def test_texts_of_a_route_override_the_destinations() -> None:
@@ -75,9 +73,8 @@ def test_without_custom_texts_the_card_is_relays_own() -> None:
     """The card has no custom texts."""
     failures: list[tuple[str, str]] = []
     plain = SlackDestination.model_validate({"url": "https://x"})
-    card = CustomText(
-        plain.title, plain.text, (), lambda where, why: failures.append((where, why))
-    ).make_card(build_notification("r", OOM))
+    made = CustomText(plain, (), lambda where, why: failures.append((where, why)))
+    card = made.make_card(build_notification("r", OOM))
     assert (card.custom_title, card.custom_text, failures) == ((), (), [])
 
 
@@ -103,7 +100,7 @@ ALL = (
 def test_no_value_starts_a_line(notification: Notification) -> None:
     """A line break or an unprintable character from others is escaped."""
     to = SlackDestination.model_validate({"url": "https://x", "title": ALL, "text": ALL})
-    card = CustomText(to.title, to.text, (), lambda where, why: None).make_card(notification)
+    card = CustomText(to, (), lambda where, why: None).make_card(notification)
     assert join(card.custom_title).isprintable()
     assert join(card.custom_text).isprintable()
 
@@ -111,7 +108,7 @@ def test_no_value_starts_a_line(notification: Notification) -> None:
 def render_text(source: str, event: Event = CRASH) -> Pieces:
     """The pieces of a ``text``."""
     to = SlackDestination.model_validate({"url": "https://x", "text": source})
-    made = CustomText(to.title, to.text, (), lambda where, why: None)
+    made = CustomText(to, (), lambda where, why: None)
     return made.make_card(build_notification("r", event)).custom_text
 
 

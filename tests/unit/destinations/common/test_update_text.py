@@ -10,6 +10,7 @@ from relay.destinations.common.card import Card
 from relay.destinations.common.headline import headline
 from relay.destinations.common.pieces import join
 from relay.destinations.common.service import CustomText
+from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.samples import CRASH, crash_of, filled, with_fields
 from tests.unit.destinations.updates import (
     CRASH_LOOPING,
@@ -138,7 +139,8 @@ def test_a_title_of_the_configuration_has_the_status(
 )
 def test_a_title_that_names_the_incident_is_left_alone(title: str, adds: bool) -> None:
     """It says itself how the incident is."""
-    card = CustomText(title, None, (), lambda key, why: None).make_card(RESOLVED)
+    to = SlackDestination.model_validate({"url": "https://x", "title": title})
+    card = CustomText(to, (), lambda key, why: None).make_card(RESOLVED)
     assert card.title(200).startswith("Resolved: ") == adds
 
 
