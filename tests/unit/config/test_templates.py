@@ -30,6 +30,8 @@ SHOWN = [
     (SLACK.format("text: '{{ event.nmae }}'"), "destinations.to.text"),
     (ROUTE.format("title: '{{ event.nmae }}'"), "routes[0].title"),
     (ROUTE.format("text: '{{ event.nmae }}'"), "routes[0].text"),
+    (SLACK.format("link: 'https://x/{{ event.nmae }}'"), "destinations.to.link"),
+    (ROUTE.format("link: 'https://x/{{ event.nmae }}'"), "routes[0].link"),
 ]
 HIDDEN = [
     (HTTP.format("headers: {X: '{{ event.nmae }}'}"), "destinations.to.headers.X"),
@@ -137,3 +139,39 @@ def test_label_of_any_name() -> None:
         environ={},
         folder=Path(),
     )
+
+
+@pytest.mark.parametrize(
+    ("link", "wrong"),
+    [
+        ("{{ event.labels.runbook }}", "scheme and host"),
+        ("https://{{ event.host }}/x", "scheme and host"),
+        ("https://x{{ event.name }}", "scheme and host"),
+        ("wiki.example.com/x", "scheme and host"),
+        ("https://x/../{{ event.name }}", "'.' or '..'"),
+        ("https://x/{{ event.name | urlencode }}", "uses 'urlencode'"),
+        ("https://x/" + "y" * 1_000, "is longer than 1,000 characters"),
+    ],
+)
+def test_a_link_that_leads_nowhere(link: str, wrong: str) -> None:
+    """It would never be in a message, so the configuration says it at once, and where."""
+    for text, path in ((SLACK, "destinations.to.link"), (ROUTE, "routes[0].link")):
+        (problem,) = problems(text.format(f'link: "{link}"'))
+        assert f": {path}: " in problem
+        assert wrong in problem
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://x/{{ event.name }}",
+        "{% if incident %}https://x/{{ incident.id }}{% else %}http://y:8080{% endif %}",
+        "{% if not incident %}https://x{% endif %}",
+        "",
+        "https://x/{{ event.labels.tier.split('-')[3] }}",
+    ],
+)
+def test_a_link_that_leads_somewhere(link: str) -> None:
+    """A template may decide that there is none, and may work for other values than the sample's."""
+    check_accepted(SLACK.format(f'link: "{link}"'))
+    check_accepted(ROUTE.format(f'link: "{link}"'))

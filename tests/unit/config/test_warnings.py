@@ -224,6 +224,7 @@ def test_texts_that_nobody_sees() -> None:
     expected = "routes.0.title: does nothing: no destination of this route shows it"
     assert _of_routes(f"{CRASHED}, to: a, title: x") == [expected]
     assert _of_routes(f"{CRASHED}, to: [a, ops], title: x") == []
+    assert _of_routes(f"{CRASHED}, to: a, link: 'https://x'") == [expected.replace("title", "link")]
 
 
 @pytest.mark.parametrize("match", ["{type: image}", "{all: [{type: [network, volume]}]}"])

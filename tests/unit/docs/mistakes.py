@@ -131,6 +131,8 @@ CHAPTERS = (
             _match("{name: '[web'}"),
             "routes:\n  - {name: a, to: ops}\n  - {name: a, to: ops}\n",
             "routes:\n  - name: a\n    title: '{{ evnt.name }}'\n    to: ops\n",
+            _route("{name: a, to: ops, link: '{{ event.labels.runbook }}'}"),
+            _route("{name: a, to: ops, link: 'https://h.lan/?q={{ event.name | urlencode }}'}"),
         ),
     ),
     Chapter(
