@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -21,10 +22,12 @@ from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError, Problem, RelayError
 from relay.core.event import HEARTBEAT
 from relay.core.include import Include
+from relay.core.zone import TimeZone
 from relay.daemon.self_events import self_event
 from relay.delivery.http.tls import create_ssl_context
 from relay.destinations.catalog import DESTINATION_TYPES, load_located_config
 from relay.incidents.policy import Policies, build_policies
+from relay.incidents.policy_text import describe_policy
 from relay.incidents.policy_warnings import find_policy_warnings
 from relay.ingest.docker.engine.endpoint import Endpoint, resolve_endpoints
 from relay.routing.router import Router
@@ -147,6 +150,7 @@ def describe_config(
     config: Config, policies: Policies, origin: ConfigOrigin, endpoints: Mapping[str, Endpoint]
 ) -> list[str]:
     """Return the configuration in words, without its secrets; ``origin`` is where it was read."""
+    names, now_ns, zone = config.destinations, time.time_ns(), TimeZone(config.time_zone)
     store = (
         resolve_store_path(config.store.path, origin.folder, os.environ)
         if origin.is_stored
@@ -167,7 +171,8 @@ def describe_config(
         *_route_lines(config),
         "",
         "notifications",
-        *(f"  {name}: {policies.describe(name)}" for name in config.destinations),
+        *(f"  {name}: {describe_policy(policies, name, now_ns, zone)}" for name in names),
+        *_label_lines(config),
         *_heartbeat_lines(config),
     ]
 
@@ -208,6 +213,13 @@ def _describe_include(include: Include | None) -> str:
     logs = [f"{include.logs} log lines"] if include.logs else []
     health = ["health"] if include.health else []
     return f" with {', '.join((*logs, *health, *include.inspect))}"
+
+
+def _label_lines(config: Config) -> list[str]:
+    """Return what containers decide by a label of their own, if that is not the usual."""
+    if config.labels.require:
+        return ["  containers: people are notified of those with the label relay.enable=true only"]
+    return [] if config.labels.enable else ["  containers: their label relay.enable is ignored"]
 
 
 def _heartbeat_lines(config: Config) -> list[str]:

@@ -37,11 +37,6 @@ class LocalWeek(msgspec.Struct, frozen=True):
     spans: tuple[Span, ...]
     """They are sorted, and neither overlap nor touch each other."""
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether it has every time of the week."""
-        return self.spans == ((0, _WEEK_S),)
-
 
 class MuteInterval(msgspec.Struct, frozen=True):
     """A named set of times: one of ``mute_time_intervals``."""
@@ -49,11 +44,6 @@ class MuteInterval(msgspec.Struct, frozen=True):
     name: str
     weeks: tuple[LocalWeek, ...]
     """It is in force if any of them is."""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it is always in force."""
-        return any(week.is_whole for week in self.weeks)
 
 
 def build_week(time_zone: str, windows: Iterable[tuple[int, int, int]]) -> LocalWeek:
@@ -84,6 +74,14 @@ def _merge(spans: Iterable[Span]) -> Iterator[Span]:
         end_s = max(end_s, end)
     if end_s:
         yield begin_s, end_s
+
+
+def cover_everything(intervals: Iterable[MuteInterval]) -> bool:
+    """Whether the intervals of one time zone have every time of the week between them."""
+    spans: dict[str, list[Span]] = {}
+    for week in _list_weeks(intervals):
+        spans.setdefault(week.time_zone, []).extend(week.spans)
+    return any(list(_merge(each)) == [(0, _WEEK_S)] for each in spans.values())
 
 
 def find_mute(intervals: Collection[MuteInterval], wall_ns: int) -> str | None:

@@ -5,7 +5,7 @@ destination's, else the default. What concerns a message stands on the destinati
 defaults depend on who reads the messages.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, cached_property
@@ -164,21 +164,6 @@ class Policies:
         """Whether the destination is notified of incidents by this route, and not of events."""
         return destination in self.incident_destinations.get(route, ())
 
-    def describe(self, destination: str) -> str:
-        """Return the policy of a destination in one line, as ``relay check`` prints it."""
-        own = {route: each for (route, to), each in self.routes.items() if to == destination}
-        incidents = {route: each for route, each in own.items() if each.notify is Notify.INCIDENTS}
-        events = [route for route in own if route not in incidents]
-        if not incidents:
-            return "every event at once" if own else "nothing: no route sends to it"
-        parts = [
-            _describe_groups(self.destinations[destination]),
-            _describe_end(incidents),
-            _describe_reminder(self.destinations[destination]),
-            f"every event of {_join(events)} at once" if events else "",
-        ]
-        return "; ".join(filter(None, parts))
-
 
 def build_policies(config: Config) -> Policies:
     """Return the policies of a configuration."""
@@ -235,53 +220,3 @@ def _read_keys(
 
 def _to_ns(duration: timedelta | None) -> int | None:
     return None if duration is None else to_ns(duration)
-
-
-def _describe_groups(policy: DestinationPolicy) -> str:
-    """Return how a destination is notified of incidents."""
-    if not policy.is_limited:
-        return "incidents, each at once"
-    together = f"grouped by {_join(policy.group_by)}" if policy.group_by else "all in one group"
-    return (
-        f"incidents, {together}: after {format_ns(policy.group_wait_ns)}, "
-        f"then at most every {format_ns(policy.group_interval_ns)}"
-    )
-
-
-def _describe_reminder(policy: DestinationPolicy) -> str:
-    """Return when a destination is reminded; empty if it groups incidents by itself."""
-    if not policy.is_limited:
-        return ""
-    if not policy.repeat_interval_ns:
-        return "no reminder"
-    return f"reminder every {format_ns(policy.repeat_interval_ns)}"
-
-
-def _describe_end(routes: Mapping[str, RoutePolicy]) -> str:
-    """Return when the incidents of some routes are resolved, and whether that is reported."""
-    after: dict[int, list[str]] = {}
-    for name, policy in routes.items():
-        after.setdefault(policy.resolve_after_ns, []).append(name)
-    times = [f"{format_ns(each)}{_name_some(after[each], routes)}" for each in sorted(after)]
-    silent = [name for name, policy in routes.items() if not policy.send_resolved]
-    unreported = f", not told{_name_some(silent, routes)}" if silent else ""
-    return f"resolved after {' or '.join(times)}{unreported}"
-
-
-def _join(names: Sequence[str]) -> str:
-    """Return the names as part of a sentence: ``a, b and c``."""
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def _name_some(names: Collection[str], all_names: Collection[str]) -> str:
-    """Return the names in brackets; empty if these are all."""
-    return "" if len(names) == len(all_names) else f" ({', '.join(names)})"
-
-
-def format_ns(duration_ns: int) -> str:
-    """Return a duration in its largest unit that gives a whole number: ``90s``, ``2m``, ``24h``."""
-    for unit, size_ns in (("h", HOUR_NS), ("m", MINUTE_NS), ("s", SECOND_NS)):
-        if duration_ns and duration_ns % size_ns == 0:
-            return f"{duration_ns // size_ns}{unit}"
-    return f"{duration_ns / 1_000_000:g}ms" if duration_ns else "0s"

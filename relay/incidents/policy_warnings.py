@@ -1,21 +1,28 @@
-"""Finds keys about incidents that have no effect, because only events are reported."""
+"""Finds keys about incidents that have no effect, or one that is hardly meant."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from relay.config import Config
-from relay.config.errors import ConfigIssue, IssueScope
-from relay.config.incident_keys import GROUP_KEYS, LIFE_KEYS
+from relay.config.errors import ConfigIssue, IssueScope, KeyPath
+from relay.config.incident_keys import GROUP_KEYS, HOLD_KEYS, LIFE_KEYS
 from relay.config.types import to_field
 from relay.core.incident import Notify
-from relay.incidents.policy import Policies
+from relay.incidents.mute import MuteInterval, cover_everything
+from relay.incidents.policy import Policies, build_intervals
+from relay.incidents.policy_text import join_names
 
 
 def find_policy_warnings(config: Config, policies: Policies) -> Iterator[ConfigIssue]:
-    """Yield an issue for each key that has no effect. ``policies`` are those of ``config``."""
-    notified_of_events = _find_routes_of_events(policies)
+    """Yield an issue for each such key. ``policies`` are those of ``config``."""
+    yield from _find_in_destinations(config, policies)
+    yield from _find_in_routes(config, policies)
+    yield from _find_in_mutes(config)
+
+
+def _find_in_destinations(config: Config, policies: Policies) -> Iterator[ConfigIssue]:
     for name, destination in config.destinations.items():
-        routes = {route for route, to in policies.routes if to == name}
-        if not routes or not all((route, name) in notified_of_events for route in routes):
+        notified = {each.notify for (_, to), each in policies.routes.items() if to == name}
+        if notified != {Notify.EVENTS}:
             continue
         message = "does nothing: it is told of events: write 'notify: incidents' as well"
         if destination.notify is Notify.INCIDENTS:
@@ -23,14 +30,44 @@ def find_policy_warnings(config: Config, policies: Policies) -> Iterator[ConfigI
         for key in (*LIFE_KEYS, *GROUP_KEYS):
             if getattr(destination, to_field(key)) is not None:
                 yield ConfigIssue(("destinations", name, key), message, IssueScope.KEY)
+
+
+def _find_in_routes(config: Config, policies: Policies) -> Iterator[ConfigIssue]:
     for at, route in enumerate(config.routes):
-        if not route.to or not all((route.name, to) in notified_of_events for to in route.to):
+        events = [to for to in route.to if policies.routes[route.name, to].notify is Notify.EVENTS]
+        if not events:
             continue
-        message = "does nothing: its destinations are told of events: write 'notify: incidents'"
-        for key in LIFE_KEYS:
+        keys: Sequence[str] = LIFE_KEYS
+        message = (
+            "does nothing: its destinations are told of events: write 'notify: incidents' as well"
+        )
+        if len(events) < len(route.to):  # the other keys are for the other destinations
+            verb = "it is" if len(events) == 1 else "they are"
+            message = f"holds nothing back from {join_names(events)}: {verb} told of events"
+            keys = HOLD_KEYS
+        for key in keys:
             if getattr(route, to_field(key)) is not None:
-                yield ConfigIssue(("routes", at, key), f"{message} as well", IssueScope.KEY)
+                yield ConfigIssue(("routes", at, key), message, IssueScope.KEY)
 
 
-def _find_routes_of_events(policies: Policies) -> set[tuple[str, str]]:
-    return {key for key, each in policies.routes.items() if each.notify is Notify.EVENTS}
+def _find_in_mutes(config: Config) -> Iterator[ConfigIssue]:
+    """Yield an issue for each interval that nobody uses, and for all that never end."""
+    intervals = build_intervals(config)
+    sections: Mapping[KeyPath, tuple[str, ...] | None] = {
+        **{("destinations", name): each.mute for name, each in config.destinations.items()},
+        **{("routes", at): each.mute for at, each in enumerate(config.routes)},
+    }
+    used = {name for names in sections.values() for name in names or ()}
+    for name, interval in intervals.items():
+        path = ("mute_time_intervals", name)
+        if name not in used:
+            message = "no route and no destination has it as its 'mute'"
+            yield ConfigIssue(path, message, IssueScope.KEY)
+        if cover_everything([interval]):
+            message = "is always in force: nothing that it mutes is ever reported"
+            yield ConfigIssue(path, message, IssueScope.KEY)
+    for section, names in sections.items():
+        muted: list[MuteInterval] = [intervals[name] for name in names or ()]
+        if cover_everything(muted) and not any(cover_everything([each]) for each in muted):
+            message = "leaves no time: one of these is always in force, so nothing is ever reported"
+            yield ConfigIssue((*section, "mute"), message, IssueScope.KEY)

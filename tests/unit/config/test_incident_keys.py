@@ -251,3 +251,70 @@ def test_any_fields(fields: list[str]) -> None:
         assert all(
             each.startswith("destinations.a.group_by") for each in problems(f"group_by: [{text}]")
         )
+
+
+NOT_LONGER = "so what was over before would be reported: write a longer 'for', or a shorter"
+
+
+@pytest.mark.parametrize(
+    ("keys", "route", "expected"),
+    [
+        ("for: 61s", "to: a", []),
+        ("for: 0s", "to: a", []),
+        ("for: 30s", "to: a, resolve_after: 10s", []),
+        ("for: 30s", "to: a, for: 2m", []),
+        ("for: 30s", "to: a, notify: events", []),
+        ("for: 30s", "to: a, for: 0s", []),
+        (
+            "for: 1m",
+            "to: a",
+            ["destinations.a.for: 'for' (1m) is not longer than 'resolve_after' (1m, the default)"],
+        ),
+        (
+            "resolve_after: 5m, for: 2m",
+            "to: a",
+            ["destinations.a.for: 'for' (2m) is not longer than 'resolve_after' (5m)"],
+        ),
+        (
+            "resolve_after: 5m",
+            "to: a, for: 5m",
+            [
+                "routes[0].for: 'for' (5m) is not longer than 'resolve_after' (5m) "
+                "of destination 'a'"
+            ],
+        ),
+        (
+            "for: 90s",
+            "to: a, resolve_after: 2m",
+            [
+                "routes[0].resolve_after: 'for' (90s) of destination 'a' is not longer than "
+                "'resolve_after' (2m)"
+            ],
+        ),
+        (
+            "",
+            "to: a, for: 500ms",
+            ["routes[0].for: 'for' (500ms) is not longer than 'resolve_after' (1m, the default)"],
+        ),
+    ],
+)
+def test_for_is_longer_than_resolve_after(keys: str, route: str, expected: list[str]) -> None:
+    """Else a problem would be reported that was over. Both may stand on either."""
+    expected = [f"{each}, {NOT_LONGER} 'resolve_after'" for each in expected]
+    if expected:
+        assert problems(keys, route) == expected
+    else:
+        parse(keys, route)
+
+
+def test_for_has_a_bound() -> None:
+    """No incident is awaited for ever."""
+    parse("for: 7d")
+    assert problems("for: 169h") == ["destinations.a.for: '169h' is more than 7d"]
+
+
+def test_labels_that_do_not_count_cannot_be_required() -> None:
+    """The two keys contradict each other."""
+    text = "labels: {enable: false, require: true}\ndestinations: {a: {type: console}}\n"
+    with pytest.raises(ConfigError, match=r"with 'enable: false' no label counts"):
+        parse_config(f"{text}routes: [{{name: r, to: a}}]", file="f", environ={}, folder=Path())

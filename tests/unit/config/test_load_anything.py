@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError
+from relay.core.zone import TimeZone
 from relay.destinations.catalog import DESTINATION_TYPES, load_config, parse_config
 from relay.incidents.policy import build_policies
+from relay.incidents.policy_text import describe_policy
 from relay.incidents.policy_warnings import find_policy_warnings
 from tests.support.profiles import examples
 from tests.unit.config.test_load import CANARIES, EXAMPLE, HERE
@@ -30,7 +32,9 @@ def _outcome(text: str) -> list[str]:
     policies = build_policies(config)
     issues = [*find_warnings(config, DESTINATION_TYPES), *find_policy_warnings(config, policies)]
     warnings = [issue.message for issue in issues]
-    return [repr(config.destinations), *warnings, *map(policies.describe, config.destinations)]
+    zone = TimeZone(config.time_zone)
+    described = [describe_policy(policies, name, 0, zone) for name in config.destinations]
+    return [repr(config.destinations), *warnings, *described]
 
 
 @given(st.text() | st.binary().map(lambda junk: junk.decode("latin-1")))

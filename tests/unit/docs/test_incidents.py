@@ -7,9 +7,11 @@ import pytest
 
 from relay.config.incident_keys import GROUP_FIELDS, GROUP_KEYS, LIFE_KEYS
 from relay.core.incident import Resolution, UpdateReason
+from relay.core.zone import UTC_ZONE
 from relay.destinations.catalog import parse_config
 from relay.incidents.hold import HeldReason
 from relay.incidents.policy import build_policies
+from relay.incidents.policy_text import describe_policy
 from tests.unit.docs.pages import DOCS, blocks
 
 PAGE = DOCS / "incidents.md"
@@ -55,7 +57,10 @@ routes: [{{name: died, match: {{action: die}}, to: [terminal, ops, oncall, audit
         environ={},
         folder=Path(),
     )
-    describe = build_policies(config).describe
-    lines = "".join(f"  {name}: {describe(name)}\n" for name in config.destinations)
+    policies = build_policies(config)
+    lines = "".join(
+        f"  {name}: {describe_policy(policies, name, 0, UTC_ZONE)}\n"
+        for name in config.destinations
+    )
     (shown,) = (text for text in blocks(PAGE, "console") if "$ relay check" in text)
     assert shown.endswith(f"notifications\n{lines}")

@@ -9,7 +9,8 @@ import pytest
 from relay.config.schema import build_schema
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
-from relay.incidents.policy import DestinationPolicy, RoutePolicy, format_ns
+from relay.incidents.policy import DestinationPolicy, RoutePolicy
+from relay.incidents.policy_text import format_ns
 from tools.reference import COMMAND, FILE, reference
 
 SCHEMA, TEXT = build_schema(DESTINATION_TYPES), reference()

@@ -8,33 +8,44 @@ from hypothesis import strategies as st
 
 from relay.config import Config
 from relay.core.incident import Audience, Notify
+from relay.core.zone import UTC_ZONE
 from relay.destinations.catalog import default_config, parse_config
+from relay.incidents.mute import LocalWeek, MuteInterval
 from relay.incidents.policy import (
+    LabelPolicy,
     Policies,
     PolicyKeys,
     RoutePolicy,
     build_policies,
-    format_ns,
     resolve_destination_policy,
     resolve_route_policy,
 )
+from relay.incidents.policy_text import describe_policy, format_ns
 from relay.incidents.policy_warnings import find_policy_warnings
 from tests.unit.incidents.world import DIED, Setup
 
 NONE = PolicyKeys()
 SECOND_NS = 10**9
 MINUTE_NS = 60 * SECOND_NS
+NOON_NS = (20_000 * 24 + 12) * 60 * MINUTE_NS
+"""2024-10-04 12:00 UTC, a Friday."""
 
 
 def read(*routes: str, ops: str = "", audit: str = "") -> Config:
     """A configuration of a chat, a program and a pager, with these keys and routes."""
     lines = "".join(f"  - {{name: r{at}, {route}}}\n" for at, route in enumerate(routes))
     text = f"""
+mute_time_intervals:
+  nights: [{{times: "22:00-07:00"}}]
+  days: [{{times: ["07:00-13:00", "12:00-22:00"]}}]
+  backup: [{{weekdays: sat-sun, times: "2:00-4:30", time_zone: Asia/Kolkata}}]
 engines: {{here: {{}}, edge: {{url: 'tcp://edge:2376'}}}}
 destinations:
   ops: {{type: slack, url: 'https://hooks.slack.com/services/T0/B0/c', {ops}}}
   audit: {{type: http, url: 'https://h.lan', {audit}}}
   pager: {{type: pagerduty, routing_key: {"a1" * 16}}}
+  quiet: {{type: ntfy, topic: t, mute: [nights, backup]}}
+  days: {{type: ntfy, topic: d, mute: days}}
 routes:
 {lines}"""
     return parse_config(text, file="f", environ={}, folder=Path())
@@ -85,14 +96,17 @@ def test_a_policy_in_one_line() -> None:
         "pager": Audience.PAGER,
         "unused": Audience.PEOPLE,
     }
-    describe = Setup(route, audiences=audiences).policies.describe
-    assert describe("ops") == (
+    policies = Setup(route, audiences=audiences).policies
+    assert describe_policy(policies, "ops", 0, UTC_ZONE) == (
         "incidents, grouped by engine and project: after 3s, then at most every 1m; "
         "resolved after 1m; reminder every 24h"
     )
-    assert describe("audit") == "every event at once"
-    assert describe("pager") == "incidents, each at once; resolved after 1m"
-    assert describe("unused") == "nothing: no route sends to it"
+    assert describe_policy(policies, "audit", 0, UTC_ZONE) == "every event at once"
+    assert (
+        describe_policy(policies, "pager", 0, UTC_ZONE)
+        == "incidents, each at once; resolved after 1m"
+    )
+    assert describe_policy(policies, "unused", 0, UTC_ZONE) == "nothing: no route sends to it"
 
 
 def test_durations_in_words() -> None:
@@ -139,7 +153,7 @@ def test_policies_without_a_configuration() -> None:
     """The built-in configuration prints events."""
     policies = build_policies(default_config())
     assert policies.incident_destinations == {}
-    assert policies.describe("terminal") == "every event at once"
+    assert describe_policy(policies, "terminal", 0, UTC_ZONE) == "every event at once"
 
 
 @pytest.mark.parametrize(
@@ -163,13 +177,39 @@ def test_policies_without_a_configuration() -> None:
             "incidents, grouped by engine: after 3s, then at most every 1m; resolved after 1m, "
             "not told; reminder every 120h; every event of r0 and r2 at once",
         ),
+        (
+            ["to: ops", "to: ops, for: 15m", "to: ops, mute: []"],
+            "mute: nights, for: 2m",
+            "incidents, grouped by engine and project: after 3s, then at most every 1m; "
+            "told if open for 2m (r0, r2) or 15m (r1); resolved after 1m; "
+            "muted by nights (r0, r1) from 22:00 UTC; reminder every 24h",
+        ),
+        (
+            ["to: ops, mute: [days, backup]", "to: ops, for: 2m"],
+            "group_by: []",
+            "incidents, all in one group: after 3s, then at most every 1m; "
+            "told if open for 0s (r0) or 2m (r1); resolved after 1m; "
+            "muted by days and backup (r0) until 23:00 UTC; reminder every 24h",
+        ),
+        (
+            ["to: ops"],
+            "mute: backup, group_by: []",
+            "incidents, all in one group: after 3s, then at most every 1m; resolved after 1m; "
+            "muted by backup from 20:30 UTC; reminder every 24h",
+        ),
+        (
+            ["to: ops"],
+            "mute: [days, nights], group_by: []",
+            "incidents, all in one group: after 3s, then at most every 1m; resolved after 1m; "
+            "muted by days and nights always; reminder every 24h",
+        ),
         (["to: ops"], "notify: events", "every event at once"),
         (["to: audit"], "", "nothing: no route sends to it"),
     ],
 )
 def test_policies_in_one_line(routes: list[str], ops: str, line: str) -> None:
     """What routes differ in has their names."""
-    assert build(*routes, ops=ops).describe("ops") == line
+    assert describe_policy(build(*routes, ops=ops), "ops", NOON_NS, UTC_ZONE) == line
 
 
 @pytest.mark.parametrize(
@@ -215,6 +255,100 @@ def test_keys_without_effect(routes: list[str], keys: dict[str, str], expected: 
     assert warnings(*routes, **keys) == expected
 
 
+@pytest.mark.parametrize(
+    ("routes", "keys", "expected"),
+    [
+        (["to: ops, mute: nights, for: 5m"], {}, []),
+        (["to: [ops, pager], mute: nights"], {"ops": "mute: [nights, backup]"}, []),
+        (
+            ["to: [ops, audit], mute: nights, for: 5m, send_resolved: false"],
+            {},
+            [
+                "routes.0.for: holds nothing back from audit: it is told of events",
+                "routes.0.mute: holds nothing back from audit: it is told of events",
+            ],
+        ),
+        (
+            ["to: audit, mute: nights"],
+            {"audit": "for: 5m"},
+            [
+                "destinations.audit.for: does nothing: it is told of events: "
+                "write 'notify: incidents' as well",
+                "routes.0.mute: does nothing: its destinations are told of events: "
+                "write 'notify: incidents' as well",
+            ],
+        ),
+        (
+            ["to: ops, mute: [nights, days]"],
+            {},
+            [
+                "routes.0.mute: leaves no time: one of these is always in force, "
+                "so nothing is ever reported",
+            ],
+        ),
+    ],
+)
+def test_what_is_held_back(routes: list[str], keys: dict[str, str], expected: list[str]) -> None:
+    """A program has every event; a mute that never ends is hardly meant."""
+    assert warnings(*routes, **keys) == expected
+
+
+def test_intervals_that_are_hardly_meant() -> None:
+    """One that nobody uses, and one that is always in force, if also in parts."""
+    text = """
+mute_time_intervals:
+  unused: [{times: "01:00-02:00"}]
+  always: [{weekdays: [mon-fri]}, {weekdays: [fri-tue]}]
+destinations: {ops: {type: ntfy, topic: t, mute: always}}
+routes: [{name: r, to: ops}]
+"""
+    config = parse_config(text, file="f", environ={}, folder=Path())
+    found = find_policy_warnings(config, build_policies(config))
+    assert [f"{'.'.join(map(str, issue.path))}: {issue.message}" for issue in found] == [
+        "mute_time_intervals.unused: no route and no destination has it as its 'mute'",
+        "mute_time_intervals.always: is always in force: nothing that it mutes is ever reported",
+    ]
+
+
+def test_the_labels_of_a_configuration() -> None:
+    """They count, unless the configuration says otherwise."""
+    assert build("to: ops").labels == LabelPolicy(enable=True, require=False)
+    text = "labels: {require: true}\ndestinations: {a: {type: console}}\n"
+    text += "routes: [{name: r, to: a}]"
+    config = parse_config(text, file="f", environ={}, folder=Path())
+    assert build_policies(config).labels == LabelPolicy(require=True)
+
+
+def test_the_mute_of_the_route_counts_first() -> None:
+    """Also an empty one."""
+    policies = build(
+        "to: ops, mute: days, for: 3m", "to: ops, mute: []", "to: ops", ops="mute: nights"
+    )
+    names = {
+        route: [each.name for each in policy.mute] for (route, _), policy in policies.routes.items()
+    }
+    assert names == {"r0": ["days"], "r1": [], "r2": ["nights"]}
+    assert policies.routes["r0", "ops"].for_ns == 3 * MINUTE_NS
+
+
+def test_a_mute_is_in_the_time_zone_of_the_configuration_or_its_own() -> None:
+    """Windows of one zone are one week."""
+    text = """
+time_zone: Europe/Berlin
+mute_time_intervals:
+  m: [{times: "00:00-01:00", weekdays: mon}, {times: "2:00-3:00", weekdays: mon, time_zone: UTC},
+      {times: "00:30-02:00", weekdays: Monday}]
+destinations: {ops: {type: ntfy, topic: t, mute: m}}
+routes: [{name: r, to: ops}]
+"""
+    config = parse_config(text, file="f", environ={}, folder=Path())
+    (interval,) = build_policies(config).routes["r", "ops"].mute
+    assert interval.weeks == (
+        LocalWeek("Europe/Berlin", ((0, 7200),)),
+        LocalWeek("UTC", ((7200, 10800),)),
+    )
+
+
 _durations = st.none() | st.integers(1, 10**12)
 _keys = st.builds(
     PolicyKeys,
@@ -225,6 +359,8 @@ _keys = st.builds(
     group_wait_ns=st.none() | st.integers(0, 10**12),
     group_interval_ns=_durations,
     repeat_interval_ns=st.none() | st.integers(0, 10**15),
+    for_ns=st.none() | st.integers(0, 10**15),
+    mute=st.none() | st.just(()) | st.just((MuteInterval("m", ()),)),
 )
 
 
@@ -232,7 +368,7 @@ _keys = st.builds(
 def test_any_keys(route: PolicyKeys, destination: PolicyKeys, audience: Audience) -> None:
     """A value that is there counts, also one that is false or zero; the route's comes first."""
     policy = resolve_route_policy(route, destination, audience)
-    for name in ("notify", "resolve_after_ns", "send_resolved"):
+    for name in ("notify", "resolve_after_ns", "send_resolved", "for_ns", "mute"):
         written = [getattr(each, name) for each in (route, destination)]
         default = getattr(resolve_route_policy(NONE, NONE, audience), name)
         wanted = next((value for value in written if value is not None), default)
