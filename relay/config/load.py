@@ -168,7 +168,7 @@ def _collect_names(data: Mapping[str, object]) -> KnownNames:
     if engines is not None:
         engines |= {RELAY_ENGINE}
     intervals = find_section_names(data, "mute_time_intervals")
-    if not _may_hold(data, "mute_time_intervals"):
+    if data.get("mute_time_intervals") == {} or not _may_hold(data, "mute_time_intervals"):
         intervals = frozenset()
     return KnownNames(engines, find_section_names(data, "destinations"), intervals)
 

@@ -186,7 +186,7 @@ def test_a_name_that_is_not_there() -> None:
         "routes[0].mute[1]: 'x' is not one of the 'mute_time_intervals'",
     ]
     assert problems("{}", rest % ("nights", "[]")) == [
-        "destinations.a.mute: 'nights' is not one of the 'mute_time_intervals'"
+        "destinations.a.mute: 'nights' is not one of the 'mute_time_intervals', and there are none"
     ]
     with pytest.raises(ConfigError, match="'mute_time_intervals', and there are none"):
         parse_config(rest % ("nights", "[]"), file="f", environ={}, folder=Path())
