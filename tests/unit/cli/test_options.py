@@ -1,4 +1,4 @@
-"""Times in the past, as options take them."""
+"""Times as options take them."""
 
 from datetime import timedelta
 from typing import Any, cast
@@ -6,11 +6,13 @@ from typing import Any, cast
 import click
 import pytest
 
-from relay.cli.options import convert_time
+from relay.cli.options import Filters, convert_time, resolve_time
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.dryrun.history import Window
 from tests.unit.cli.cli_store import SECOND_NS, THEN_NS
 
 NOBODY = cast("Any", None)
+BERLIN = TimeZone("Europe/Berlin")
 
 
 def test_a_duration() -> None:
@@ -31,7 +33,35 @@ def test_a_duration() -> None:
 )
 def test_a_time(text: str, after_ns: int) -> None:
     """A time may be written as in RFC 3339 or in relay's own output, to the nanosecond."""
-    assert convert_time(NOBODY, NOBODY, text) == THEN_NS + after_ns
+    assert find_time(text, UTC_ZONE) == THEN_NS + after_ns
+
+
+def find_time(text: str, zone: TimeZone, *, ahead: bool = False) -> int:
+    value = convert_time(NOBODY, NOBODY, text)
+    assert value is not None
+    return resolve_time("--at", value, zone, THEN_NS, ahead=ahead)
+
+
+def test_a_time_in_a_zone() -> None:
+    """Without an offset it is a time in the zone, and without a day the last or the next one."""
+    assert find_time("2026-11-23 07:48:34", BERLIN) == THEN_NS
+    assert find_time("07:48:34", BERLIN) == THEN_NS
+    assert find_time("07:48:34", BERLIN, ahead=True) == THEN_NS + 24 * 3600 * SECOND_NS
+    assert find_time("10s", BERLIN) == THEN_NS - 10 * SECOND_NS
+    assert find_time("10s", BERLIN, ahead=True) == THEN_NS + 10 * SECOND_NS
+
+
+def test_a_time_that_does_not_exist() -> None:
+    """The message names the option and the zone."""
+    with pytest.raises(click.UsageError, match="--at is skipped by the clocks of Europe/Berlin"):
+        find_time("2026-03-29 02:30", BERLIN)
+
+
+def test_since_selects_dead_letters_in_the_zone() -> None:
+    """It may be a time or a duration."""
+    for text in ("07:48:34", "0s"):
+        filters = Filters((), None, None, convert_time(NOBODY, NOBODY, text))
+        assert filters.to_selection(BERLIN, THEN_NS).since_ns == THEN_NS
 
 
 @pytest.mark.parametrize(
@@ -40,13 +70,13 @@ def test_a_time(text: str, after_ns: int) -> None:
         ("yesterday", "is not a duration: write 500ms, 10s, 5m, 72h or 7d; or a time as 2026-11"),
         ("5", "has no unit"),
         ("", "is not a duration"),
-        ("2026-11-23T06:48:34", "is not a duration"),  # of which zone?
         ("2026-13-23T06:48:34Z", "is not a valid time"),
         ("2026-11-23T06:48:34+99:00", "is not a valid time"),
-        ("1969-12-31T23:59:59Z", "is not a valid time"),
-        ("9999-12-31T23:59:59Z", "is not a valid time"),
-        ("0001-01-01T00:00:00+23:00", "is not a valid time"),
-        ("٢٠٢٦-11-23T06:48:34Z", "is not a duration"),
+        ("1969-12-31T23:59:59Z", "is not between 1970 and 2261"),
+        ("9999-12-31T23:59:59Z", "is not between 1970 and 2261"),
+        ("0001-01-01T00:00:00+23:00", "is not between 1970 and 2261"),
+        ("24:30", "is not a valid time"),
+        ("٢٠٢٦-11-23T06:48:34Z", "is not a time"),
         ("\x1b[2J", "is not a duration"),
     ],
 )
