@@ -20,12 +20,13 @@ from relay.cli.output import standard_output
 from relay.cli.tables import format_name
 from relay.cli.verdict import advise, describe_outcome
 from relay.config import Config
-from relay.core.event import Event, format_second
+from relay.core.event import Event
 from relay.core.exchange import Delivered, Outcome, Response
 from relay.core.incident import Status
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import truncate
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.retry import Attempt
 from relay.destinations.common.card import Card
@@ -97,8 +98,9 @@ async def play(
     print_line: PrintLine,
     sleep: Sleep = asyncio.sleep,
     send: Send | None = None,
+    zone: TimeZone = UTC_ZONE,
 ) -> bool:
-    """Print the steps of a story, with pauses; ``send`` each message.
+    """Print the steps of a story, with pauses and times in ``zone``; ``send`` each message.
 
     Return whether all messages were delivered; the first that is not ends the story. If it ends
     early, its last message is still sent, so that no service waits for the end of the problem.
@@ -111,10 +113,10 @@ async def play(
             now_ns = _time_ns(step)
             if _is_start(step) and step is not last_start:
                 continue  # Docker starts it after each crash
-            print_line(f"{format_second(now_ns)[11:19]}  {_describe(step, messages)}")
+            print_line(f"{zone.to_local(now_ns):%H:%M:%S}  {_describe(step, messages)}")
             if not isinstance(step, PlannedNotification):
                 continue
-            lines = show(Card(step.notification))
+            lines = show(Card(step.notification, zone=zone))
             for line in lines if send is None else lines[:1]:
                 print_line(f"{INDENT}{line}")
             if send is not None and not await send(step.notification):
@@ -174,7 +176,7 @@ async def play_at(destination: str, config: Config, sleep: Sleep = asyncio.sleep
     async with _open_sending(destination, config, sleep) as send:
         steps = tell_story(config, destination, DEMONSTRATION, start_ns)
         click.echo(f"Sends {len(messages)} messages to {format_name(destination)}.")
-        return await play(steps, click.echo, sleep, send)
+        return await play(steps, click.echo, sleep, send, TimeZone(config.time_zone))
 
 
 @asynccontextmanager
@@ -193,7 +195,8 @@ async def _open_sending(name: str, config: Config, sleep: Sleep) -> AsyncIterato
         return _report(name, response, client.classify(response, _FIRST_ATTEMPT))
 
     with standard_output() as (stream, colour):
-        async with open_client(name, to, config.routes, ConsoleOutput(stream, colour)) as client:
+        console, zone = ConsoleOutput(stream, colour), TimeZone(config.time_zone)
+        async with open_client(name, to, config.routes, console, zone=zone) as client:
             yield send
 
 

@@ -17,6 +17,7 @@ from relay.config import Config
 from relay.core.event import RELAY_ENGINE, make_self_event
 from relay.core.exchange import Delivered, Outcome, Response
 from relay.core.notification import Notification, build_notification
+from relay.core.zone import TimeZone
 from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.retry import Attempt
 from relay.dryrun.sample import SampleKind, build_sample
@@ -75,7 +76,8 @@ def _build_notification(destination: str, kind: str | None, config: Config) -> N
 async def _send(name: str, config: Config, notification: Notification) -> tuple[Response, Outcome]:
     to = config.destinations[name]
     with standard_output() as (stream, colour):
-        async with open_client(name, to, config.routes, ConsoleOutput(stream, colour)) as client:
+        console, zone = ConsoleOutput(stream, colour), TimeZone(config.time_zone)
+        async with open_client(name, to, config.routes, console, zone=zone) as client:
             response = await client.send(notification)
             return response, client.classify(response, _FIRST_ATTEMPT)
 

@@ -46,6 +46,7 @@ from relay.config.types import (
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.incident import Audience, Notify
 from relay.core.notification import Notification
+from relay.core.zone import UTC_ZONE, TimeZone
 
 
 class TlsConfig(Section):
@@ -322,13 +323,18 @@ class DestinationConfig(Section):
 
     @abstractmethod
     def build_renderer(
-        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+        self,
+        routes: Sequence[RouteTexts],
+        on_template_error: OnTemplateError,
+        *,
+        colour: bool,
+        zone: TimeZone = UTC_ZONE,
     ) -> Renderer:
         """Return a function that turns a notification into a request.
 
         ``routes`` have the texts that messages may show; ``colour`` is whether standard output is a
-        terminal. If a template fails, ``on_template_error`` is called, and the notification is
-        rendered without it.
+        terminal; ``zone`` is the time zone of people who read the messages. If a template fails,
+        ``on_template_error`` is called, and the notification is rendered without it.
         """
 
     def join_refresh(self, requests: Sequence[Request]) -> Request:

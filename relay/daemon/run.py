@@ -131,8 +131,9 @@ async def _build(
 
     async def prepare(new_config: Config) -> Topology:
         inputs = await reader.read(partial(load_inputs, new_config, environment.environ))
+        runners = supervisor.destinations
         return await build_topology(
-            new_config, inputs, supervisor.destinations, listener, environment.console
+            supervisor.config, new_config, inputs, runners, listener, environment.console
         )
 
     systemd = resources.enter_context(closing(SystemdNotifier(environment.environ)))

@@ -16,6 +16,7 @@ import msgspec
 from relay.admin.listener import ActiveListener, ListenerSwitch
 from relay.config import Config, DestinationConfig, Renderer
 from relay.core.errors import RelayError
+from relay.core.zone import TimeZone
 from relay.delivery.client import ConsoleOutput, make_renderer, open_client
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.runner import Attachment, DestinationRunner
@@ -51,7 +52,8 @@ class Topology(msgspec.Struct, frozen=True):
     new_clients: Mapping[str, ClientFactory]
     """For the destinations that are new or have changed."""
     new_renderers: Mapping[str, Renderer]
-    """For unchanged destinations whose renderer shows titles of routes, which may have changed."""
+    """For unchanged destinations whose renderer shows titles of routes, which may have changed; for
+    all if the time zone has changed."""
     new_listener: ActiveListener | None
     """See `ListenerSwitch.prepare`."""
 
@@ -84,6 +86,7 @@ def load_inputs(config: Config, environ: Mapping[str, str]) -> TopologyInputs:
 
 
 async def build_topology(
+    before: Config,
     config: Config,
     inputs: TopologyInputs,
     runners: Mapping[str, DestinationRunner],
@@ -92,10 +95,13 @@ async def build_topology(
 ) -> Topology:
     """Open what the configuration needs beyond the destinations and the listener that exist.
 
+    ``before`` is the configuration of the ``runners``.
+
     Raises `TlsError` if a destination's certificates cannot be used, and `AdminListenerError`; what
     was opened before that is closed again.
     """
     new_clients: dict[str, ClientFactory] = {}
+    zone, is_other_zone = TimeZone(config.time_zone), before.time_zone != config.time_zone
     async with AsyncExitStack() as guard:
         for name, destination in config.destinations.items():
             runner, certificates = runners.get(name), inputs.certificates[name]
@@ -108,13 +114,15 @@ async def build_topology(
                 continue
             connections = await guard.enter_async_context(AsyncExitStack())
             counters = None if runner is None else runner.counters
-            opening = open_client(name, destination, config.routes, console, counters)
+            opening = open_client(name, destination, config.routes, console, counters, zone)
             client = await connections.enter_async_context(opening)
             new_clients[name] = partial(Attachment, client, connections, certificates)
         new_renderers = {
-            name: make_renderer(name, destination, config.routes, console, runners[name].counters)
+            name: make_renderer(
+                name, destination, config.routes, console, runners[name].counters, zone=zone
+            )
             for name, destination in config.destinations.items()
-            if name not in new_clients and destination.uses_route_texts
+            if name not in new_clients and (destination.uses_route_texts or is_other_zone)
         }
         new_listener = await listener.prepare(config.admin, guard)
         guard.pop_all()  # nothing can fail any more, so what was opened stays open

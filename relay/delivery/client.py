@@ -16,6 +16,7 @@ from relay.config import BatchConfig, DestinationConfig, Renderer, Route
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Outcome, Request, Response, Sender
 from relay.core.notification import Notification, mark_late
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.delivery.batching import batch_id
 from relay.delivery.retry import Attempt, classify
 from relay.delivery.senders import open_sender
@@ -86,6 +87,7 @@ async def open_client(
     routes: Sequence[Route],
     console: ConsoleOutput,
     counters: DestinationCounters | None = None,
+    zone: TimeZone = UTC_ZONE,
 ) -> AsyncIterator[DestinationClient]:
     """Open the client of a destination, with connections of its own.
 
@@ -93,7 +95,7 @@ async def open_client(
     destination's certificates cannot be used.
     """
     counters = counters or DestinationCounters()
-    render = make_renderer(name, destination, routes, console, counters)
+    render = make_renderer(name, destination, routes, console, counters, zone=zone)
     async with open_sender(destination, console.stream) as sender:
         sign = make_signer(destination)
         yield DestinationClient(name, destination, render, sender, sign, counters)
@@ -106,6 +108,7 @@ def make_renderer(
     console: ConsoleOutput,
     counters: DestinationCounters,
     wall_ns: Callable[[], int] = time_ns,
+    zone: TimeZone = UTC_ZONE,
 ) -> Renderer:
     """Return the renderer of a destination, which counts and logs templates that fail.
 
@@ -119,7 +122,7 @@ def make_renderer(
             next_warning_s[where] = monotonic() + TEMPLATE_WARNING_INTERVAL_S
             log.warning("template.failed", destination=name, template=where, error=why)
 
-    render = destination.build_renderer(routes, on_failure, colour=console.colour)
+    render = destination.build_renderer(routes, on_failure, colour=console.colour, zone=zone)
     return lambda notification: render(mark_late(notification, wall_ns()))
 
 

@@ -15,6 +15,7 @@ from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import escape_json, truncate
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
 from relay.destinations.common.event_text import describe_image
@@ -47,24 +48,29 @@ class ConsoleDestination(DestinationConfig):
     type: Literal["console"] = "console"
 
     def build_renderer(
-        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+        self,
+        routes: Sequence[RouteTexts],
+        on_template_error: OnTemplateError,
+        *,
+        colour: bool,
+        zone: TimeZone = UTC_ZONE,
     ) -> Renderer:
         """See `DestinationConfig`. ``routes`` is not used: the lines show no text of a route."""
-        return lambda notification: render(notification, colour=colour)
+        return lambda notification: render(notification, colour=colour, zone=zone)
 
 
-def render(notification: Notification, *, colour: bool) -> Request:
+def render(notification: Notification, *, colour: bool, zone: TimeZone = UTC_ZONE) -> Request:
     """Return readable lines if ``colour`` is set, else the document of ``format: json``.
 
     Both end with a line break. The readable lines have no control characters except their own
-    colours, and at most 400 UTF-16 units besides these. The first line is the headline; several
-    incidents, and what the notification includes, are indented below it.
+    colours, and at most 400 UTF-16 units besides these; their times are in ``zone``. The first line
+    is the headline; several incidents, and what the notification includes, are indented below it.
     """
     if not colour:
         # escaped, because somebody may show it on a terminal
         line = escape_json(encode_document(notification).decode())
         return Request(body=f"{line}\n".encode())
-    card = Card(notification)
+    card = Card(notification, zone=zone)
     details = (truncate(line, DETAIL_MAX - 2) for line in _detail_lines(card))
     lines = [_summary_line(card), *(f"{_DIM}│ {_RESET}{line}" for line in details)]
     return Request(body="".join(f"{line}\n" for line in lines).encode())
@@ -90,7 +96,7 @@ def _summary_line(card: Card) -> str:
     parts = [
         f"{_DIM}{card.time[11:]}{_RESET}",
         f"{colour}{label:<8}{_RESET}",
-        headline(card.notification, HEADLINE_MAX),
+        headline(card.notification, HEADLINE_MAX, zone=card.zone),
         f"{_DIM}({_location(card.notification)}){_RESET}",
     ]
     return " ".join(parts)

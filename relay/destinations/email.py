@@ -38,6 +38,7 @@ from relay.core.incident import UpdateReason
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import utf16_length
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.envelope import ValueTemplates
 from relay.destinations.common.html_text import render_html
@@ -196,11 +197,16 @@ class EmailDestination(MessageDestination):
         return any(mailbox.needs_utf8 for mailbox in (self.mail_from, *self.mail_to))
 
     def build_renderer(
-        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+        self,
+        routes: Sequence[RouteTexts],
+        on_template_error: OnTemplateError,
+        *,
+        colour: bool,
+        zone: TimeZone = UTC_ZONE,
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
-        headers = ValueTemplates("headers", self.headers, on_template_error)
-        render = super().build_renderer(routes, on_template_error, colour=colour)
+        headers = ValueTemplates("headers", self.headers, on_template_error, zone)
+        render = super().build_renderer(routes, on_template_error, colour=colour, zone=zone)
 
         def render_with_headers(notification: Notification) -> Request:
             request = render(notification)

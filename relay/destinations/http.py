@@ -20,6 +20,7 @@ from relay.config.types import HeaderText, TemplateText, TemplateTree, split_lin
 from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.text import ELLIPSIS, escape_json_bytes
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common import document
 from relay.destinations.common.envelope import Envelope
 from relay.destinations.common.template_values import template_context
@@ -105,18 +106,23 @@ class HttpDestination(WebhookDestination):
         return (*(text for _, text in types.find_texts(self.body)), self.body_text or "")
 
     def build_renderer(
-        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+        self,
+        routes: Sequence[RouteTexts],
+        on_template_error: OnTemplateError,
+        *,
+        colour: bool,
+        zone: TimeZone = UTC_ZONE,
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
-        envelope = Envelope(self, on_template_error)
-        render_body = self._body_renderer(on_template_error)
+        envelope = Envelope(self, on_template_error, zone)
+        render_body = self._body_renderer(on_template_error, zone)
 
         def render(notification: Notification) -> Request:
             return envelope.wrap(render_body(notification), notification, self.method)
 
         return render
 
-    def _body_renderer(self, on_template_error: OnTemplateError) -> Renderer:
+    def _body_renderer(self, on_template_error: OnTemplateError, zone: TimeZone) -> Renderer:
         url = self.endpoint
         match self.format:
             case "json":
@@ -127,9 +133,9 @@ class HttpDestination(WebhookDestination):
                 return lambda notification: document.render_binary(notification, url)
             case "template" if self.body_text is not None:
                 content_type = self.content_type or PLAIN_TEXT
-                return _text_renderer(self.body_text, content_type, url, on_template_error)
+                return _text_renderer(self.body_text, content_type, url, on_template_error, zone)
             case "template":
-                return _json_renderer(self.body, url, on_template_error)
+                return _json_renderer(self.body, url, on_template_error, zone)
 
     @field_validator("body_text")
     @classmethod
@@ -191,13 +197,17 @@ class HttpDestination(WebhookDestination):
 
 
 def _text_renderer(
-    body_text: str, content_type: str, url: str, on_template_error: OnTemplateError
+    body_text: str,
+    content_type: str,
+    url: str,
+    on_template_error: OnTemplateError,
+    zone: TimeZone,
 ) -> Renderer:
     """Return a renderer of ``body_text``. The template is compiled once, here."""
     template = Template(body_text)
 
     def render(notification: Notification) -> Request:
-        writer = _BodyWriter(notification)
+        writer = _BodyWriter(notification, zone)
         body = writer.write(template, "body_text").encode(errors="replace")
         writer.report_failure(on_template_error)
         return Request(body, url, {"Content-Type": content_type})
@@ -205,7 +215,9 @@ def _text_renderer(
     return render
 
 
-def _json_renderer(body: object, url: str, on_template_error: OnTemplateError) -> Renderer:
+def _json_renderer(
+    body: object, url: str, on_template_error: OnTemplateError, zone: TimeZone
+) -> Renderer:
     """Return a renderer of ``body``, a tree of texts. The templates are compiled once, here.
 
     ``on_template_error`` is called with the first template of the tree that fails.
@@ -213,7 +225,7 @@ def _json_renderer(body: object, url: str, on_template_error: OnTemplateError) -
     tree = _compile(body)
 
     def render(notification: Notification) -> Request:
-        writer = _BodyWriter(notification)
+        writer = _BodyWriter(notification, zone)
         content = escape_json_bytes(msgspec.json.encode(_fill(tree, "body", writer.write)))
         writer.report_failure(on_template_error)
         return Request(content, url, {"Content-Type": "application/json"})
@@ -253,8 +265,8 @@ def _fill(tree: _Tree, path: str, write: _Write) -> object:
 class _BodyWriter:
     """Renders the texts of one body, which share one budget of steps and characters."""
 
-    def __init__(self, notification: Notification) -> None:
-        self._context = template_context(notification, for_people=False)
+    def __init__(self, notification: Notification, zone: TimeZone) -> None:
+        self._context = template_context(notification, for_people=False, zone=zone)
         self._budget = Budget(BODY_STEPS, BODY_MAX)
         self._headlines = HEADLINES_MAX
         self._failures: list[tuple[str, str]] = []

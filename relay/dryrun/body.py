@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from relay.config import Config, Renderer
 from relay.core.notification import Notification
+from relay.core.zone import TimeZone
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.dryrun.expectation import Expectation
 from relay.dryrun.incidents import PlannedNotification, forecast
@@ -66,7 +67,10 @@ class BodyRenderer:
 
         if name not in self._renderers:
             to, routes = self._config.destinations[name], self._config.routes
-            self._renderers[name] = to.build_renderer(routes, on_template_error, colour=False)
+            zone = TimeZone(self._config.time_zone)
+            self._renderers[name] = to.build_renderer(
+                routes, on_template_error, colour=False, zone=zone
+            )
         return self._renderers[name]
 
     def _redact(self, name: str, text: str) -> str:

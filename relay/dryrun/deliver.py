@@ -19,6 +19,7 @@ from relay.core.event import RELAY_ENGINE
 from relay.core.exchange import Reason
 from relay.core.notification import Notification
 from relay.core.tasks import DRAIN_S, Shutdown, spawn
+from relay.core.zone import TimeZone
 from relay.delivery.circuit_breaker import HealthChange
 from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.queue import MemoryBudget
@@ -81,9 +82,10 @@ async def deliver(
             open_outbox(None, max_size=_UNLIMITED_BYTES, unordered=config.unordered)
         )
         workers: list[DeliveryWorker] = []
-        memory = MemoryBudget()
+        memory, zone = MemoryBudget(), TimeZone(config.time_zone)
         for name in names:
-            opening = open_client(name, config.destinations[name], config.routes, console)
+            destination = config.destinations[name]
+            opening = open_client(name, destination, config.routes, console, zone=zone)
             client = await resources.enter_async_context(opening)
             observer = _FailureReporter(monitor.print_line)
             limiter = rate_limiters[name]

@@ -24,8 +24,9 @@ from relay.core.text import (
     truncate_start,
     utf16_length,
 )
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.event_text import describe_host
-from relay.destinations.common.facts import format_readable, list_facts, list_incident_facts
+from relay.destinations.common.facts import list_facts, list_incident_facts
 from relay.destinations.common.headline import headline_pieces
 from relay.destinations.common.incident_line import describe_incident, name_piece, own
 from relay.destinations.common.included import format_inspect_fields, get_included
@@ -131,6 +132,8 @@ class Card(msgspec.Struct, frozen=True, dict=True):
     """The link of the configuration, which leads where its author wrote (see `make_link`)."""
     link_fault: str = ""
     """Why there is no link although the configuration has one."""
+    zone: TimeZone = UTC_ZONE
+    """The time zone of its readers."""
 
     @property
     def event(self) -> Event:
@@ -177,13 +180,14 @@ class Card(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def time(self) -> str:
-        """`time_ns` in UTC to the second: ``2026-11-23T07:29:49Z``."""
-        return format_second(self.time_ns)
+        """`time_ns` to the second: ``2026-11-23T07:29:49Z``, or in another zone as
+        `readable_time`."""
+        return format_second(self.time_ns) if self.zone == UTC_ZONE else self.readable_time
 
     @property
     def readable_time(self) -> str:
         """`time_ns` for people: ``2026-11-23 07:29:49 UTC``."""
-        return format_readable(self.time_ns)
+        return self.zone.format_second(self.time_ns)
 
     @property
     def precise_time(self) -> str:
@@ -223,10 +227,10 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         """Return the `title` in pieces, for services that write each kind differently."""
         custom, update = to_line(self.custom_title), self.notification.update
         if not custom:
-            return headline_pieces(self.notification, limit, escapes)
+            return headline_pieces(self.notification, limit, self.zone, escapes)
         if update is None or self.title_has_status:
             return fit(custom, limit, escapes)
-        return add_status(self.notification, update, custom).fit(limit, escapes)
+        return add_status(self.notification, update, custom, self.zone).fit(limit, escapes)
 
     @property
     def body(self) -> Pieces:
@@ -262,9 +266,9 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         if update is None or self.text_has_incidents:
             return []
         if not is_about_one(update):
-            return list_lines(self.notification, update)
+            return list_lines(self.notification, update, self.zone)
         has_own_words = bool(self.custom_title and self.custom_text) and not self.title_has_status
-        return list_lines(self.notification, update) if has_own_words else []
+        return list_lines(self.notification, update, self.zone) if has_own_words else []
 
     @property
     def facts(self) -> list[tuple[str, str]]:
@@ -277,9 +281,12 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         report = update.incidents[0]
         facts = list_incident_facts(self.event, report)
         if to_line(self.custom_title) and not self.title_has_status:
-            facts.insert(0, ("Incident", join(describe_incident(report, update.made_ns))))
-        if format_second(report.started_ns) != self.time:
-            facts.append(("Began", format_readable(report.started_ns)))
+            facts.insert(
+                0, ("Incident", join(describe_incident(report, update.made_ns, self.zone)))
+            )
+        began = self.zone.format_second(report.started_ns)
+        if began != self.readable_time:
+            facts.append(("Began", began))
         return facts
 
     def fit_facts(

@@ -10,6 +10,7 @@ from relay.config.templates.budget import TemplateError
 from relay.config.templates.template import Template, is_template
 from relay.core.exchange import Request
 from relay.core.notification import Notification
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.template_values import template_context
 from relay.destinations.common.webhook import WebhookDestination, append_query
 
@@ -21,10 +22,15 @@ accept."""
 class Envelope:
     """The additions of one destination."""
 
-    def __init__(self, destination: WebhookDestination, on_template_error: OnTemplateError) -> None:
+    def __init__(
+        self,
+        destination: WebhookDestination,
+        on_template_error: OnTemplateError,
+        zone: TimeZone = UTC_ZONE,
+    ) -> None:
         self._authorization = _authorization_headers(destination)
-        self._headers = ValueTemplates("headers", destination.headers, on_template_error)
-        self._query = ValueTemplates("query", destination.query, on_template_error)
+        self._headers = ValueTemplates("headers", destination.headers, on_template_error, zone)
+        self._query = ValueTemplates("query", destination.query, on_template_error, zone)
         self._is_empty = not (self._authorization or destination.headers or destination.query)
 
     def wrap(
@@ -60,9 +66,14 @@ class ValueTemplates:
     """Header or query values by name, some of which are templates."""
 
     def __init__(
-        self, key: str, values: Mapping[str, SecretStr], on_template_error: OnTemplateError
+        self,
+        key: str,
+        values: Mapping[str, SecretStr],
+        on_template_error: OnTemplateError,
+        zone: TimeZone,
     ) -> None:
-        """``key`` is ``headers`` or ``query``."""
+        """``key`` is ``headers`` or ``query``; ``zone`` is that of times in a headline."""
+        self._zone = zone
         texts = {name: value.get_secret_value() for name, value in values.items()}
         self._key = key
         self._plain = {name: text for name, text in texts.items() if not is_template(text)}
@@ -75,7 +86,8 @@ class ValueTemplates:
         """Return the values, without those that fail or must not be sent."""
         if not self._templates:
             return self._plain
-        values, context = dict(self._plain), template_context(notification, for_people=False)
+        values = dict(self._plain)
+        context = template_context(notification, for_people=False, zone=self._zone)
         for name, template in self._templates.items():
             try:
                 value = template.render(context)

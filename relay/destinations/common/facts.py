@@ -1,6 +1,6 @@
 """The facts of a message: what it says by name and value, below its headline."""
 
-from relay.core.event import Event, format_second
+from relay.core.event import Event
 from relay.core.incident import IncidentReport, Status
 from relay.destinations.common.event_text import (
     describe_host,
@@ -14,11 +14,6 @@ from relay.destinations.common.exit_code import describe_exit_code
 
 _FACTS_OF_PROBLEM = ("Exit code", "Cause", "Error")
 """The facts that are left out of a message about an incident that is over."""
-
-
-def format_readable(time_ns: int) -> str:
-    """Return a time for people: ``2026-11-23 07:29:49 UTC``."""
-    return format_second(time_ns).replace("T", " ").replace("Z", " UTC")
 
 
 def list_facts(event: Event) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ name and each error is bounded and on one line, so nothing in it can look like a
 
 from typing import NamedTuple
 
-from relay.core.event import TYPE_RELAY, Cause, format_second
+from relay.core.event import TYPE_RELAY, Cause
 from relay.core.incident import (
     Condition,
     IncidentReport,
@@ -17,6 +17,7 @@ from relay.core.incident import (
     is_flapping,
 )
 from relay.core.text import truncate, truncate_or_blank
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.event_text import SUBJECT_MAX, shorten_error
 from relay.destinations.common.exit_code import describe_end
 from relay.destinations.common.pieces import Piece, PieceKind, Pieces
@@ -133,13 +134,6 @@ def format_span(span_ns: int) -> str:
     return f"{round(span_s / 86_400)} d"
 
 
-def format_minute(time_ns: int, now_ns: int) -> str:
-    """Return a time in UTC to the minute, with the day only if it is not that of ``now_ns``."""
-    day, _, time = format_second(time_ns).partition("T")
-    is_today = format_second(now_ns).startswith(day)
-    return time[:5] if is_today else f"{day} {time[:5]}"
-
-
 def describe_loop(report: IncidentReport) -> str:
     """Return what an incident that loops is: ``crash-looping``, or ``flapping`` without deaths."""
     is_own = report.problem.type == TYPE_RELAY
@@ -159,21 +153,21 @@ def find_lasting(report: IncidentReport) -> str:
     return "not stable" if condition is Condition.UP else find_kind(report.problem).lasting
 
 
-def describe_incident(report: IncidentReport, now_ns: int) -> Pieces:
+def describe_incident(report: IncidentReport, now_ns: int, zone: TimeZone = UTC_ZONE) -> Pieces:
     """Return what a message says of an incident, on one line and without a full stop.
 
     As in ``web-1 is crash-looping: crashed 5 times in 3 s with exit code 3``. ``now_ns`` is the
-    time of the message.
+    time of the message, and ``zone`` the time zone of its readers.
     """
     state = _find_state(report)
     if report.status is Status.RESOLVED:
         rest = _describe_end(report)
     elif report.reason is UpdateReason.REMINDER:
-        rest = _describe_reminder(report, now_ns)
+        rest = _describe_reminder(report, now_ns, zone)
     elif report.reason is UpdateReason.STAYS_DOWN:
-        since = format_minute(report.problem.time_ns, now_ns)
+        since = zone.format_minute(report.problem.time_ns, now_ns)
         what = _describe_problem(report, with_span=False)
-        rest = f" stays down: {what}, not started since {since} UTC"
+        rest = f" stays down: {what}, not started since {since}"
     elif report.crash_looping:
         is_implied = report.condition is Condition.RESTARTING
         ending = f"; it {state}" if state and not is_implied else ""
@@ -182,7 +176,7 @@ def describe_incident(report: IncidentReport, now_ns: int) -> Pieces:
         worse = " got worse: it" if report.reason is UpdateReason.WORSE else ""
         ending = f" and {state}" if state else ""
         rest = f"{worse} {_describe_problem(report, is_over=bool(state))}{ending}"
-    unknown = _describe_unknown(report, now_ns)
+    unknown = _describe_unknown(report, now_ns, zone)
     return merge_pieces(*name_subject(report), own(rest), *_name_error(report), own(unknown))
 
 
@@ -274,7 +268,7 @@ def _find_state(report: IncidentReport) -> str:
             return ""
 
 
-def _describe_unknown(report: IncidentReport, now_ns: int) -> str:
+def _describe_unknown(report: IncidentReport, now_ns: int, zone: TimeZone) -> str:
     """Return since when events may be missing, so that nobody takes an old state for the present.
 
     It is empty if none are missing.
@@ -282,7 +276,7 @@ def _describe_unknown(report: IncidentReport, now_ns: int) -> str:
     since_ns = report.unknown_since_ns
     if since_ns is None or report.status is Status.RESOLVED:
         return ""
-    return f"; how it is now is not known since {format_minute(since_ns, now_ns)} UTC"
+    return f"; how it is now is not known since {zone.format_minute(since_ns, now_ns)}"
 
 
 def _describe_end(report: IncidentReport) -> str:
@@ -315,10 +309,10 @@ def _format_total(report: IncidentReport) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _describe_reminder(report: IncidentReport, now_ns: int) -> str:
+def _describe_reminder(report: IncidentReport, now_ns: int, zone: TimeZone) -> str:
     span = format_span(now_ns - report.started_ns)
-    since = format_minute(report.started_ns, now_ns)
-    still = f" is still {find_lasting(report)} after {span} (since {since} UTC)"
+    since = zone.format_minute(report.started_ns, now_ns)
+    still = f" is still {find_lasting(report)} after {span} (since {since})"
     if find_kind(report.problem).is_state and _count(report) == 1:
         return still
     return f"{still}: {_describe_problem(report, with_span=False, is_over=True)}"

@@ -25,6 +25,7 @@ from relay.config.validators import reject_paste_mistake
 from relay.core.exchange import Request
 from relay.core.incident import Audience
 from relay.core.notification import Notification
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.card import Card
 from relay.destinations.common.envelope import Envelope
 from relay.destinations.common.pieces import Pieces, split_links
@@ -72,10 +73,15 @@ class MessageDestination(DestinationConfig):
         """Return the message about the first event, with the number of further events."""
 
     def build_renderer(
-        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+        self,
+        routes: Sequence[RouteTexts],
+        on_template_error: OnTemplateError,
+        *,
+        colour: bool,
+        zone: TimeZone = UTC_ZONE,
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
-        texts = CustomText(self, routes, on_template_error)
+        texts = CustomText(self, routes, on_template_error, zone)
         return lambda notification: self.render(texts.make_card(notification))
 
 
@@ -90,11 +96,16 @@ class ServiceDestination(MessageDestination, WebhookDestination):
         return Request(msgspec.json.encode(message), self.endpoint, all_headers)
 
     def build_renderer(
-        self, routes: Sequence[RouteTexts], on_template_error: OnTemplateError, *, colour: bool
+        self,
+        routes: Sequence[RouteTexts],
+        on_template_error: OnTemplateError,
+        *,
+        colour: bool,
+        zone: TimeZone = UTC_ZONE,
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
-        render = super().build_renderer(routes, on_template_error, colour=colour)
-        envelope = Envelope(self, on_template_error)
+        render = super().build_renderer(routes, on_template_error, colour=colour, zone=zone)
+        envelope = Envelope(self, on_template_error, zone)
         return lambda notification: envelope.wrap(render(notification), notification)
 
 
@@ -106,7 +117,9 @@ class CustomText:
         to: MessageDestination,
         routes: Sequence[RouteTexts],
         on_template_error: OnTemplateError,
+        zone: TimeZone = UTC_ZONE,
     ) -> None:
+        self._zone = zone
         titles = {route.name: route.title for route in routes}
         texts = {route.name: route.text for route in routes}
         links = {route.name: route.link for route in routes}
@@ -119,7 +132,7 @@ class CustomText:
     def make_card(self, notification: Notification) -> Card:
         """Return the card of a notification. What a template fails to make is left out."""
         # Building the context is expensive, and most notifications use no template.
-        context = cache(lambda: template_context(notification, for_people=True))
+        context = cache(lambda: template_context(notification, for_people=True, zone=self._zone))
         route, is_update = notification.route, notification.update is not None
         link, link_fault = self._make_link(notification)
         return Card(
@@ -130,6 +143,7 @@ class CustomText:
             text_has_incidents=is_update and self._texts.uses(route, "incidents"),
             link=link,
             link_fault=link_fault,
+            zone=self._zone,
         )
 
     def _make_link(self, notification: Notification) -> tuple[str | None, str]:
@@ -138,7 +152,8 @@ class CustomText:
         Its values are those for programs: nothing is escaped yet.
         """
         parts = self._links.render(
-            notification.route, lambda: template_context(notification, for_people=False)
+            notification.route,
+            lambda: template_context(notification, for_people=False, zone=self._zone),
         )
         if parts is None:
             return None, "its template failed"

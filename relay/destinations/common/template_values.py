@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from relay.config.templates.context import build_context
-from relay.core.event import format_rfc3339, format_second
+from relay.core.event import format_rfc3339
 from relay.core.include import Included
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.headline import headline
 from relay.destinations.common.included import get_included
 
@@ -14,15 +15,18 @@ TEMPLATE_HEADLINE_MAX = 200
 """The UTF-16 units of the headline that templates may use."""
 
 
-def template_context(notification: Notification, *, for_people: bool) -> Mapping[str, object]:
+def template_context(
+    notification: Notification, *, for_people: bool, zone: TimeZone = UTC_ZONE
+) -> Mapping[str, object]:
     """Return the values that a template may use for a notification, by name.
 
-    ``for_people``: every text that others chose is escaped, and times are to the second.
+    ``for_people``: every text that others chose is escaped, and times are to the second
+    and in ``zone``. The headline is for people in any case.
     """
     return build_context(
         notification,
-        headline(notification, TEMPLATE_HEADLINE_MAX),
+        headline(notification, TEMPLATE_HEADLINE_MAX, zone=zone),
         get_included(notification) or Included(),
         escape_unprintable if for_people else str,
-        format_second if for_people else format_rfc3339,
+        zone.format_rfc3339 if for_people else format_rfc3339,
     )

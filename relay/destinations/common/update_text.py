@@ -13,6 +13,7 @@ from relay.core.incident import IncidentReport, Problem, Resolution, Status, Upd
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import truncate_or_blank, utf16_length
+from relay.core.zone import TimeZone
 from relay.destinations.common.event_text import describe_event, describe_host
 from relay.destinations.common.incident_line import (
     describe_incident,
@@ -20,7 +21,6 @@ from relay.destinations.common.incident_line import (
     describe_recovery,
     find_kind,
     find_lasting,
-    format_minute,
     format_span,
     merge_pieces,
     name_piece,
@@ -111,9 +111,9 @@ def is_about_one(update: Update) -> bool:
     return count_incidents(update) + count_plain_events(update) == 1 and not update.overflow
 
 
-def make_title(notification: Notification, update: Update) -> Title:
-    """Return the headline that relay gives a message."""
-    late = _describe_delay(update)
+def make_title(notification: Notification, update: Update, zone: TimeZone) -> Title:
+    """Return the headline that relay gives a message; times in it are in ``zone``."""
+    late = _describe_delay(update, zone)
     if not update.incidents:
         return Title(late + _describe_overflow(update), _describe_plain_group(notification, update))
     firing = [each for each in update.incidents if each.status is Status.FIRING]
@@ -127,15 +127,15 @@ def make_title(notification: Notification, update: Update) -> Title:
     if update.reason is UpdateReason.REMINDER:
         return Title(late, _describe_reminder(update, firing), after)
     again = "Again: " if update.reason is UpdateReason.REOPENED else ""
-    return Title(late + again, _describe_problems(update, firing), after)
+    return Title(late + again, _describe_problems(update, firing, zone), after)
 
 
-def add_status(notification: Notification, update: Update, title: Pieces) -> Title:
+def add_status(notification: Notification, update: Update, title: Pieces, zone: TimeZone) -> Title:
     """Return the headline of a route with what relay adds: the status, and how many more there are.
 
     The route's headline is about the first event alone.
     """
-    before = _describe_delay(update)
+    before = _describe_delay(update, zone)
     if notification.status is Status.RESOLVED:
         before += "Resolved: "
     elif update.reason is UpdateReason.REMINDER:
@@ -155,12 +155,12 @@ class Line(NamedTuple):
     """How many incidents or plain events it is about."""
 
 
-def list_lines(notification: Notification, update: Update) -> list[Line]:
+def list_lines(notification: Notification, update: Update, zone: TimeZone) -> list[Line]:
     """Return a line for each incident, the most severe first, and for the plain events."""
     lines = [Line((own(_OVERFLOW),), 0)] if update.overflow else []
     places = find_places(notification, update)
     for report in update.incidents[:MAX_LINES]:
-        emoji, sentence = _find_emoji(report), describe_incident(report, update.made_ns)
+        emoji, sentence = _find_emoji(report), describe_incident(report, update.made_ns, zone)
         place = _name_place(report.problem, places)
         lines.append(Line(merge_pieces(own(f"{emoji} "), *sentence, *place)))
     if not update.incidents:
@@ -238,21 +238,23 @@ def _find_emoji(report: IncidentReport) -> str:
     return RESOLVED_EMOJI if report.status is Status.RESOLVED else EMOJIS[report.severity]
 
 
-def _describe_delay(update: Update) -> str:
+def _describe_delay(update: Update, zone: TimeZone) -> str:
     if update.late_ns is None:
         return ""
-    return f"({format_minute(update.made_ns, update.late_ns)} UTC, delayed) "
+    return f"({zone.format_minute(update.made_ns, update.late_ns)}, delayed) "
 
 
 def _describe_overflow(update: Update) -> str:
     return "Too many incidents: " if update.overflow else ""
 
 
-def _describe_problems(update: Update, firing: Sequence[IncidentReport]) -> list[Pieces]:
+def _describe_problems(
+    update: Update, firing: Sequence[IncidentReport], zone: TimeZone
+) -> list[Pieces]:
     """Return what happened to the incidents that are open, with fewer and fewer names."""
     count = _count_firing(update)
     if count == 1:
-        return [describe_incident(firing[0], update.made_ns)]
+        return [describe_incident(firing[0], update.made_ns, zone)]
     kinds = {find_kind(each.problem) for each in firing}
     nouns = {kind.noun for kind in kinds}
     if len(nouns) > 1:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from relay.core.event import Cause, make_self_event
 from relay.core.incident import Condition, IncidentReport, Resolution, UpdateReason
 from relay.destinations.common.headline import headline
-from relay.destinations.common.incident_line import format_minute, format_span
+from relay.destinations.common.incident_line import format_span
 from tests.unit.destinations.samples import CRASH, OOM, UNHEALTHY
 from tests.unit.destinations.updates import (
     SECOND_NS,
@@ -203,9 +203,3 @@ def test_an_error_is_named_while_it_lasts() -> None:
 def test_durations_are_short(seconds: float, expected: str) -> None:
     """One unit, as people say it."""
     assert format_span(round(seconds * SECOND_NS)) == expected
-
-
-def test_a_time_of_another_day_has_its_day() -> None:
-    """So nobody takes yesterday's for today's."""
-    assert format_minute(CRASH.time_ns, CRASH.time_ns) == "07:29"
-    assert format_minute(ago(86_400), CRASH.time_ns) == "2026-11-22 07:29"
