@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from relay.core.container_facts import ContainerFacts
+
 
 class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One container of one engine, as the store keeps it.
@@ -22,6 +24,8 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Whether a label named ``exitCode`` replaces the real exit code in its events."""
     signal_hidden: bool = False
     """Whether a label named ``signal`` replaces the real signal in its events."""
+    run_time_hidden: bool = False
+    """Whether a label named ``execDuration`` replaces how long it ran in its events."""
     started_ns: int | None = None
     """Its last start."""
     died_ns: int | None = None
@@ -51,6 +55,10 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Whether the engine removes it when it ends (``--rm``); None until relay inspected it."""
     restart_policy: str | None = None
     """Its restart policy; None until relay inspected it."""
+    max_retries: int = 0
+    """See `ContainerFacts.max_retries`."""
+    memory_limit: int | None = None
+    """In bytes; None if it has none, and until relay inspected it."""
     ended_unasked: bool = False
     """Whether it should still run: its restart policy keeps it running, and nobody asked for its
     last end."""
@@ -75,14 +83,25 @@ class Container(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             self.has_texts_of(other)
             and self.exit_code_hidden == other.exit_code_hidden
             and self.signal_hidden == other.signal_hidden
+            and self.run_time_hidden == other.run_time_hidden
             and self.health == other.health
             and self.stop_signal == other.stop_signal
             and self.interactive == other.interactive
             and self.auto_remove == other.auto_remove
             and self.restart_policy == other.restart_policy
+            and self.max_retries == other.max_retries
+            and self.memory_limit == other.memory_limit
             and self.ended_unasked == other.ended_unasked
             and self.start_failed == other.start_failed
         )
+
+    @property
+    def facts(self) -> ContainerFacts | None:
+        """What an inspection showed of it that does not change with every life; None without
+        one."""
+        if self.restart_policy is None:
+            return None
+        return ContainerFacts(self.restart_policy, self.max_retries, None, self.memory_limit)
 
     @property
     def is_dead(self) -> bool:

@@ -19,3 +19,17 @@ class ContainerFacts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """In bytes."""
     started_ns: int | None = None
     """When the life that ended began, by the engine's clock."""
+
+    @property
+    def restart_option(self) -> str | None:
+        """The policy as ``docker run --restart`` takes it: ``on-failure:2``."""
+        limited = self.restart_policy == "on-failure" and self.max_retries
+        return f"on-failure:{self.max_retries}" if limited else self.restart_policy
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether its policy does not restart it once it is down: it says no, or has done so as
+        often as it may."""
+        if self.restart_policy == "on-failure":
+            return 0 < self.max_retries <= (self.restart_count or 0)
+        return self.restart_policy == "no"

@@ -109,6 +109,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     interactive: bool = False
     """Whether relay knows that the container was started in the foreground with a terminal, or is
     an intermediate container of a build: somebody sees how it ends."""
+    ran_ns: int | None = None
+    """Of a ``die``: how long the container had run, if that is known."""
 
 
 TYPE_RELAY = "relay"

@@ -152,6 +152,7 @@ def describe_problem(first: Event, last: Event) -> Problem:
         error=(error or "")[:ERROR_MAX],
         is_like_first=(first.action, first.cause) == (last.action, last.cause),
         has_first_code=first.exit_code == last.exit_code,
+        ran_ns=last.ran_ns,
     )
 
 
@@ -199,8 +200,11 @@ class IncidentReport(msgspec.Struct, frozen=True):
     container: ContainerFacts | None = None
     """What is known of the container; None if nothing is, or if it is about something else."""
     given_up: bool = False
-    """Whether it is down and its engine is known not to restart it by itself. If nobody stopped it,
-    its restart policy is exhausted, or says no."""
+    """Whether it is down after a problem, and its engine is known not to restart it by itself: its
+    restart policy says no, or has restarted it as often as it may."""
+    ending: Resolution | None = None
+    """How its subject ended, if that was no problem: it finished, or somebody stopped or removed
+    it. Its incident is over unless the subject is started again."""
 
 
 class Update(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -245,4 +249,16 @@ def incident_object(
         "count": report.count,
         "total": report.total,
         "notified_before": report.notified_before,
+        **_describe_container(report),
+    }
+
+
+def _describe_container(report: IncidentReport) -> dict[str, object]:
+    """Return what is known of the container, as programs get it: None for what is not known."""
+    facts, ran_ns = report.container or ContainerFacts(), report.problem.ran_ns
+    return {
+        "restart_policy": facts.restart_option,
+        "restart_count": facts.restart_count,
+        "memory_limit": facts.memory_limit,
+        "ran_for": None if ran_ns is None else ran_ns // 1_000_000 / 1_000,
     }

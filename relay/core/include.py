@@ -16,6 +16,11 @@ class Include(msgspec.Struct, frozen=True):
     """Fields of the engine's ``inspect``, as dotted paths: ``RestartCount``, ``State.Pid``."""
 
 
+FACTS_ONLY = Include()
+"""What relay asks about the container of an incident whose route includes nothing: the facts that
+its messages need."""
+
+
 class Included(msgspec.Struct, frozen=True):
     """The engine's answer to `Include`. The people who run the container control all of it."""
 

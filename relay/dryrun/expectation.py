@@ -13,6 +13,7 @@ from relay.dryrun.field_reader import FieldReader
 INCIDENT_KEYS = (
     *("id", "status", "state", "route", "severity", "subject", "crash_looping", "started_at"),
     *("ended_at", "resolution", "count", "total", "notified_before"),
+    *("restart_policy", "restart_count", "memory_limit", "ran_for"),
 )
 """The keys of an incident in JSON."""
 _KEYS = ("route", "to", "match", "body", "status", "reason", "count", "at", "incidents")

@@ -13,13 +13,14 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import TYPE_RELAY, Event
-from relay.core.include import Included
+from relay.core.include import FACTS_ONLY, Included
 from relay.core.notification import Notification
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher
 from relay.incidents.effect import Effect
 from relay.incidents.group import make_group_key
 from relay.incidents.incident import Incident
+from relay.incidents.inquiry import Answer, Inquiry
 from relay.incidents.message import Message
 from relay.incidents.policy import Policies
 from relay.incidents.reporter import REMINDED_NS
@@ -194,7 +195,8 @@ def forecast(
         return Forecast(destination, replace(notification, included=included), 0, None)
     incident = incidents.find_incident(destination, event)
     if incident is not None and included is not None:
-        incidents.dispatcher.put_included(incident.id, included, Now(event.time_ns))
+        inquiry = Inquiry(incident.id, event, FACTS_ONLY)
+        incidents.dispatcher.put_answer(inquiry, Answer(included), Now(event.time_ns))
     first, policy = incidents.finish()[0], policies.destinations[destination]
     return Forecast(
         destination,

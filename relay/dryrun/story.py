@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from relay.config import Config, Route
 from relay.core.event import DEFAULT_ENGINE, Cause, Event
-from relay.core.include import Included
+from relay.core.include import FACTS_ONLY, Included
 from relay.destinations.catalog import parse_config
 from relay.dryrun.incidents import PlannedNotification, SimulatedIncidents
 from relay.incidents.clock import Now
+from relay.incidents.inquiry import Answer, Inquiry
 from relay.incidents.policy import build_policies
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.routing.router import Router, Verdict
@@ -93,8 +94,9 @@ def tell_story(config: Config, destination: str, cast: Cast, start_ns: int) -> l
         planned = incidents.take(event, sent)
         incident = incidents.find_incident(destination, event)
         if incident is not None and sent:
-            included = Included(logs=cast.logs)
-            incidents.dispatcher.put_included(incident.id, included, Now(event.time_ns))
+            answer = Answer(Included(logs=cast.logs))
+            inquiry = Inquiry(incident.id, event, FACTS_ONLY)
+            incidents.dispatcher.put_answer(inquiry, answer, Now(event.time_ns))
         steps += [it for it in planned if it.notification.update is not None]
         steps.append(event)
         steps += [

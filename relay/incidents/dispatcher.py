@@ -16,12 +16,12 @@ from functools import partial
 import msgspec
 
 from relay.core.event import RELAY_ENGINE, Event
-from relay.core.include import Included
 from relay.incidents.actions import close_incidents, mark_replayed
 from relay.incidents.clock import Engines, Now
 from relay.incidents.effect import EffectObserver, find_effects
 from relay.incidents.incident import Incident
-from relay.incidents.intake import ImmediateNotification, IncludeRequest, Intake
+from relay.incidents.inquiry import Answer, Inquiry
+from relay.incidents.intake import ImmediateNotification, Intake
 from relay.incidents.journal import Journal
 from relay.incidents.message import Message
 from relay.incidents.observation import Observation
@@ -50,8 +50,8 @@ class TakeResult(msgspec.Struct, frozen=True, gc=False):
     changes: Changes
     immediate: list[ImmediateNotification]
     """What is sent at once, in the order of the events."""
-    include_requests: list[IncludeRequest]
-    """What the engines are to be asked. Call `Dispatcher.put_included` with the answers."""
+    inquiries: list[Inquiry]
+    """What the engines are to be asked. Call `Dispatcher.put_answer` with the answers."""
 
 
 class DueResult(msgspec.Struct, frozen=True):
@@ -154,7 +154,7 @@ class Dispatcher:
                 immediate += [
                     (each.build_notification(event), each.destinations) for each in results
                 ]
-        return TakeResult(self._state.take_changes(), immediate, self._intake.take_requests())
+        return TakeResult(self._state.take_changes(), immediate, self._intake.inquiries.take())
 
     def _take_watched(
         self, observer: EffectObserver, event: Event, results: Sequence[RouteResult], now: Now
@@ -243,9 +243,9 @@ class Dispatcher:
         self._tracker.check_engine(engine, now)
         return self._state.take_changes()
 
-    def put_included(self, incident_id: str, included: Included, now: Now) -> Changes:
-        """Add the answer to an `IncludeRequest`."""
-        self._intake.put_included(incident_id, included, now)
+    def put_answer(self, inquiry: Inquiry, answer: Answer, now: Now) -> Changes:
+        """Add the answer to a question."""
+        self._intake.put_answer(inquiry, answer, now)
         return self._state.take_changes()
 
     def close(self, incident_id: str, now: Now) -> Changes:

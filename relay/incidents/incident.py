@@ -11,6 +11,7 @@ import hashlib
 import msgspec
 from msgspec.structs import replace
 
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import Event
 from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.include import Included
@@ -95,6 +96,13 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The id of the message that reported it last, until that is settled."""
     included: Included | None = None
     """What its route includes of the container, as the engine answered."""
+    container: ContainerFacts | None = None
+    """What is known of the container of its life; None if nothing is."""
+    asked_ns: int | None = None
+    """When the event happened about which its engine was asked last, by the engine's clock; None
+    if the engine was not asked about this container."""
+    asked_deaths: int = 0
+    """How many `deaths` it had then."""
     held: str | None = None
     """Why its last update was not reported; None if it was."""
 
@@ -210,6 +218,8 @@ def apply(incident: Incident, evidence: Evidence, resolve_after_ns: int) -> Inci
     problem = lives.is_problem(incident.life, evidence)
     before, life = incident.life, lives.apply(incident.life, evidence)
     incident = replace(incident, life=life)
+    if life.container != before.container:  # it was created anew, maybe otherwise
+        incident = replace(incident, container=None, asked_ns=None)
     if problem and not incident.is_open and incident.update and not incident.is_unwatched:
         incident = reopen(incident)
     if life.is_up:
@@ -378,4 +388,5 @@ def shift(incident: Incident, by_ns: int) -> Incident:
         started_ns=incident.started_ns + by_ns,
         ended_ns=None if incident.ended_ns is None else incident.ended_ns + by_ns,
         last_event_ns=incident.last_event_ns + by_ns,
+        asked_ns=None if incident.asked_ns is None else incident.asked_ns + by_ns,
     )

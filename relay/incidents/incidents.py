@@ -10,14 +10,16 @@ from functools import partial
 
 import msgspec
 
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import RELAY_ENGINE
-from relay.core.include import Include, Included
+from relay.core.include import FACTS_ONLY, Include
 from relay.core.notification import Notification, Repeat
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher, RoutedEvent
 from relay.incidents.effect import EffectObserver
 from relay.incidents.incident import Incident
-from relay.incidents.intake import ImmediateNotification, IncludeRequest
+from relay.incidents.inquiry import Answer, Inquiry
+from relay.incidents.intake import ImmediateNotification
 from relay.incidents.journal import Journal
 from relay.incidents.message import Message
 from relay.incidents.observation import Observation
@@ -33,8 +35,11 @@ from relay.routing.router import Router
 ReadClock = Callable[[], int]
 """Returns the nanoseconds since 1970."""
 
+FindFacts = Callable[[str], ContainerFacts | None]
+"""Returns what relay knows of a container by its id, without asking its engine."""
 
-MAX_REQUESTS = 1000
+
+MAX_INQUIRIES = 1000
 """About how many questions to engines may wait. Engines that are not connected answer none."""
 
 
@@ -88,7 +93,7 @@ class Incidents:
         self.unwatched_at_start = self._dispatcher.unwatched_at_start
         """How many open incidents the configuration no longer watches."""
         self._changes: dict[RowKey, bytes | None] = {}
-        self._requests: list[IncludeRequest] = []
+        self._inquiries: list[Inquiry] = []
         self._asked: dict[str, Include] = {}
         """What engines were asked and have not answered, by the incident's id."""
         self._on_change: Callable[[], None] = lambda: None
@@ -103,18 +108,35 @@ class Incidents:
 
     # events and evidence
 
-    def take(self, events: Iterable[RoutedEvent]) -> list[ImmediateNotification]:
-        """Take events in the order in which they happened; return what is sent at once."""
+    def take(
+        self, events: Iterable[RoutedEvent], find_facts: FindFacts = lambda _: None
+    ) -> list[ImmediateNotification]:
+        """Take events in the order in which they happened; return what is sent at once.
+
+        ``find_facts`` is asked about the containers of incidents that events open.
+        """
         result = self._dispatcher.take(events, self._clocks.now())
         if result.changes is NO_CHANGES:  # nearly always: the events belong to no incident
             return result.immediate
-        for request in result.include_requests:
-            self._requests = [*self._requests[-MAX_REQUESTS:], request]
-            self._asked[request.incident] = request.include
-            if len(self._asked) > MAX_REQUESTS:
+        for inquiry in result.inquiries:
+            self._inquiries = [*self._inquiries[-MAX_INQUIRIES:], inquiry]
+            self._asked |= dict.fromkeys(inquiry.others, FACTS_ONLY)
+            self._asked[inquiry.incident] = inquiry.include
+            while len(self._asked) > MAX_INQUIRIES:
                 del self._asked[next(iter(self._asked))]
         self._note(result.changes)
+        self._add_known(result.changes.rows.incidents, find_facts)
         return result.immediate
+
+    def _add_known(self, changed: Iterable[Incident], find_facts: FindFacts) -> None:
+        """Add what is known without asking to incidents of containers of which nothing is."""
+        for incident in changed:
+            if incident.container is None and incident.life.container:
+                facts = find_facts(incident.life.container)
+                if facts is not None:
+                    known = Inquiry(incident.id, incident.last.decode(), FACTS_ONLY)
+                    answer = Answer(facts=facts)
+                    self._note(self._dispatcher.put_answer(known, answer, self._clocks.now()))
 
     def stream_opened(self, engine: str, ahead_ns: int, *, is_local: bool) -> None:
         """Note that an engine's stream was opened.
@@ -144,18 +166,19 @@ class Incidents:
 
     # what engines were asked
 
-    def take_include_requests(self, engine: str) -> list[IncludeRequest]:
+    def take_inquiries(self, engine: str) -> list[Inquiry]:
         """Return the questions to an engine since the last call."""
-        if not self._requests:
+        if not self._inquiries:
             return []
-        taken = [each for each in self._requests if each.event.engine == engine]
-        self._requests = [each for each in self._requests if each.event.engine != engine]
+        taken = [each for each in self._inquiries if each.event.engine == engine]
+        self._inquiries = [each for each in self._inquiries if each.event.engine != engine]
         return taken
 
-    def put_included(self, incident_id: str, included: Included) -> None:
-        """Add an engine's answer to the incidents with this id."""
-        self._asked.pop(incident_id, None)
-        self._note(self._dispatcher.put_included(incident_id, included, self._clocks.now()))
+    def answered(self, inquiry: Inquiry, answer: Answer) -> None:
+        """Add an engine's answer to the incidents of its subject."""
+        for id_ in (inquiry.incident, *inquiry.others):
+            self._asked.pop(id_, None)
+        self._note(self._dispatcher.put_answer(inquiry, answer, self._clocks.now()))
 
     # what is due
 

@@ -7,11 +7,10 @@ plain event, which is reported with its group.
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Event
-from relay.core.include import Include, Included
+from relay.core.include import Included
 from relay.core.notification import Notification
 from relay.core.severity import Severity, default_severity
 from relay.incidents import incident as incidents
@@ -21,7 +20,17 @@ from relay.incidents.clock import Now
 from relay.incidents.evidence import Evidence, Fact, find_evidence
 from relay.incidents.group import make_group_key
 from relay.incidents.incident import Incident, Opening
-from relay.incidents.life import LOOP_WINDOW_NS, SECOND_NS
+from relay.incidents.inquiry import (
+    Answer,
+    Inquiries,
+    Inquiry,
+    add_facts,
+    learn,
+    mark_asked,
+    needs_facts,
+    subject_of,
+)
+from relay.incidents.life import LOOP_WINDOW_NS
 from relay.incidents.observation import Observation, ObservedContainer
 from relay.incidents.plain import add_event, raise_severity
 from relay.incidents.state import Finishes
@@ -30,24 +39,10 @@ from relay.incidents.subject import container_key, is_own, subject_key
 from relay.incidents.tracker import IncidentTracker
 from relay.routing.router import RouteResult
 
-INCLUDES = 20
-INCLUDE_INTERVAL_NS = 3 * SECOND_NS
-"""An engine is asked at most `INCLUDES` times at once for what a route includes, and once more
-after each interval: 20 times a minute."""
-
 TOO_MUCH_IS_KEPT = "relay keeps no more of it while so many incidents are open"
 
 ImmediateNotification = tuple[Notification, Sequence[str]]
 """A notification of one event, with its destinations."""
-
-
-class IncludeRequest(msgspec.Struct, frozen=True):
-    """A question to an engine about the container of an incident."""
-
-    incident: str
-    """The incident's id."""
-    event: Event
-    include: Include
 
 
 class Intake:
@@ -56,8 +51,8 @@ class Intake:
     def __init__(self, tracker: IncidentTracker) -> None:
         self._tracker = tracker
         self._state = tracker.state
-        self._requests: list[IncludeRequest] = []
-        self._includes_full_ns: dict[str, int] = {}
+        self.inquiries = Inquiries()
+        """What the engines are to be asked."""
 
     def take(
         self, event: Event, results: Sequence[RouteResult], now: Now
@@ -100,11 +95,6 @@ class Intake:
                     if destination in wanted[name]:
                         takers[destination] = result
         return takers
-
-    def take_requests(self) -> list[IncludeRequest]:
-        """Return the questions to engines since the last call."""
-        requests, self._requests = self._requests, []
-        return requests
 
     def _select_immediate(
         self, event: Event, results: Sequence[RouteResult], takers: Mapping[str, RouteResult]
@@ -159,7 +149,9 @@ class Intake:
                 severity = _find_severity(result, event)
                 incident = incidents.keep_problem(incident, self._store(event), severity)
             if incident.crash_looping and not before.crash_looping:
-                self._request_included(incident, event, result, now)
+                incident = self._ask(incident, event, result, now)
+            elif is_problem and needs_facts(incident, event):
+                incident = self._ask(incident, event, None, now)
         if incident is not before:
             self._tracker.put(incident, now)
         return result is not None and accepts
@@ -207,8 +199,7 @@ class Intake:
         )
         incident = incidents.open_incident(opening, () if finishes is None else finishes.times_ns)
         self._tracker.add_to_counts(destination, opening.route, taken=1)
-        self._tracker.put(incident, now)
-        self._request_included(incident, event, result, now)
+        self._tracker.put(self._ask(incident, event, result, now), now)
 
     def _add_plain(
         self,
@@ -248,26 +239,25 @@ class Intake:
         times_ns = (*before_ns, event.time_ns)[1 - lives.LOOP_FAILURES :]
         self._state.put_finishes(Finishes(subject, event.engine, times_ns))
 
-    def _request_included(
-        self, incident: Incident, event: Event, result: RouteResult, now: Now
-    ) -> None:
-        """Ask for what the route includes, unless the engine was asked too often."""
-        include = result.route.include.request
-        if include is None or event.type != "container":
-            return
-        full_ns = max(self._includes_full_ns.get(event.engine, 0), now.steady_ns)
-        if full_ns - now.steady_ns > (INCLUDES - 1) * INCLUDE_INTERVAL_NS:
-            return
-        self._includes_full_ns[event.engine] = full_ns + INCLUDE_INTERVAL_NS
-        self._requests.append(IncludeRequest(incident.id, event, include))
+    def _ask(
+        self, incident: Incident, event: Event, result: RouteResult | None, now: Now
+    ) -> Incident:
+        """Ask the engine about the container, also for what the route includes, if there is one.
 
-    def put_included(self, incident_id: str, included: Included, now: Now) -> None:
-        """Add the engine's answer to all incidents with this id."""
-        if self._state.is_crowded:
-            included = Included(missing=TOO_MUCH_IS_KEPT)
-        for incident in list(self._state.list_incidents()):
-            if incident.id == incident_id:
-                self._tracker.put(replace(incident, included=included), now)
+        Returns the incident; it is the same object if the engine was asked too often.
+        """
+        if event.type != "container":
+            return incident
+        include = None if result is None else result.route.include.request
+        is_asked = self.inquiries.ask(incident.id, event, include, now.steady_ns)
+        return mark_asked(incident, event) if is_asked else incident
+
+    def put_answer(self, inquiry: Inquiry, answer: Answer, now: Now) -> None:
+        """Add the answer to a question to the incidents of its subject."""
+        if answer.included is not None and self._state.is_crowded:
+            answer = replace(answer, included=Included(missing=TOO_MUCH_IS_KEPT))
+        for incident in list(self._state.by_subject.get(subject_of(inquiry), {}).values()):
+            self._tracker.put(learn(incident, inquiry, answer), now)
 
     def _on_gap(self, gap: Event, now: Now) -> None:
         """Note that events of an engine may be missing: nothing is confirmed by time alone."""
@@ -303,6 +293,8 @@ class Intake:
     ) -> Incident:
         for evidence in observations.find_evidence(incident.life, seen, observation):
             incident = self._apply_evidence(incident, evidence)
+        if seen.id == incident.life.container:
+            incident = add_facts(incident, seen.facts)
         life = observations.observe(incident.life, seen, observation)
         return incident if life is incident.life else replace(incident, life=life)
 

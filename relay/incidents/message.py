@@ -11,9 +11,12 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import RELAY_ENGINE, Event
 from relay.core.incident import (
+    Condition,
     IncidentReport,
+    Problem,
     Status,
     Update,
     UpdateReason,
@@ -24,8 +27,10 @@ from relay.core.severity import Severity
 from relay.incidents.clock import Now
 from relay.incidents.group import Group
 from relay.incidents.incident import SEVERITIES, Incident
+from relay.incidents.inquiry import Answer
 from relay.incidents.life import find_condition
 from relay.incidents.plain import MAX_EVENTS, MAX_NAMES, PlainEvents
+from relay.incidents.subject import is_task, subject_key
 
 MAX_INCIDENTS = 100
 """How many incidents a message lists."""
@@ -158,10 +163,12 @@ def report(
     """Return an incident as a message reports it."""
     reported, first = incident.reported, incident.first.decode()
     last = first if incident.later is None else incident.later.decode()
+    condition = find_condition(incident.life, now.at(incident.life.engine))
+    problem = describe_problem(first, last)
     return IncidentReport(
         id=incident.id,
         status=incident.status,
-        condition=find_condition(incident.life, now.at(incident.life.engine)),
+        condition=condition,
         route=incident.route,
         severity=incident.severity,
         subject=incident.name,
@@ -179,12 +186,50 @@ def report(
         and not incident.was_refused,
         sequence=incident.message_count + 1,
         opening_route=incident.opening_route,
-        problem=describe_problem(first, last),
+        problem=problem,
         opening_event=first if with_opening else None,
         opening_severity=incident.opening_severity if with_opening else None,
         unknown_since_ns=incident.life.unknown_since_ns,
         included=incident.included if with_included else None,
+        container=_add_start(incident.container, problem),
+        given_up=condition is Condition.DOWN and _is_given_up(incident),
+        ending=incident.life.ended,
     )
+
+
+def _is_given_up(incident: Incident) -> bool:
+    """Whether the engine does not restart by itself what is down after a problem.
+
+    A policy that says no is no proof that nobody else starts it soon, so it does not make the
+    incident one that stays down.
+    """
+    facts, life = incident.container, incident.life
+    if life.ended is not None or is_task(incident.subject):
+        return False
+    return not life.will_restart or (facts is not None and facts.restart_policy == "no")
+
+
+def _add_start(facts: ContainerFacts | None, problem: Problem) -> ContainerFacts | None:
+    """Return what is known of a container, with when the life began that ended with a problem."""
+    if problem.ran_ns is None:
+        return facts
+    return replace(facts or ContainerFacts(), started_ns=problem.time_ns - problem.ran_ns)
+
+
+def add_answer(notification: Notification, answer: Answer) -> Notification:
+    """Return a message that waits for what an engine was asked about its only event."""
+    notification = replace(notification, included=answer.included)
+    update, facts = notification.update, answer.facts
+    if update is None or not update.incidents or facts is None:
+        return notification
+    first, *rest = update.incidents
+    if is_task(subject_key(notification.events[0])):
+        facts = ContainerFacts(memory_limit=facts.memory_limit)
+    first = replace(first, container=_add_start(facts, first.problem))
+    is_down = first.ending is None and first.condition in (Condition.DOWN, Condition.RESTARTING)
+    if answer.is_final and is_down:
+        first = replace(first, condition=Condition.DOWN, given_up=True)
+    return replace(notification, update=replace(update, incidents=(first, *rest)))
 
 
 def make_message_id(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from relay.core.container_facts import ContainerFacts
 from relay.incidents.evidence import Evidence, Fact
 from relay.incidents.life import Health, Life
 from relay.incidents.subject import is_service
@@ -23,6 +24,7 @@ class ObservedContainer(msgspec.Struct, frozen=True):
     """``starting``, ``healthy`` or ``unhealthy``; None if it has no health check."""
     will_restart: bool = True
     """False if it is down and its restart policy will not start it again."""
+    facts: ContainerFacts | None = None
 
 
 class Observation(msgspec.Struct, frozen=True):

@@ -70,6 +70,11 @@ def is_service(key: str) -> bool:
     return rest.startswith("service/") and not is_own(key)
 
 
+def is_task(key: str) -> bool:
+    """Whether the subject is a task of a Swarm: see `container_key`."""
+    return key.startswith("swarm:")
+
+
 def display_name(event: Event) -> str:
     """Return the name by which people know an event's subject."""
     if event.type == TYPE_RELAY:

@@ -55,7 +55,7 @@ _CALLS = {
     "outbox.message_fates": ("relay.store.outbox:Outbox.message_fates", 1),
     "outbox.save_incident_rows": ("relay.store.outbox:Outbox.save_incident_rows", 4),
     "incidents.take": ("relay.incidents.incidents:Incidents.take", 3),
-    "incidents.put_included": ("relay.incidents.incidents:Incidents.put_included", 1),
+    "incidents.answered": ("relay.incidents.incidents:Incidents.answered", 1),
     "incidents.due": ("relay.incidents.incidents:Incidents.due", 2),
     "incidents.settled": ("relay.incidents.incidents:Incidents.settled", 1),
     "incidents.dead_lettered": ("relay.incidents.incidents:Incidents.dead_lettered", 1),

@@ -3,8 +3,9 @@
 Log lines, health output and inspect fields come from the engine's API, which may be slow or gone.
 So an event is committed first, and the store holds its deliveries for a short time. Meanwhile the
 enricher asks the engine and completes them. A delivery that it does not complete in time is sent
-as it is. An incident is reported a little later than it opens, so its answer needs no hold. An
-enricher runs for as long as its session; jobs that remain then are dropped.
+as it is. An incident is reported a little later than it opens, so its answer needs no hold; the
+inspection also shows what messages say of every container. An enricher runs for as long as its
+session; jobs that remain then are dropped.
 """
 
 import asyncio
@@ -13,14 +14,16 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.core.clock import loop_time_s
 from relay.core.counters import EngineCounters
 from relay.core.event import Event, Origin
-from relay.core.include import Include, Included
+from relay.core.include import FACTS_ONLY, Include, Included
 from relay.core.notification import Notification
 from relay.core.tasks import spawn
-from relay.incidents.intake import IncludeRequest
+from relay.incidents.inquiry import Answer, Inquiry
+from relay.incidents.message import add_answer
 from relay.ingest.docker.buffer import event_bytes
 from relay.ingest.docker.engine.container_details import (
     LogEnd,
@@ -36,6 +39,7 @@ from relay.ingest.docker.engine.errors import (
     EngineRefused,
     describe_error,
 )
+from relay.ingest.docker.engine.inspection import parse_inspection
 from relay.store.outbox import Outbox
 from relay.store.records import CommitResult, IngestCommit
 
@@ -47,7 +51,8 @@ CONCURRENCY = 8
 """How many notifications one engine is asked about at the same time."""
 
 QUEUE_SIZE = 1000
-"""How many notifications may wait. Any more could not be completed in time anyway."""
+"""How many notifications and questions may wait. Any more could not be completed in time
+anyway."""
 
 QUEUE_BYTES = 16 * 2**20
 """Approximate memory of those that wait, except the last of them, which may be longer."""
@@ -68,6 +73,8 @@ READING_NS = 50_000_000
 
 CONTAINER_GONE = "the container is gone"
 
+NO_ANSWER = Answer()
+
 
 class Engine(Protocol):
     """What the enricher asks of an engine. Both methods raise one of `ENGINE_ERRORS`."""
@@ -85,6 +92,10 @@ class Engine(Protocol):
         ...
 
 
+_Complete = Callable[[Answer], Awaitable[None]]
+"""Gets an answer."""
+
+
 class _Job(msgspec.Struct, frozen=True):
     """A question to the engine."""
 
@@ -92,8 +103,11 @@ class _Job(msgspec.Struct, frozen=True):
     include: Include
     deadline_s: float
     """By when the engine must have answered, by the loop's clock."""
-    complete: Callable[[Included], Awaitable[None]]
-    """Gets the answer."""
+
+    @property
+    def key(self) -> tuple[str, Include]:
+        """What questions have in common that have the same answer."""
+        return self.event.id, self.include
 
 
 class Enricher:
@@ -118,8 +132,12 @@ class Enricher:
         self._now = now
         self._counters = counters
         self._timeout_s = timeout_s
-        self._jobs: asyncio.Queue[_Job] = asyncio.Queue(QUEUE_SIZE)
+        self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
         self._queued_bytes = 0
+        self._open: dict[tuple[str, Include], list[_Complete]] = {}
+        """Who gets the answers that are still to come, by `_Job.key`."""
+        self._waiting_count = 0
+        """How many these are, at most `QUEUE_SIZE`."""
 
     def enqueue(self, commit: IngestCommit, result: CommitResult) -> None:
         """Enqueue the committed notifications that include something. Does not wait."""
@@ -128,23 +146,27 @@ class Enricher:
                 complete = partial(self._complete, notification, seqs)
                 self._enqueue(notification.events[0], notification.include, complete)
 
-    def enqueue_requests(
-        self, requests: Iterable[IncludeRequest], put: Callable[[str, Included], None]
+    def enqueue_inquiries(
+        self, inquiries: Iterable[Inquiry], put: Callable[[Inquiry, Answer], None]
     ) -> None:
-        """Enqueue questions about incidents; ``put`` gets the incident's id and the answer."""
-        for request in requests:
+        """Enqueue questions about incidents; ``put`` gets each with its answer."""
+        for inquiry in inquiries:
 
-            async def complete(included: Included, incident: str = request.incident) -> None:
-                put(incident, included)
+            async def complete(answer: Answer, inquiry: Inquiry = inquiry) -> None:
+                put(inquiry, answer)
 
-            self._enqueue(request.event, request.include, complete)
+            self._enqueue(inquiry.event, inquiry.include, complete)
 
-    def _enqueue(
-        self, event: Event, include: Include, complete: Callable[[Included], Awaitable[None]]
-    ) -> None:
-        if self._jobs.full() or self._queued_bytes >= QUEUE_BYTES:
+    def _enqueue(self, event: Event, include: Include, complete: _Complete) -> None:
+        job = _Job(event, include, loop_time_s() + self._timeout_s)
+        if self._waiting_count >= QUEUE_SIZE or self._queued_bytes >= QUEUE_BYTES:
             return
-        self._jobs.put_nowait(_Job(event, include, loop_time_s() + self._timeout_s, complete))
+        self._waiting_count += 1
+        if (waiting := self._open.get(job.key)) is not None:
+            waiting.append(complete)
+            return
+        self._open[job.key] = [complete]
+        self._jobs.put_nowait(job)
         self._queued_bytes += event_bytes(event)
 
     async def run(self) -> None:
@@ -158,45 +180,44 @@ class Enricher:
         while True:
             job = await self._jobs.get()
             self._queued_bytes -= event_bytes(job.event)
-            await job.complete(await self._include(job.event, job.include, job.deadline_s))
+            answer = await self._include(job.event, job.include, job.deadline_s)
+            for complete in self._open.pop(job.key):
+                self._waiting_count -= 1
+                await complete(answer)
 
     async def _complete(
-        self, notification: Notification, seqs: Sequence[int], included: Included
+        self, notification: Notification, seqs: Sequence[int], answer: Answer
     ) -> None:
         """Add the answer to the deliveries of a notification that the store still holds."""
-        notification = msgspec.structs.replace(notification, included=included)
+        notification = add_answer(notification, answer)
         enriched = await self._outbox.enrich(seqs, notification, self._now())
         self._counters.evicted_dead_letters += enriched.dead_letters_evicted
 
-    async def _include(self, event: Event, include: Include, deadline_s: float) -> Included:
+    async def _include(self, event: Event, include: Include, deadline_s: float) -> Answer:
         """Return what the engine answered before the deadline, and why the rest is missing."""
         if event.type != "container" or not event.actor.id:
-            return Included(missing="only containers have logs, health checks and inspect fields")
+            return _missing("only containers have logs, health checks and inspect fields", include)
         engine = self._client()
         if engine is None:
-            return Included(missing="the engine is not connected")
+            return _missing("the engine is not connected", include)
         return await self._query(engine, event, include, deadline_s)
 
     async def _query(
         self, engine: Engine, event: Event, include: Include, deadline_s: float
-    ) -> Included:
-        container, found = event.actor.id, Included()
+    ) -> Answer:
+        answer = NO_ANSWER
         try:
             async with asyncio.timeout_at(deadline_s):
-                body = await engine.inspect(container)
+                body = await engine.inspect(event.actor.id)
                 if body is None:
-                    return Included(missing=CONTAINER_GONE)
-                inspected = parse_object(body)
-                if inspected is None:
-                    return Included(missing="the engine's answer cannot be read")
-                found = _from_inspection(inspected, include)
-                if include.logs:
-                    framed = get_path(inspected, "Config.Tty") is not True
-                    async for lines in _last_lines(engine, event, include.logs, framed=framed):
-                        found = msgspec.structs.replace(found, logs=lines)
+                    return _missing(CONTAINER_GONE, include)
+                answer = _find_facts(body, event)
+                if include != FACTS_ONLY:
+                    async for included in _find_included(engine, event, body, include):
+                        answer = replace(answer, included=included)
         except ENGINE_ERRORS as error:
-            return msgspec.structs.replace(found, missing=self._describe_failure(error))
-        return found
+            return _missing(self._describe_failure(error), include, answer)
+        return answer
 
     def _describe_failure(self, error: BaseException) -> str:
         match error:
@@ -211,6 +232,42 @@ class Enricher:
                 return "its log driver cannot be read"
             case _:
                 return f"the engine could not be asked: {describe_error(error)}"
+
+
+def _missing(why: str, include: Include, answer: Answer = NO_ANSWER) -> Answer:
+    """Return an answer that says why it has nothing more, if the route includes something."""
+    if include == FACTS_ONLY:
+        return answer
+    return replace(answer, included=replace(answer.included or Included(), missing=why))
+
+
+def _find_facts(body: bytes, event: Event) -> Answer:
+    """Return what an inspection shows of the container's policy and limits.
+
+    If it has started again since the event, how it is now is not how it was after the event.
+    """
+    seen = parse_inspection(body)
+    if seen is None:
+        return NO_ANSWER
+    is_that_end = (seen.started_ns or 0) <= event.time_ns
+    is_down = not seen.is_running and not seen.is_restarting and is_that_end
+    return Answer(facts=seen.facts, is_final=is_down and seen.facts.is_exhausted)
+
+
+async def _find_included(
+    engine: Engine, event: Event, body: bytes, include: Include
+) -> AsyncIterator[Included]:
+    """Yield what the inspection shows of that, then the same with the last lines of the log."""
+    inspected = parse_object(body)
+    if inspected is None:
+        yield Included(missing="the engine's answer cannot be read")
+        return
+    found = _from_inspection(inspected, include)
+    yield found
+    if include.logs:
+        framed = get_path(inspected, "Config.Tty") is not True
+        async for lines in _last_lines(engine, event, include.logs, framed=framed):
+            yield replace(found, logs=lines)
 
 
 async def _last_lines(

@@ -218,7 +218,7 @@ class EventPipeline:
         """Return what is sent at once; the incidents keep what is reported later."""
         matches = self.counters.matches
         routed = [(event, self._router.route(event, matches)) for event in batch.events]
-        immediate = self._incidents.take(routed)
+        immediate = self._incidents.take(routed, self._tracker.registry.find_facts)
         for snapshot in batch.observed:
             self._incidents.observe(observe(snapshot, podman=self._tracker.podman))
         return immediate

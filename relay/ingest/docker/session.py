@@ -106,8 +106,8 @@ class EngineSession:
     def include(self, commit: IngestCommit, result: CommitResult) -> None:
         """Ask the engine for what committed notifications and new incidents include."""
         self._enricher.enqueue(commit, result)
-        requests = self._incidents.take_include_requests(self.name)
-        self._enricher.enqueue_requests(requests, self._incidents.put_included)
+        inquiries = self._incidents.take_inquiries(self.name)
+        self._enricher.enqueue_inquiries(inquiries, self._incidents.answered)
 
     def end(self) -> None:
         """Stop reading; the worker still commits what was read."""

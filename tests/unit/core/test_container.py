@@ -35,6 +35,7 @@ def test_the_fields_that_the_store_has_columns_for() -> None:
     """The others are reported apart by `is_described_as`."""
     fields = set(Container.__struct_fields__)
     others = {"id", "name", "image", "labels", "exit_code_hidden", "signal_hidden"}
+    others |= {"run_time_hidden", "max_retries", "memory_limit"}
     others |= {"health", "stop_signal", "interactive", "auto_remove"}
     others |= {"restart_policy", "ended_unasked", "start_failed"}
     assert fields == {*CHANGING_FIELDS} | others

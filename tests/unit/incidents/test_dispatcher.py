@@ -2,8 +2,9 @@
 
 from relay.core.event import Cause
 from relay.core.incident import Audience, Condition, Notify, Resolution
-from relay.core.include import Included
+from relay.core.include import FACTS_ONLY, Included
 from relay.incidents.actions import SupersededMessages
+from relay.incidents.inquiry import Answer
 from relay.incidents.policy import PolicyKeys
 from tests.unit.incidents.events import crash_loop, die, event, health, ns, own, start
 from tests.unit.incidents.world import DIED, Setup, World
@@ -212,10 +213,10 @@ def test_what_a_route_includes_is_asked_for_twice() -> None:
         world.run(each.time_ns / 1e9 - ns(0) / 1e9)
         result = world.dispatcher.take([(each, world.setup.router.route(each))], world.now)
         world.store.apply(result.changes)
-        requests += result.include_requests
+        requests += [each for each in result.inquiries if each.include != FACTS_ONLY]
     assert [request.event.time_ns for request in requests] == [ns(0.05), ns(0.45)]
     included = Included(logs=("last words",))
-    world.store.apply(world.dispatcher.put_included(requests[0].incident, included, world.now))
+    world.store.apply(world.dispatcher.put_answer(requests[0], Answer(included), world.now))
     world.run(100)
     assert world.messages()[-1].update.incidents[0].included == included
 

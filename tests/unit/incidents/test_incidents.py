@@ -12,6 +12,7 @@ from relay.incidents import intake
 from relay.incidents.clock import Engines
 from relay.incidents.evidence import Evidence, find_evidence
 from relay.incidents.incidents import EngineClocks, Incidents, without_incidents
+from relay.incidents.inquiry import Answer
 from relay.incidents.journal import Journal
 from relay.incidents.life import HOUR_NS, SECOND_NS
 from relay.incidents.policy import PolicyKeys
@@ -151,14 +152,14 @@ def test_a_pager_waits_in_the_store_for_what_its_route_includes() -> None:
     clock, setup = Clock(), Setup(LOGS, audiences=AUDIENCES)
     incidents = make(clock, setup)
     take(incidents, setup, die(0))
-    assert incidents.take_include_requests("elsewhere") == []
-    requests = incidents.take_include_requests("here")
-    assert {each.include.logs for each in requests} == {5}
-    assert incidents.take_include_requests("here") == []
+    assert incidents.take_inquiries("elsewhere") == []
+    (inquiry,) = incidents.take_inquiries("here")
+    assert inquiry.include.logs == 5
+    assert incidents.take_inquiries("here") == []
     ((to_pager, _),) = incidents.due().notifications
     assert to_pager.include is not None
     answer = Included(logs=("out of luck",))
-    incidents.put_included(requests[0].incident, answer)
+    incidents.answered(inquiry, Answer(answer))
     clock.advance(3)
     ((to_ops, _),) = incidents.due().notifications
     assert (to_ops.include, to_ops.included) == (None, answer)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from relay.core.include import Included
+from relay.core.include import FACTS_ONLY, Included
 from relay.incidents import state as states
+from relay.incidents.inquiry import Answer, Inquiry
 from relay.incidents.intake import TOO_MUCH_IS_KEPT
 from relay.incidents.stored_event import MAX_EVENT_BYTES
 from tests.unit.incidents.events import die, start
@@ -15,7 +16,7 @@ def test_an_engine_is_not_asked_too_often() -> None:
     world = World(Setup({**DIED, "include": {"logs": 5}}))
     deaths = [die(0, f"web-{n}") for n in range(100)]
     routed = [(each, world.setup.router.route(each)) for each in deaths]
-    assert len(world.dispatcher.take(routed, world.now).include_requests) == 20
+    assert len(world.dispatcher.take(routed, world.now).inquiries) == 20
 
 
 def test_too_many_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +55,8 @@ def test_too_much_is_included(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(Setup({**DIED, "include": {"logs": 5}})).play([die(0, "a"), die(0.1, "b")], 1)
     logs = Included(logs=("x" * 10_000,))
     for incident in world.dispatcher.list_incidents():
-        world.store.apply(world.dispatcher.put_included(incident.id, logs, world.now))
+        inquiry = Inquiry(incident.id, incident.last.decode(), FACTS_ONLY)
+        world.store.apply(world.dispatcher.put_answer(inquiry, Answer(logs), world.now))
     first, second = (each.included for each in world.dispatcher.list_incidents())
     assert first == logs
     assert second is not None

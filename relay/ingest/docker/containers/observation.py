@@ -25,5 +25,6 @@ def _observe_container(inspected: ContainerSnapshot, *, podman: bool) -> Observe
         is_running=inspected.is_running,
         started_ns=inspected.started_ns,
         health=inspected.health,
+        facts=inspected.facts,
         will_restart=inspected.is_running or inspected.is_restarting or may_restart,
     )

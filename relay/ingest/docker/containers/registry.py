@@ -15,12 +15,17 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.container import Container
+from relay.core.container_facts import ContainerFacts
 
 CONTAINERS_MAX = 10_000
 """How many containers are kept; the one that was not updated for longest is forgotten first."""
 
 DESTROYED_MAX = 4_096
 """How many ids of destroyed containers are remembered."""
+
+REMOVED_FACTS_MAX = 64
+"""Of how many of them the facts are remembered: with ``--rm`` an engine removes a container as soon
+as it has died, and its death may be reported in the same batch."""
 
 TEXTS_MAX_BYTES = 32 * 2**20
 """While the labels, names and images of all containers take more memory than this, further
@@ -74,6 +79,7 @@ class ContainerRegistry:
         self._changed: dict[str, bool] = {}
         """The ids of those that changed since then, and whether more than their times changed."""
         self._destroyed: OrderedDict[str, bool] = OrderedDict()
+        self._removed_facts: dict[str, ContainerFacts] = {}
         self._sizes: dict[str, int] = {}
         """How much memory the labels, the name and the image of each container take."""
         self._text_bytes = 0
@@ -155,11 +161,24 @@ class ContainerRegistry:
         if container is not None:
             self._text_bytes -= self._sizes.pop(id_)
             self._changed[id_] = True
+            self._keep_facts(container)
         if len(id_) > ID_MAX_CHARS:
             return
         self._destroyed[id_] = end_inferred
         if len(self._destroyed) > DESTROYED_MAX:
             self._destroyed.popitem(last=False)
+
+    def _keep_facts(self, container: Container) -> None:
+        """Remember the facts of a container that is removed, if there are any."""
+        if (facts := container.facts) is not None:
+            self._removed_facts[container.id] = facts
+            if len(self._removed_facts) > REMOVED_FACTS_MAX:
+                del self._removed_facts[next(iter(self._removed_facts))]
+
+    def find_facts(self, id_: str) -> ContainerFacts | None:
+        """Return what is known of a container, or of one that was just removed."""
+        container = self.get(id_)
+        return self._removed_facts.get(id_) if container is None else container.facts
 
     def is_destroyed(self, id_: str) -> bool:
         """Whether the container was destroyed; engines never use an id twice."""

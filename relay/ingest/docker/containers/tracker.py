@@ -32,8 +32,15 @@ from relay.ingest.docker.containers.inference import (
     matches_inferred,
     matches_inferred_oom,
 )
+from relay.ingest.docker.containers.inspected_state import (
+    apply_inspection,
+    mark_inferred,
+    next_start_ns,
+    update_times,
+)
 from relay.ingest.docker.containers.questions import NOTHING_MISSING, Findings, assess
 from relay.ingest.docker.containers.registry import ContainerRegistry
+from relay.ingest.docker.containers.run_time import RUN_TIME_ATTRIBUTE, find_run_time
 from relay.ingest.docker.containers.start_failure import (
     find_start_failure,
     may_fail_to_start,
@@ -41,7 +48,6 @@ from relay.ingest.docker.containers.start_failure import (
 )
 from relay.ingest.docker.cursor import CLOCK_TOLERANCE_NS
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
-from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
 FOLLOWED_ACTIONS = REMOVAL_ACTIONS | {
     *("create", "start", "restart", "kill", "stop", "oom", "die", "rename", "health_status")
@@ -52,9 +58,6 @@ _NON_LABEL_ATTRIBUTES = frozenset(
     {"name", "image", "exitCode", "containerExitCode", "signal", "execID", "execDuration"}
 )
 """Attributes of an event that are not labels, unless a label has that name."""
-
-USUAL_STOP_SIGNAL = 15
-"""The stop signal of a container that is configured with none."""
 
 START_GRACE_NS = 60_000_000_000
 """A snapshot may not show a start that happened so shortly before it."""
@@ -112,7 +115,7 @@ class ContainerTracker:
         if action == "die" and self.registry.has_inferred_end(id_):
             return []
         if not id_:  # the container is unknown
-            return _emit(self._new_container(event), event, None, blind_window)
+            return self._emit(self._new_container(event), event, None, blind_window)
         container = self._state_with_names(event, inspected)
         is_restart = self.podman and action == "restart" and not container.is_dead
         if later_cause is Cause.REQUESTED or is_restart:
@@ -121,7 +124,7 @@ class ContainerTracker:
             container = replace(container, oom_ns=event.time_ns)
         if container.interactive:
             event = replace(event, interactive=True)
-        emitted = _emit(container, event, inspected, blind_window)
+        emitted = self._emit(container, event, inspected, blind_window)
         container = apply_event(container, event)
         if len(emitted) > 1:
             container = replace(container, oom_inferred_ns=event.time_ns)
@@ -156,17 +159,17 @@ class ContainerTracker:
         """Update the state of one container and return what is inferred from its inspection."""
         emitted: list[Event] = []
         known = self.registry.get(inspected.id)
-        container = _apply_inspection(known or Container(inspected.id), inspected)
+        container = apply_inspection(known or Container(inspected.id), inspected)
         if is_unreported(known, inspected, self.registry.reported_until_ns):
-            before, container = split_requests(container, _next_start_ns(container, inspected))
+            before, container = split_requests(container, next_start_ns(container, inspected))
             emitted = infer_death(before, inspected, snapshot, blind_window)
-            container = _mark_inferred(container, inspected)
+            container = mark_inferred(container, inspected)
         elif known is not None and _was_reset(known, inspected, snapshot):
             emitted = [infer_end(container, snapshot)]
             container = replace(container, inferred_ns=known.started_ns, died_ns=known.started_ns)
         if emitted:
             container = note_end(container, emitted[-1], emitted)
-        container = _update_times(container, inspected, snapshot)
+        container = update_times(container, inspected, snapshot)
         return emitted + self._find_start_failure(container, known, inspected, snapshot)
 
     def _find_start_failure(
@@ -211,7 +214,7 @@ class ContainerTracker:
         """Return the state before the event, with the names that the event gives."""
         container = self.registry.get(event.actor.id) or self._new_container(event)
         if inspected is not None:
-            container = _apply_inspection(container, inspected)
+            container = apply_inspection(container, inspected)
         name, image = event.actor.name or container.name, event.actor.image or container.image
         if (name, image) == (container.name, container.image):
             return container
@@ -221,8 +224,8 @@ class ContainerTracker:
         """Return the state of a container whose first event this is.
 
         ``create`` and ``start`` have only labels beside the name and the image. A label named
-        ``exitCode`` or ``signal`` therefore shows there; in later events it will hide the real
-        value. In Podman's events the real values win.
+        ``exitCode``, ``signal`` or ``execDuration`` therefore shows there; in later events it will
+        hide the real value. In Podman's events the real values win.
         """
         attributes = event.actor.attributes
         only_labels = event.action in ("create", "start") and not self.podman
@@ -232,7 +235,30 @@ class ContainerTracker:
             labels=labels,
             exit_code_hidden=only_labels and "exitCode" in attributes,
             signal_hidden=only_labels and "signal" in attributes,
+            run_time_hidden=only_labels and RUN_TIME_ATTRIBUTE in attributes,
         )
+
+    def _emit(
+        self,
+        container: Container,
+        event: Event,
+        inspected: ContainerSnapshot | None,
+        blind_window: BlindWindow | None,
+    ) -> list[Event]:
+        """Return what an event reports that is not known yet. ``container`` is the state before."""
+        match event.action:
+            case "die" if matches_inferred(container, event):
+                return []
+            case "die":
+                ran_ns = find_run_time(container, event, podman=self.podman)
+                death = replace(event, ran_ns=ran_ns)
+                return _with_cause(container, death, inspected, blind_window)
+            case "oom" if matches_inferred_oom(container, event):
+                return []
+            case "health_status" if is_known_health(container, event):
+                return []
+            case _:
+                return [event]
 
     def _on_removal(self, event: Event) -> list[Event]:
         """Forget a removed container; return its death if nothing reported it."""
@@ -282,25 +308,6 @@ def _was_reset(known: Container, inspected: ContainerSnapshot, snapshot: Snapsho
     )
 
 
-def _emit(
-    container: Container,
-    event: Event,
-    inspected: ContainerSnapshot | None,
-    blind_window: BlindWindow | None,
-) -> list[Event]:
-    match event.action:
-        case "die" if matches_inferred(container, event):
-            return []
-        case "die":
-            return _with_cause(container, event, inspected, blind_window)
-        case "oom" if matches_inferred_oom(container, event):
-            return []
-        case "health_status" if is_known_health(container, event):
-            return []
-        case _:
-            return [event]
-
-
 def _with_cause(
     container: Container,
     event: Event,
@@ -340,58 +347,3 @@ def _shows_death(inspected: ContainerSnapshot, death: Event) -> bool:
         and inspected.finished_ns is not None
         and max(times) <= death.time_ns
     )
-
-
-def _apply_inspection(container: Container, inspected: ContainerSnapshot) -> Container:
-    return replace(
-        container,
-        name=inspected.name or container.name,
-        image=inspected.image or container.image,
-        labels=inspected.labels,
-        exit_code_hidden="exitCode" in inspected.hiding_labels,
-        signal_hidden="signal" in inspected.hiding_labels,
-        # It cannot change, so that one inspection is enough.
-        stop_signal=inspected.stop_signal or container.stop_signal or USUAL_STOP_SIGNAL,
-        interactive=inspected.interactive,
-        auto_remove=inspected.auto_remove,
-        restart_policy=inspected.restart_policy,
-    )
-
-
-def _next_start_ns(container: Container, inspected: ContainerSnapshot) -> int:
-    """Return the first known start after the death that the inspection shows."""
-    started_ns = max(container.started_ns or 0, inspected.started_ns or 0)
-    return started_ns if started_ns > (inspected.finished_ns or 0) else MAX_TIME_NS
-
-
-def _mark_inferred(container: Container, inspected: ContainerSnapshot) -> Container:
-    """Return the state after the death that the inspection shows was inferred."""
-    inferred_ns = inspected.finished_ns or 0
-    if not inspected.is_running:
-        inferred_ns = max(inferred_ns, inspected.started_ns or 0)
-    return replace(
-        container,
-        inferred_ns=inferred_ns,
-        oom_inferred_ns=(
-            inspected.finished_ns if inspected.oom_killed else container.oom_inferred_ns
-        ),
-    )
-
-
-def _update_times(
-    container: Container, inspected: ContainerSnapshot, snapshot: Snapshot
-) -> Container:
-    """Return the state with the inspected times, unless events have reported later ones since."""
-    known_ns, shown_ns = container.started_ns or 0, inspected.started_ns or 0
-    started_ns = max(known_ns, shown_ns) or None
-    if inspected.is_running or inspected.finished_ns is None:
-        return replace(container, started_ns=started_ns)
-    # A short life can seem to end before it starts: Podman's times are coarse, and Docker sends the
-    # event of a start only when the start is complete.
-    same_life = (
-        known_ns < max(shown_ns, snapshot.taken_ns - 2 * CLOCK_TOLERANCE_NS) + CLOCK_TOLERANCE_NS
-    )
-    died_ns = max(
-        container.died_ns or 0, inspected.finished_ns, shown_ns, known_ns if same_life else 0
-    )
-    return replace(container, started_ns=started_ns, died_ns=died_ns)

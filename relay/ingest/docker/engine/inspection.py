@@ -11,6 +11,7 @@ import msgspec
 
 from relay.config.match_parser import parse_signal
 from relay.core.container import Container
+from relay.core.container_facts import ContainerFacts
 from relay.ingest.docker.engine.parser import MAX_TIME_NS
 
 RESTART_POLICIES = frozenset({"always", "unless-stopped", "on-failure"})
@@ -22,7 +23,7 @@ HEALTH_STATES = frozenset({"starting", "healthy", "unhealthy"})
 ERROR_MAX_CHARS = 1_000
 """How much is kept of the error of a failed start."""
 
-_HIDEABLE_ATTRIBUTES = frozenset({"exitCode", "signal"})
+_HIDEABLE_ATTRIBUTES = frozenset({"exitCode", "signal", "execDuration"})
 
 
 class ContainerSnapshot(msgspec.Struct, frozen=True):
@@ -53,6 +54,13 @@ class ContainerSnapshot(msgspec.Struct, frozen=True):
     is_restarting: bool = False
     """Whether it waits for its next restart."""
     restart_policy: str = "no"
+    max_retries: int = 0
+    """See `ContainerFacts.max_retries`."""
+    restart_count: int = 0
+    """How often its policy has restarted it. If it waits for its next restart, Docker counts that
+    one, too (moby, ``daemon/monitor.go``)."""
+    memory_limit: int | None = None
+    """In bytes; None if it has none."""
     start_error: str = ""
     """Why its last start failed; Podman 4.3 does not show it."""
     created_ns: int | None = None
@@ -61,6 +69,13 @@ class ContainerSnapshot(msgspec.Struct, frozen=True):
     stopped_by_user: bool | None = None
     """Whether somebody stopped it, or sent it any signal at all, before its last death; None if the
     engine does not say, or if it runs again."""
+
+    @property
+    def facts(self) -> ContainerFacts:
+        """What people ask of it."""
+        return ContainerFacts(
+            self.restart_policy, self.max_retries, self.restart_count, self.memory_limit
+        )
 
     @property
     def shows_cause(self) -> bool:
@@ -114,12 +129,14 @@ class _LogConfig(msgspec.Struct, rename="pascal"):
 
 class _RestartPolicy(msgspec.Struct, rename="pascal"):
     name: str = ""
+    maximum_retry_count: int = 0
 
 
 class _HostConfig(msgspec.Struct, rename="pascal"):
     log_config: _LogConfig | None = None
     auto_remove: bool = False
     restart_policy: _RestartPolicy | None = None
+    memory: int = 0  # 0 for no limit
 
 
 class _Inspection(msgspec.Struct, rename="pascal"):
@@ -128,6 +145,7 @@ class _Inspection(msgspec.Struct, rename="pascal"):
     id: str
     name: str | None = None
     created: str = ""
+    restart_count: int = 0
     image: str | None = None
     """The id of its image; `_Config` has the name by which it was chosen."""
     state: _State = msgspec.field(default_factory=_State)
@@ -150,7 +168,7 @@ def parse_inspection(
         inspected = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    state = inspected.state
+    state, host = inspected.state, inspected.host_config
     is_running = state.running and not state.restarting
     finished_ns = parse_time_ns(state.finished_at)
     labels = inspected.config.labels or {}
@@ -168,10 +186,13 @@ def parse_inspection(
         stop_signal=_parse_signal(inspected.config.stop_signal),
         hiding_labels=frozenset() if podman else _HIDEABLE_ATTRIBUTES.intersection(labels),
         interactive=_is_interactive(inspected),
-        auto_remove=inspected.host_config is not None and inspected.host_config.auto_remove,
+        auto_remove=host is not None and host.auto_remove,
         stopped_by_user=state.stopped_by_user if has_ended and says_stopped else None,
         is_restarting=state.restarting,
-        restart_policy=_parse_restart_policy(inspected.host_config),
+        restart_policy=_parse_restart_policy(host),
+        max_retries=_parse_max_retries(host),
+        restart_count=max(0, inspected.restart_count),
+        memory_limit=host.memory if host is not None and host.memory > 0 else None,
         health=_parse_health(state.health),
         start_error=(state.error or "")[:ERROR_MAX_CHARS],
         created_ns=parse_time_ns(inspected.created),
@@ -188,6 +209,13 @@ def _parse_restart_policy(host: _HostConfig | None) -> str:
     """Return one of `RESTART_POLICIES`, else ``no``."""
     policy = None if host is None else host.restart_policy
     return policy.name if policy is not None and policy.name in RESTART_POLICIES else "no"
+
+
+def _parse_max_retries(host: _HostConfig | None) -> int:
+    """Return how often ``on-failure`` restarts it at most; 0 for any other policy."""
+    if host is None or _parse_restart_policy(host) != "on-failure":
+        return 0
+    return max(0, host.restart_policy.maximum_retry_count) if host.restart_policy else 0
 
 
 def _is_interactive(inspected: _Inspection) -> bool:

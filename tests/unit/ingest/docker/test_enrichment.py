@@ -31,7 +31,9 @@ LOG = b"\x01\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x0atwo\nthree\n"
 
 
 def crash(id_: str = "c1", type_: str = "container") -> Event:
-    return Event("evt_1", "here", "h", type_, "die", None, "local", 1, Actor(id_, "web", "bb", {}))
+    return Event(
+        f"evt_{id_}", "here", "h", type_, "die", None, "local", 1, Actor(id_, "web", "bb", {})
+    )
 
 
 class FakeEngine:
@@ -333,13 +335,18 @@ async def test_the_queue_is_bounded_in_bytes() -> None:
     """Long notifications that cannot be completed in time do not fill the memory."""
     event = crash()
     actor = msgspec.structs.replace(event.actor, attributes={"label": "x" * (QUEUE_BYTES // 2)})
-    long = build_notification("crashed", msgspec.structs.replace(event, actor=actor), EVERYTHING)
+    long = [
+        build_notification(
+            "crashed", msgspec.structs.replace(event, id=f"evt_{n}", actor=actor), EVERYTHING
+        )
+        for n in range(4)
+    ]
     outbox = FakeOutbox()
     async with run_enricher(None, outbox) as enricher:
-        enricher.enqueue(*make_commit(long, long, long, long))
+        enricher.enqueue(*make_commit(*long))
         completed = [await outbox.enriched.get() for _ in range(2)]
         assert [seqs for seqs, *_ in completed] == [[1], [2]]
-        enricher.enqueue(*make_commit(long))
+        enricher.enqueue(*make_commit(long[3]))
         seqs, *_ = await outbox.enriched.get()
         assert seqs == [1]
 
