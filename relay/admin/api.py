@@ -18,7 +18,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from relay.admin.operation import Operation, Refused, RequestT
+from relay.admin.operation import Operation, Refused, RequestT, TooMany
 from relay.admin.operations import (
     LIST_DEAD_LETTERS,
     LIST_WAITING,
@@ -298,6 +298,8 @@ async def _errors_to_json(request: web.Request, handler: Handler) -> web.StreamR
         return json_response(ErrorAnswer(str(error)), 409)
     except Refused as error:
         return json_response(ErrorAnswer(str(error)), 422)
+    except TooMany as error:
+        return json_response(ErrorAnswer(str(error)), 429)
     except _StoreUnresponsive as error:
         return json_response(ErrorAnswer(str(error)), 503)
 

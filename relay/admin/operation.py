@@ -24,6 +24,10 @@ class Refused(OperationError):
     """What was asked for cannot be done; the message says what to ask for instead."""
 
 
+class TooMany(OperationError):
+    """There is room for no more of these."""
+
+
 class Operation(msgspec.Struct, Generic[RequestT, AnswerT], frozen=True, eq=False):
     """One operation: how it is requested over HTTP, and what performs it."""
 

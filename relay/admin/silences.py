@@ -7,10 +7,10 @@ import msgspec
 from msgspec import Meta
 
 from relay.admin.incidents import IncidentAccess
-from relay.admin.operation import Operation, OperationCaller, Refused
+from relay.admin.operation import Operation, OperationCaller, Refused, TooMany
 from relay.core.event import RELAY_ENGINE
 from relay.incidents.incidents import Incidents
-from relay.incidents.silence import Silence, Silences, UnknownSilence
+from relay.incidents.silence import Silence, Silences, TooManySilences, UnknownSilence
 from relay.incidents.silence_request import InvalidSilence, KnownNames, SilenceRequest
 from relay.incidents.silence_view import SilenceView, list_silences, make_views
 from relay.incidents.state import Changes, Rows
@@ -78,6 +78,8 @@ class SilenceAccess(msgspec.Struct, frozen=True):
                 changed = change_stored(silences, now.at(RELAY_ENGINE))
                 written, removed = silences.take_changes()
                 await self.incidents.save(Changes(Rows(silences=written), removed_silences=removed))
+        except TooManySilences as error:
+            raise TooMany(str(error)) from error
         except (InvalidSilence, UnknownSilence) as error:
             raise Refused(str(error)) from error
         rows, now = await self.incidents.read()
@@ -95,7 +97,7 @@ class SilenceOperations(OperationCaller):
     async def add_silence(self, request: SilenceRequest) -> SilenceView:
         """Add a silence. It is stored when this returns.
 
-        Raises `Refused` if it cannot be had.
+        Raises `Refused` if it cannot be had, `TooMany` if there are enough.
         """
         return await self.call(ADD_SILENCE, request)
 

@@ -17,7 +17,7 @@ from relay.core.errors import RelayError, describe_os_error
 
 COMMANDS = (
     *("check", "dead", "demo", "destination", "explain", "incidents", "init", "outbox", "reload"),
-    *("replay", "run", "schema", "send", "status", "tail", "test"),
+    *("replay", "run", "schema", "send", "silence", "status", "tail", "test"),
 )
 
 

@@ -96,6 +96,17 @@ async def connect(location: StoreLocation) -> AsyncIterator[Connection]:
         yield Connection(local, is_daemon=False, zone=find_zone(outline.time_zone))
 
 
+def require_store(location: StoreLocation, connection: Connection) -> None:
+    """Check that what is added stays: a running relay keeps it, or there is a store.
+
+    Raises `OperationError`.
+    """
+    if not connection.is_daemon and not location.has_data:
+        raise OperationError(
+            f"no relay is running, and there is no store {location.path} yet: start relay first"
+        )
+
+
 def find_zone(name: str) -> TimeZone:
     """Return a time zone. If this command does not know it, it says so and uses UTC."""
     try:

@@ -1,14 +1,14 @@
 """``relay incidents``: shows what is open and when it was reported, and closes incidents."""
 
 import asyncio
-import re
 from pathlib import Path
 
 import click
 
 from relay.admin.operation import OperationError
-from relay.cli.connect import Connection, StoreLocation, connect, locate_store
+from relay.cli.connect import StoreLocation, connect, locate_store
 from relay.cli.group import Group
+from relay.cli.incident_id import convert_incident_id, find_one_incident
 from relay.cli.incident_table import (
     HEADINGS,
     details_to_document,
@@ -19,9 +19,6 @@ from relay.cli.incident_table import (
 from relay.cli.options import config_option, json_option, limit_option
 from relay.cli.tables import format_name, format_table, to_json_line
 from relay.core.text import truncate
-from relay.incidents.view import IncidentDetails
-
-_ID = re.compile(r"inc_[0-9a-f]{4,32}")
 
 SUBJECT_MAX = 90
 """Longest name of a container in a sentence, in UTF-16 units."""
@@ -55,15 +52,6 @@ def incidents(
     ):
         name = context.invoked_subcommand
         raise click.UsageError(f"write the options after the command: relay incidents {name} …")
-
-
-def convert_incident_id(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Check that the value is an incident's id, or its beginning."""
-    if not _ID.fullmatch(value):
-        raise click.BadParameter(
-            f"{value!r} is not the id of an incident: write inc_ and at least 4 of its hex digits"
-        )
-    return value
 
 
 @incidents.command()
@@ -108,7 +96,7 @@ async def _list(location: StoreLocation, limit: int, everything: bool, as_json: 
 
 async def _show(location: StoreLocation, id_: str, as_json: bool) -> None:
     async with connect(location) as connection:
-        found = await _find(connection, id_)
+        found = await find_one_incident(connection.operations, id_)
         now_ns = await connection.operations.now_ns()
     if as_json:
         output = "\n".join(to_json_line(details_to_document(each)) for each in found)
@@ -121,7 +109,7 @@ async def _show(location: StoreLocation, id_: str, as_json: bool) -> None:
 
 async def _close(location: StoreLocation, id_: str) -> None:
     async with connect(location) as connection:
-        found = await _find(connection, id_)
+        found = await find_one_incident(connection.operations, id_)
         incident = found[0].incident
         was_open = await connection.operations.close_incident(incident.id)
     if not was_open:
@@ -133,19 +121,3 @@ async def _close(location: StoreLocation, id_: str) -> None:
     click.echo(f"closed {incident.id} ({subject}) at {destinations}")
     if not connection.is_daemon:
         click.echo("no relay is running: its end is told when one starts", err=True)
-
-
-async def _find(connection: Connection, id_: str) -> list[IncidentDetails]:
-    """Return one incident at each destination.
-
-    Raises `OperationError` if there is none, `click.UsageError` if several begin like this.
-    """
-    found = await connection.operations.find_incidents(id_)
-    if not found:
-        raise OperationError(
-            f"there is no incident {id_}: relay incidents --all shows those there are"
-        )
-    ids = sorted({each.incident.id for each in found})
-    if len(ids) > 1:
-        raise click.UsageError(f"several incidents begin with {id_}: {', '.join(ids)}")
-    return found

@@ -33,6 +33,10 @@ KEPT_NS = 30 * 24 * HOUR_NS
 """How long a silence that is over is kept."""
 
 
+class TooManySilences(InvalidSilence):
+    """There is room for no more."""
+
+
 class UnknownSilence(RelayError):
     """No silence has this number."""
 
@@ -142,12 +146,12 @@ class Silences:
         return [each for each in self._silences.values() if each.is_in_force(wall_ns)]
 
     def add(self, request: SilenceRequest, known: KnownNames, wall_ns: int) -> Silence:
-        """Add a silence. Raises `InvalidSilence`."""
+        """Add a silence. Raises `InvalidSilence`, `TooManySilences`."""
         check_request(request, known)
         from_ns, until_ns = find_times(request, wall_ns)
         self.prune(wall_ns)
         if len(self._silences) >= MAX_SILENCES and not self._forget_oldest(wall_ns):
-            raise InvalidSilence(
+            raise TooManySilences(
                 f"there are {MAX_SILENCES} silences already, none of them over: end some "
                 "(relay silence list, relay silence expire ID)"
             )

@@ -23,7 +23,7 @@ from relay.core.exchange import Answer, Outcome
 from relay.core.include import Include, Included
 from relay.core.notification import Notification
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
-from relay.incidents.incidents import EngineClocks, Incidents, without_incidents
+from relay.incidents.incidents import EngineClocks, Incidents
 from relay.incidents.rows import decode_rows
 from relay.incidents.state import Rows
 from relay.store.outbox import Outbox, open_outbox
@@ -159,7 +159,7 @@ def running_relay(
             if work is not None:
                 await work(outbox)
             rows = decode_rows(await outbox.incident_rows())
-            incidents = load_incidents(rows, now_ns) if rows.incidents else without_incidents()
+            incidents = load_incidents(rows, now_ns)
             incidents.stream_opened("here", 0, is_local=True)
             incidents.caught_up("here")
             hooks = DaemonHooks(
