@@ -41,8 +41,9 @@ def find_unknown(arguments: str) -> Iterator[str]:
     if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         command = command.get_command(click.Context(command), rest.pop(0))
     assert command is not None, arguments
+    own = rest[: rest.index("--")] if "--" in rest else rest  # what follows is another command
     known = {option for it in command.params for option in it.opts} | {"--help"}
-    named = {word.split("=")[0] for word in rest if word.startswith("--")}
+    named = {word.split("=")[0] for word in own if word.startswith("--")}
     yield from named - known
 
 
