@@ -159,6 +159,7 @@ def describe_config(
     return [
         f"configuration {origin.name} is valid",
         f"store {store}",
+        f"time zone {config.time_zone}",
         *_admin_lines(config),
         "",
         "engines",

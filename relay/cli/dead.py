@@ -142,7 +142,9 @@ async def _list(location: StoreLocation, filters: Filters, limit: int, as_json: 
         for dead_letter in found:
             click.echo(to_json_line(to_document(dead_letter)))
     elif found:
-        for line in format_table([HEADINGS, *map(format_row, found)]):
+        for line in format_table(
+            [HEADINGS, *(format_row(each, connection.zone) for each in found)]
+        ):
             click.echo(line)
     if not found:
         click.echo("no dead letters", err=True)
@@ -192,7 +194,9 @@ async def _show(location: StoreLocation, id_: int | str, as_json: bool) -> None:
     if as_json:
         output = "\n".join(to_json_line(to_document(dead_letter)) for dead_letter in found)
     else:
-        output = "\n\n".join("\n".join(format_page(dead_letter)) for dead_letter in found)
+        output = "\n\n".join(
+            "\n".join(format_page(dead_letter, connection.zone)) for dead_letter in found
+        )
     click.echo(output)
 
 

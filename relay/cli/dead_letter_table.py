@@ -21,6 +21,7 @@ from relay.core.event import Event, Origin, format_rfc3339
 from relay.core.incident import Status, Update
 from relay.core.notification import resolve_severity
 from relay.core.text import truncate
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
 from relay.destinations.common.event_text import describe_event
@@ -32,14 +33,14 @@ from relay.store.records import DeadLetter
 HEADINGS = ("ID", "DIED", "DESTINATION", "ROUTE", "WHAT HAPPENED", "WHY", "ATTEMPTS")
 
 
-def format_row(dead_letter: DeadLetter) -> tuple[str, ...]:
+def format_row(dead_letter: DeadLetter, zone: TimeZone = UTC_ZONE) -> tuple[str, ...]:
     """Return the cells under `HEADINGS`."""
     return (
         str(dead_letter.number),
-        format_time(dead_letter.died_ns),
+        format_time(dead_letter.died_ns, zone),
         format_name(dead_letter.destination),
         format_name(dead_letter.notification.route),
-        describe_notification(dead_letter.notification),
+        describe_notification(dead_letter.notification, zone),
         describe_failure(dead_letter.reason, dead_letter.answer),
         str(dead_letter.attempts),
     )
@@ -63,19 +64,19 @@ def to_document(dead_letter: DeadLetter) -> dict[str, object]:
     }
 
 
-def format_page(dead_letter: DeadLetter) -> Iterator[str]:
+def format_page(dead_letter: DeadLetter, zone: TimeZone = UTC_ZONE) -> Iterator[str]:
     """Yield everything about a dead letter as lines of text.
 
     Text from others is indented, so that no line of it can be taken for one of relay's.
     """
     notification, answer = dead_letter.notification, dead_letter.answer
     yield f"dead letter {dead_letter.number}"
-    yield from format_facts(_delivery_facts(dead_letter))
+    yield from format_facts(_delivery_facts(dead_letter, zone))
     yield from _format_quote("the last answer", answer.text if answer else "")
-    yield from _format_incidents(notification.update)
+    yield from _format_incidents(notification.update, zone)
     for event in notification.events:
         yield ""
-        yield from format_facts(_event_facts(event))
+        yield from format_facts(_event_facts(event, zone))
         yield from format_section("attributes", event.actor.attributes.items())
     card = Card(notification)
     yield from format_section("inspected", card.inspect_fields)
@@ -84,7 +85,7 @@ def format_page(dead_letter: DeadLetter) -> Iterator[str]:
             yield from _format_quote(f"{output.title} of {name}" if name else output.title, text)
 
 
-def _delivery_facts(dead_letter: DeadLetter) -> list[tuple[str, str | None]]:
+def _delivery_facts(dead_letter: DeadLetter, zone: TimeZone) -> list[tuple[str, str | None]]:
     notification, answer = dead_letter.notification, dead_letter.answer
     update = notification.update
     age = format_duration(dead_letter.died_ns - dead_letter.created_ns)
@@ -96,8 +97,8 @@ def _delivery_facts(dead_letter: DeadLetter) -> list[tuple[str, str | None]]:
         ("severity", resolve_severity(notification)),
         ("status", notification.status if notification.status is Status.RESOLVED else None),
         ("events", str(notification.count) if notification.count > 1 else None),
-        ("created", format_time(dead_letter.created_ns)),
-        ("died", f"{format_time(dead_letter.died_ns)}, {age} later"),
+        ("created", format_time(dead_letter.created_ns, zone)),
+        ("died", f"{format_time(dead_letter.died_ns, zone)}, {age} later"),
         ("attempts", str(dead_letter.attempts)),
         ("reason", dead_letter.reason),
         ("answered", str(answer.status) if answer and answer.status else "nothing"),
@@ -105,21 +106,23 @@ def _delivery_facts(dead_letter: DeadLetter) -> list[tuple[str, str | None]]:
     ]
 
 
-def _format_incidents(update: Update | None) -> Iterator[str]:
+def _format_incidents(update: Update | None, zone: TimeZone) -> Iterator[str]:
     """Yield what a notification says of each incident, in the words of messages."""
     if update is None or not update.incidents:
         return
-    sentences = ((it.id, join(describe_incident(it, update.made_ns))) for it in update.incidents)
+    sentences = (
+        (it.id, join(describe_incident(it, update.made_ns, zone))) for it in update.incidents
+    )
     yield from format_section("incidents", sentences)
     if update.more:
         yield f"    and {update.more:,} more"
 
 
-def _event_facts(event: Event) -> list[tuple[str, str | None]]:
+def _event_facts(event: Event, zone: TimeZone) -> list[tuple[str, str | None]]:
     return [
         ("happened", describe_event(event)),
         ("event", event.id),
-        ("time", format_time(event.time_ns)),
+        ("time", format_time(event.time_ns, zone)),
         ("engine", event.engine),
         ("host", event.host),
         ("type", event.type),

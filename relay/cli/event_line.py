@@ -13,6 +13,7 @@ from relay.cli.tables import format_name, format_ordinal, format_time, to_json_l
 from relay.core.event import TYPE_RELAY, Event, Origin
 from relay.core.severity import Severity, default_severity
 from relay.core.text import truncate
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.document import event_object
 from relay.destinations.common.event_text import (
     ID_MAX,
@@ -39,13 +40,14 @@ class LineStyle:
     show_engine: bool = False
     show_date: bool = False
     """Whether the time of day has its date before it."""
+    zone: TimeZone = UTC_ZONE
 
 
 def format_line(tapped: TappedEvent, style: LineStyle) -> str:
     """Return the line, as in ``06:48:34Z container die web (crashed) → crashed: ops``."""
     event = tapped.event
     is_sent = any(decision.verdict is Verdict.SENT for decision in tapped.routes)
-    time = format_time(event.time_ns)[0 if style.show_date else 11 :]
+    time = format_time(event.time_ns, style.zone)[0 if style.show_date else 11 :]
     parts = [_style(time, style, dim=True)]
     if style.show_engine:
         parts.append(format_name(event.engine))

@@ -15,10 +15,12 @@ from relay.admin import logs
 from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
 from relay.admin.operation import OperationError
-from relay.cli.connect import locate_store
+from relay.admin.operations import DAEMON_INFO
+from relay.cli.connect import find_zone, locate_store
 from relay.cli.forecast import describe_forecast, describe_incident
 from relay.cli.options import check_known, complete_engine, config_option, read_config
 from relay.core.event import Cause, Event
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.dryrun.incidents import forecast
 from relay.dryrun.simulator import describe_mismatch, format_event
 from relay.incidents.policy import Policies, build_policies
@@ -53,6 +55,7 @@ class Present:
     """By destination."""
     now_ns: int
     """The time of relay's clock."""
+    zone: TimeZone = UTC_ZONE
 
 
 _NOT_ASKED = Present({}, 0)
@@ -211,7 +214,7 @@ def _describe_destinations(
             if incident is None:
                 text = describe_forecast(forecast(policies, event, result, name))
             else:
-                text = f": {describe_incident(incident, policies, present.now_ns)}"
+                text = f": {describe_incident(incident, policies, present.now_ns, present.zone)}"
         destinations.setdefault(text, []).append(name)
     return "; ".join(f"→ {', '.join(names)}{text}" for text, names in destinations.items())
 
@@ -224,7 +227,8 @@ async def _ask_relay(config_file: Path | None, event: Event) -> Present:
             key = subject_key(event)
             page = await relay.list_incidents(_MAX_INCIDENTS, include_ended=True, subject=key)
             known = {view.destination: view for view in page.incidents}
-            return Present(known, await relay.now_ns())
+            info = await relay.call(DAEMON_INFO, None)
+            return Present(known, info.now_ns, find_zone(info.time_zone))
     except NoDaemon as error:
         raise OperationError(
             f"no relay is running ({error}): start one, or leave out --now"

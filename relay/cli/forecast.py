@@ -12,6 +12,7 @@ from relay.cli.incident_table import (
 from relay.cli.tables import format_duration, format_time
 from relay.core.incident import Status
 from relay.core.text import truncate
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.dryrun.incidents import Forecast
 from relay.incidents.incident import REMEMBERED_NS
 from relay.incidents.life import find_hold
@@ -44,19 +45,21 @@ def _format_wait(wait_ns: int) -> str:
     return f"{wait_ns // 1_000_000} ms" if wait_ns < 1e9 else format_duration(wait_ns)
 
 
-def describe_incident(incident: IncidentView, policies: Policies, now_ns: int) -> str:
+def describe_incident(
+    incident: IncidentView, policies: Policies, now_ns: int, zone: TimeZone = UTC_ZONE
+) -> str:
     """Return the state of an incident, when it was reported last, and what is reported next.
 
     ``policies`` are those in force, and ``now_ns`` is the time of relay's clock.
     """
-    state, reported = describe_state(incident), describe_last_report(incident)
+    state, reported = describe_state(incident), describe_last_report(incident, zone)
     upcoming = describe_update(incident, now_ns, is_daemon=True)
     if incident.status is Status.RESOLVED:
-        until = format_time((incident.ended_ns or now_ns) + REMEMBERED_NS)
+        until = format_time((incident.ended_ns or now_ns) + REMEMBERED_NS, zone)
         again = f"a problem opens it again until {until}"
         following = f"{upcoming}, or {again}" if upcoming else again
         return f"over: {state}; told: {reported}; next: {following}"
-    since = format_time(incident.started_ns)
+    since = format_time(incident.started_ns, zone)
     upcoming = upcoming or _describe_wait(incident, policies)
     return f"open: {state}, since {since}; told: {reported}; next: {upcoming}"
 

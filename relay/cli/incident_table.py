@@ -19,6 +19,7 @@ from relay.core.event import format_rfc3339
 from relay.core.incident import Condition, Status, UpdateReason, is_flapping
 from relay.core.severity import Severity
 from relay.core.text import truncate
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.document import event_object
 from relay.destinations.common.event_text import describe_event
 from relay.incidents.subject import is_own
@@ -41,17 +42,19 @@ _CONDITIONS = {
 }
 
 
-def format_row(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> tuple[str, ...]:
+def format_row(
+    incident: IncidentView, now_ns: int, zone: TimeZone = UTC_ZONE, *, is_daemon: bool
+) -> tuple[str, ...]:
     """Return the cells under `HEADINGS`; ``is_daemon`` says whether relay runs."""
     return (
         incident.id[:SHORT_ID],
         incident.severity,
-        format_time(incident.started_ns),
+        format_time(incident.started_ns, zone),
         truncate(incident.subject, SUBJECT_MAX),
         describe_state(incident),
         str(incident.total),
         format_name(incident.destination),
-        describe_reports(incident, now_ns, is_daemon=is_daemon),
+        describe_reports(incident, now_ns, zone, is_daemon=is_daemon),
     )
 
 
@@ -72,14 +75,16 @@ def _describe_loop(incident: IncidentView) -> str:
     return "flapping" if flaps else "crash-looping"
 
 
-def describe_reports(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str:
+def describe_reports(
+    incident: IncidentView, now_ns: int, zone: TimeZone = UTC_ZONE, *, is_daemon: bool
+) -> str:
     """Return when the incident was reported last, or why it was not, and the next update."""
     update = describe_update(incident, now_ns, is_daemon=is_daemon)
-    last = describe_last_report(incident)
+    last = describe_last_report(incident, zone)
     return last if update is None else f"{last}; {update}"
 
 
-def describe_last_report(incident: IncidentView) -> str:
+def describe_last_report(incident: IncidentView, zone: TimeZone = UTC_ZONE) -> str:
     """Return when the incident was reported last, or why it was not."""
     if incident.refused:
         return "refused: told again with its next update"
@@ -89,7 +94,7 @@ def describe_last_report(incident: IncidentView) -> str:
         return "given up: told again"
     if incident.update is None and incident.held is not None:
         return f"held: {incident.held}"
-    return "not yet" if incident.reported_ns is None else format_time(incident.reported_ns)
+    return "not yet" if incident.reported_ns is None else format_time(incident.reported_ns, zone)
 
 
 def describe_update(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str | None:
@@ -173,7 +178,9 @@ def _times(name: str, time_ns: int | None) -> dict[str, object]:
     return {f"{name}_at": format_optional_rfc3339(time_ns), f"{name}_ns": time_ns}
 
 
-def format_page(details: IncidentDetails, now_ns: int, *, is_daemon: bool) -> Iterator[str]:
+def format_page(
+    details: IncidentDetails, now_ns: int, zone: TimeZone = UTC_ZONE, *, is_daemon: bool
+) -> Iterator[str]:
     """Yield everything about an incident at one destination as lines of text."""
     incident = details.incident
     yield f"incident {incident.id}"
@@ -187,17 +194,20 @@ def format_page(details: IncidentDetails, now_ns: int, *, is_daemon: bool) -> It
             ("severity", incident.severity),
             ("route", incident.route),
             ("group", group or "everything at this destination"),
-            ("since", f"{format_time(incident.started_ns)}, for {format_duration(lasted_ns)}"),
+            (
+                "since",
+                f"{format_time(incident.started_ns, zone)}, for {format_duration(lasted_ns)}",
+            ),
             ("events", _describe_events(incident)),
             ("failures", str(incident.deaths)),
-            ("told", describe_reports(incident, now_ns, is_daemon=is_daemon)),
+            ("told", describe_reports(incident, now_ns, zone, is_daemon=is_daemon)),
             ("message", incident.message),
             ("held", incident.held),
         ]
     )
     entries = sorted(_timeline(details), key=lambda entry: entry[0])
     yield from format_section(
-        "timeline", [(format_time(time_ns), what) for time_ns, what in entries]
+        "timeline", [(format_time(time_ns, zone), what) for time_ns, what in entries]
     )
 
 

@@ -85,7 +85,10 @@ async def _list(location: StoreLocation, limit: int, everything: bool, as_json: 
             click.echo(to_json_line(to_document(incident)))
     elif page.incidents:
         is_daemon = connection.is_daemon
-        rows = (format_row(each, now_ns, is_daemon=is_daemon) for each in page.incidents)
+        rows = (
+            format_row(each, now_ns, connection.zone, is_daemon=is_daemon)
+            for each in page.incidents
+        )
         for line in format_table([HEADINGS, *rows]):
             click.echo(line)
     if not page.incidents:
@@ -101,8 +104,8 @@ async def _show(location: StoreLocation, id_: str, as_json: bool) -> None:
     if as_json:
         output = "\n".join(to_json_line(details_to_document(each)) for each in found)
     else:
-        is_daemon = connection.is_daemon
-        pages = ("\n".join(format_page(each, now_ns, is_daemon=is_daemon)) for each in found)
+        is_daemon, zone = connection.is_daemon, connection.zone
+        pages = ("\n".join(format_page(each, now_ns, zone, is_daemon=is_daemon)) for each in found)
         output = "\n\n".join(pages)
     click.echo(output)
 

@@ -34,6 +34,7 @@ from relay.cli.tables import (
 from relay.core.event import format_rfc3339
 from relay.core.status import DestinationStatus
 from relay.core.text import truncate
+from relay.core.zone import TimeZone
 from relay.destinations.common.document import encode_document
 from relay.store.records import WaitingDelivery
 
@@ -74,6 +75,7 @@ class _View:
     """What is shown."""
 
     now_ns: int
+    zone: TimeZone
     statuses: Mapping[str, DestinationStatus]
     configured: Collection[str]
     """The destinations that are configured: in the running relay, else in the file."""
@@ -86,6 +88,7 @@ class _View:
             destination,
             self.statuses.get(destination),
             self.now_ns,
+            self.zone,
             is_configured=destination in self.configured,
         )
 
@@ -101,7 +104,7 @@ async def _list(
         statuses, pending = _restrict_to(destination, statuses), _restrict_to(destination, pending)
         waiting = await operations.list_waiting(destination, limit)
         now_ns = await operations.now_ns()
-    view = _View(now_ns, statuses, configured, pending, waiting)
+    view = _View(now_ns, connection.zone, statuses, configured, pending, waiting)
     for line in _json_lines(view) if as_json else _table_lines(view):
         click.echo(line)
     if not pending:
@@ -155,7 +158,7 @@ def _format_row(delivery: WaitingDelivery, view: _View) -> tuple[str, ...]:
         format_duration(view.now_ns - delivery.created_ns),
         format_name(delivery.destination),
         format_name(delivery.notification.route),
-        describe_notification(delivery.notification),
+        describe_notification(delivery.notification, view.zone),
         str(delivery.attempts),
         describe_failure(delivery.reason, delivery.answer) or "not tried yet",
         _next_attempt(delivery, view),

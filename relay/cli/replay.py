@@ -37,6 +37,7 @@ from relay.config import Config
 from relay.core.event import format_rfc3339
 from relay.core.tasks import Shutdown
 from relay.core.text import truncate
+from relay.core.zone import TimeZone
 from relay.delivery.client import ConsoleOutput
 from relay.destinations.common.document import encode_document
 from relay.dryrun.deliver import DeliverySummary, ProgressMonitor, deliver
@@ -100,7 +101,11 @@ def replay(
     config = read_config(config_file)
     check_known("engine", engine, config.engines)
     result = _simulate(file, Simulator(config, engine, podman=podman))
-    lines = _format_json(result, config) if as_json else _format_rows(result)
+    lines = (
+        _format_json(result, config)
+        if as_json
+        else _format_rows(result, TimeZone(config.time_zone))
+    )
     for line in lines:
         click.echo(line)
     ending = "" if is_delivered else "; nothing was sent"
@@ -123,21 +128,21 @@ class _Result:
         return {name: found[name] for name in config.destinations if name in found}
 
 
-def _format_rows(result: _Result) -> Iterator[str]:
+def _format_rows(result: _Result, zone: TimeZone) -> Iterator[str]:
     if result.planned:
-        yield from format_table([_HEADINGS, *map(_format_row, result.planned)])
+        yield from format_table([_HEADINGS, *(_format_row(each, zone) for each in result.planned)])
 
 
-def _format_row(planned: PlannedNotification) -> tuple[str, ...]:
+def _format_row(planned: PlannedNotification, zone: TimeZone) -> tuple[str, ...]:
     notification, update = planned.notification, planned.notification.update
     return (
-        format_time(planned.at_ns),
+        format_time(planned.at_ns, zone),
         "event" if update is None else notification.status,
         "" if update is None else update.reason,
         str(notification.count),
         format_name(notification.route),
         truncate(", ".join(planned.destinations), TO_MAX),
-        describe_notification(notification),
+        describe_notification(notification, zone),
     )
 
 

@@ -23,6 +23,7 @@ from relay.cli.tables import (
 )
 from relay.core.event import format_rfc3339
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
+from relay.core.zone import TimeZone
 from relay.incidents.view import IncidentPage
 from relay.store.records import Backlog, Selection
 
@@ -62,6 +63,7 @@ class _View:
 
     store: Path
     now_ns: int
+    zone: TimeZone
     daemon: DaemonStatus
     statuses: Mapping[str, DestinationStatus]
     configured: Collection[str]
@@ -91,7 +93,15 @@ async def _fetch_view(location: StoreLocation) -> _View:
         now_ns = await connection.operations.now_ns()
     configured = statuses if connection.is_daemon else location.outline.destinations
     return _View(
-        location.path, now_ns, daemon, statuses, configured, backlog, dead_letters, incidents
+        location.path,
+        now_ns,
+        connection.zone,
+        daemon,
+        statuses,
+        configured,
+        backlog,
+        dead_letters,
+        incidents,
     )
 
 
@@ -131,14 +141,16 @@ def _find_problems(view: _View) -> Iterator[str]:
             yield f"engine {format_name(engine)}: its stream is not open"
     for to, found_status in view.statuses.items():
         if found_status.stopped or found_status.failing or found_status.first_failure:
-            condition = describe_destination(to, found_status, view.now_ns, is_configured=True)
+            condition = describe_destination(
+                to, found_status, view.now_ns, view.zone, is_configured=True
+            )
             yield f"destination {format_name(to)}: {condition}"
 
 
 def _table_lines(view: _View) -> Iterator[str]:
     yield f"relay {view.daemon.version or 'is not running'}, store {view.store}"
     yield ""
-    rows = [_engine_row(name, it, view.now_ns) for name, it in view.daemon.engines.items()]
+    rows = [_engine_row(name, it, view) for name, it in view.daemon.engines.items()]
     yield from format_table([_ENGINE_HEADINGS, *rows])
     yield ""
     yield from format_table(
@@ -156,17 +168,20 @@ def _incident_lines(view: _View) -> Iterator[str]:
         return
     yield f"open incidents: {describe_counts(page.counts.open)}"
     is_daemon = view.daemon.version is not None
-    rows = (format_row(each, view.now_ns, is_daemon=is_daemon) for each in page.incidents)
+    rows = (
+        format_row(each, view.now_ns, view.zone, is_daemon=is_daemon) for each in page.incidents
+    )
     yield from format_table([HEADINGS, *rows])
     if (more := page.count - len(page.incidents)) > 0:
         yield f"… and {more} more: relay incidents shows them"
 
 
-def _engine_row(engine: str, found: EngineStatus, now_ns: int) -> tuple[str, ...]:
+def _engine_row(engine: str, found: EngineStatus, view: _View) -> tuple[str, ...]:
     position_ns, stream = found.position_ns, found.stream
     position = "never connected"
     if position_ns is not None:
-        position = f"{format_time(position_ns)}, {format_duration(now_ns - position_ns)} ago"
+        age = format_duration(view.now_ns - position_ns)
+        position = f"{format_time(position_ns, view.zone)}, {age} ago"
     if stream is None:
         return (format_name(engine), "no relay is running", position, "", "", "")
     state = "open" if stream.is_open else "closed"
@@ -183,7 +198,7 @@ def _destination_row(to: str, view: _View) -> tuple[str, ...]:
     else:
         count, oldest = str(waiting.count), format_duration(view.now_ns - waiting.oldest_ns)
     condition = describe_destination(
-        to, view.statuses.get(to), view.now_ns, is_configured=to in view.configured
+        to, view.statuses.get(to), view.now_ns, view.zone, is_configured=to in view.configured
     )
     return (format_name(to), count, oldest, dead, condition)
 

@@ -13,6 +13,7 @@ from relay.core.exchange import Answer
 from relay.core.notification import Notification
 from relay.core.status import DestinationStatus
 from relay.core.text import escape_json, truncate
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.headline import headline
 
 NAME_MAX = 30
@@ -50,9 +51,10 @@ def format_section(title: str, facts: Iterable[tuple[str, str]]) -> Iterator[str
         yield from lines
 
 
-def format_time(time_ns: int) -> str:
-    """Return a time in UTC, to the second, as in ``2026-11-23 06:48:34Z``."""
-    return f"{format_rfc3339(time_ns)[:19].replace('T', ' ')}Z"
+def format_time(time_ns: int, zone: TimeZone = UTC_ZONE) -> str:
+    """Return a time to the second: ``2026-11-23 06:48:34Z``, or ``2026-11-23 07:48:34 CET``."""
+    text = zone.format_second(time_ns)
+    return f"{text[:-4]}Z" if text.endswith(" UTC") else text
 
 
 def format_optional_rfc3339(time_ns: int | None) -> str | None:
@@ -94,9 +96,9 @@ def format_name(text: str) -> str:
     return truncate(text, NAME_MAX)
 
 
-def describe_notification(notification: Notification) -> str:
+def describe_notification(notification: Notification, zone: TimeZone = UTC_ZONE) -> str:
     """Return the headline of a notification."""
-    return headline(notification, SUMMARY_MAX)
+    return headline(notification, SUMMARY_MAX, zone=zone)
 
 
 def describe_failure(reason: str | None, answer: Answer | None) -> str:
@@ -111,7 +113,12 @@ def describe_failure(reason: str | None, answer: Answer | None) -> str:
 
 
 def describe_destination(
-    name: str, status: DestinationStatus | None, now_ns: int, *, is_configured: bool
+    name: str,
+    status: DestinationStatus | None,
+    now_ns: int,
+    zone: TimeZone = UTC_ZONE,
+    *,
+    is_configured: bool,
 ) -> str:
     """Return what holds up a destination, and what to do; ``status`` is None if no relay runs."""
     if not is_configured:
@@ -124,7 +131,7 @@ def describe_destination(
     if status.failing:
         return f"failing, next probe {format_due(resumes_ns, now_ns)}"
     if resumes_ns > now_ns:
-        return f"paused at its request until {format_time(resumes_ns)}"
+        return f"paused at its request until {format_time(resumes_ns, zone)}"
     if status.first_failure is not None:
         return f"has accepted nothing yet: {truncate(status.first_failure, FAILURE_MAX)}"
     return "working"

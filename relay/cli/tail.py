@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,9 @@ from relay.admin import logs
 from relay.admin.client import NoDaemon, connect_to_daemon
 from relay.admin.control_socket import socket_path
 from relay.admin.operation import OperationError
+from relay.admin.operations import DAEMON_INFO
 from relay.admin.tap import EventsSkipped, TapFilter, TappedEvent, make_tapped_event
-from relay.cli.connect import locate_store
+from relay.cli.connect import find_zone, locate_store
 from relay.cli.event_line import LineStyle, format_json, format_line, format_skipped
 from relay.cli.options import (
     TimeOption,
@@ -121,20 +123,23 @@ def _follow_relay(config_file: Path | None, tap_filter: TapFilter, as_json: bool
     location = locate_store(config_file)
     check_known("engine", tap_filter.engine, location.outline.engines)
     several = tap_filter.engine is None and len(location.outline.engines) > 1
-    display = _make_display(LineStyle(_wants_colour(as_json), several), as_json)
+    style = LineStyle(_wants_colour(as_json), several)
     try:
-        asyncio.run(_tail_relay(socket_path(location.path), tap_filter, display))
+        asyncio.run(_tail_relay(socket_path(location.path), tap_filter, style, as_json))
     except NoDaemon as error:
         raise OperationError(
             f"no relay is running ({error}): start one, or {USE_HISTORY}"
         ) from error
 
 
-async def _tail_relay(socket: Path, tap_filter: TapFilter, display: Display) -> None:
+async def _tail_relay(socket: Path, tap_filter: TapFilter, style: LineStyle, as_json: bool) -> None:
     _end_when_pipe_closes()
-    async with connect_to_daemon(socket) as daemon, daemon.tail(tap_filter) as items:
-        async for item in items:
-            display(item)
+    async with connect_to_daemon(socket) as daemon:
+        zone = find_zone((await daemon.call(DAEMON_INFO, None)).time_zone)
+        display = _make_display(replace(style, zone=zone), as_json)
+        async with daemon.tail(tap_filter) as items:
+            async for item in items:
+                display(item)
     raise OperationError(f"the relay that listened at {socket} ended")
 
 
@@ -144,15 +149,16 @@ def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json
     if not window.to_range(time_ns()):
         raise click.UsageError("--since is not before --until")
     logs.configure(sys.stderr, level="warning")
+    zone = TimeZone(config.time_zone)
     engines = list(config.engines) if tap_filter.engine is None else [tap_filter.engine]
     results = asyncio.run(_fetch_histories(config, engines, window))
     histories = {engine: it for engine, it in results.items() if isinstance(it, History)}
     errors = {engine: it for engine, it in results.items() if isinstance(it, Exception)}
     for engine, history in histories.items():
         if history.oldest_ns is not None:
-            oldest = format_time(history.oldest_ns)
+            oldest = format_time(history.oldest_ns, zone)
             click.echo(f"engine {format_name(engine)} remembers nothing before {oldest}", err=True)
-    style = LineStyle(_wants_colour(as_json), len(engines) > 1, show_date=True)
+    style = LineStyle(_wants_colour(as_json), len(engines) > 1, show_date=True, zone=zone)
     display = _make_display(style, as_json)
     events = [it for history in histories.values() for it in history.events]
     shown = [it for it in events if tap_filter.accepts(it.event, it.routes)]

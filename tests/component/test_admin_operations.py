@@ -76,7 +76,7 @@ async def test_daemon_info(local_operations: LocalOperations, control_socket: Pa
     async with serve_control_socket(control_socket, local_operations, EventTap(), idle):
         assert await call_api(control_socket, "/api/") == (
             200,
-            {"version": __version__, "now_ns": NOW_NS},
+            {"version": __version__, "now_ns": NOW_NS, "time_zone": "UTC"},
         )
 
 

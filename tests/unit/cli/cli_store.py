@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from relay.core.exchange import Answer, Outcome
 from relay.core.include import Include, Included
 from relay.core.notification import Notification
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
+from relay.core.zone import UTC_NAME
 from relay.incidents.incidents import EngineClocks, Incidents
 from relay.incidents.rows import decode_rows
 from relay.incidents.state import Rows
@@ -134,15 +135,15 @@ def load_incidents(rows: Rows, now_ns: int) -> Incidents:
 @contextmanager
 def running_relay(
     store: Path,
-    destinations: Collection[str] = ("ops", "audit"),
     now_ns: int = THEN_NS,
     statuses: Mapping[str, DestinationStatus] | None = None,
     work: Callable[[Outbox], Coroutine[Any, Any, None]] | None = None,
     daemon_status: DaemonStatus = HEALTHY,
     reload: Callable[[], Sequence[str]] = tuple,
+    time_zone: str = UTC_NAME,
 ) -> Iterator[list[str]]:
     """Run a relay that only has the store open; gives the destinations it was asked to enable."""
-    known = statuses or {name: DestinationStatus() for name in destinations}
+    known = statuses or {name: DestinationStatus() for name in ("ops", "audit")}
     enabled: list[str] = []
     ready = threading.Event()
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
@@ -165,7 +166,9 @@ def running_relay(
             hooks = DaemonHooks(
                 lambda: known, enable, lambda: daemon_status, reload_async, incidents
             )
-            operations = LocalOperations(outbox, lambda: destinations, lambda: now_ns, hooks)
+            operations = LocalOperations(
+                outbox, lambda: known, lambda: now_ns, hooks, zone_name=lambda: time_zone
+            )
             async with serve_control_socket(socket_path(store), operations, EventTap(), idle):
                 ready.set()
                 await stop.wait()

@@ -23,6 +23,7 @@ def test_check_describes_the_configuration(file: Path, tmp_path: Path) -> None:
         == f"""\
 configuration {file} is valid
 store {tmp_path}/.local/state/relay/relay.db
+time zone UTC
 
 engines
   here: unix:///var/run/docker.sock
@@ -66,7 +67,7 @@ def test_check_describes_the_admin_listener(file: Path, section: str, line: str)
     file.write_text(f"{file.read_text()}\nadmin: {section.replace('TOKEN', secret)}\n")
     result = run("check")
     assert result.exit_code == 0
-    assert f"/relay.db\nadmin {line}\n\nengines\n" in result.output
+    assert f"/relay.db\ntime zone UTC\nadmin {line}\n\nengines\n" in result.output
     assert "s3cret" not in result.output
 
 

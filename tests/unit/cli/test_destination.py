@@ -8,7 +8,7 @@ STATUSES = {"ops": DestinationStatus(), "audit": DestinationStatus(stopped=True,
 
 def test_enable(installation: Installation) -> None:
     """Asks the running relay, and says whether anything was held up."""
-    with running_relay(installation.store, STATUSES, statuses=STATUSES) as enabled:
+    with running_relay(installation.store, statuses=STATUSES) as enabled:
         stopped, working = (
             run("destination", "enable", "audit"),
             run("destination", "enable", "ops"),
@@ -27,7 +27,7 @@ def test_enable_an_unknown_destination(installation: Installation) -> None:
         result = run("destination", "enable", name)
         assert result.exit_code == 2
         assert f"no destination {name!r}; there are: ops, audit" in result.output
-    with running_relay(installation.store, ["other"]):
+    with running_relay(installation.store, statuses={"other": DestinationStatus()}):
         result = run("destination", "enable", "ops")
     assert result.exit_code == 2
     assert "no destination 'ops'; there are: other" in result.output
