@@ -17,7 +17,7 @@ from relay.core.counters import LATENCY_BUCKETS_S, REFRESH_OUTCOMES, EngineCount
 from relay.core.event import GapReason, ParseErrorKind
 from relay.core.exchange import Reason
 from relay.core.severity import Severity
-from relay.incidents.hold import HeldReason
+from relay.incidents.held import HeldReason
 from relay.incidents.view import IncidentCounts
 from relay.store.faults import StoreFault
 from relay.store.records import Backlog

@@ -130,6 +130,8 @@ def _describe_destination(name: str, decision: RouteDecision) -> str:
             what = "reopens an incident"
         case EffectKind.COUNTED:
             what = f"counted, {format_ordinal(effect.total)}"
+        case EffectKind.HELD:
+            what = "held" if effect.hold is None else f"held: {effect.hold.reason}"
         case EffectKind.GROUPED:
             what = "told with its group"
     return f"{format_name(name)} ({what})"

@@ -27,8 +27,10 @@ from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
 from relay.incidents.reload import Reloader
+from relay.incidents.reminder import Reminder
 from relay.incidents.repetition import Repetition
 from relay.incidents.reporter import Reporter
+from relay.incidents.review import HoldReview
 from relay.incidents.route_counts import Balance
 from relay.incidents.set_clocks import limit_times, shift_times
 from relay.incidents.settlement import Settlement
@@ -94,7 +96,9 @@ class Dispatcher:
         self._to_report: dict[str, None] = {}
         """The destinations of which a group may be due now, in the order in which it became due."""
         self._intake = Intake(self._tracker)
-        self._reporter = Reporter(self._tracker)
+        self._review = HoldReview(self._tracker, now)
+        self._reporter = Reporter(self._tracker, self._review)
+        self._reminder = Reminder(self._tracker, self._review, self._reporter)
         self._settlement = Settlement(self._tracker)
         self._repetition = Repetition(self._tracker)
         self.effect_observer: EffectObserver | None = None
@@ -110,6 +114,7 @@ class Dispatcher:
             self._tracker.forget_group(group.destination, group.key, now)
         for name in policies.destinations:
             self._repetition.schedule(name, now)
+        self._review.review_all(now)
         if outstanding is not None:
             for destination, message_id in set(self._settlement.list_outstanding()) - set(
                 outstanding
@@ -120,6 +125,15 @@ class Dispatcher:
     def next_due_ns(self) -> int | None:
         """When `due` is to be called next, by the steady clock; None for not before a change."""
         return self._tracker.schedule.next_ns
+
+    @property
+    def holds_updates(self) -> bool:
+        """Whether something is held back, maybe until some time of the wall clock."""
+        return bool(self._state.held or self._state.held_groups)
+
+    def is_wall_clock_set(self, now: Now) -> bool:
+        """Whether the wall clock was set since the last call of `due`, which has to be called."""
+        return self._review.is_wall_clock_set(now)
 
     @property
     def awaits_change(self) -> bool:
@@ -162,10 +176,12 @@ class Dispatcher:
         """Take an event, and show the observer what that did."""
         subject = subject_key(event)
         before = dict(self._state.by_subject.get(subject, {}))
+        self._intake.held.clear()
         immediate = self._intake.take(event, results, now)
         after = self._state.by_subject.get(subject, {})
         policies = self._tracker.policies
-        observer.on_effects(event, find_effects(results, before, after, immediate, policies))
+        held = self._intake.held
+        observer.on_effects(event, find_effects(results, before, after, immediate, policies, held))
         return immediate
 
     def due(self, now: Now) -> DueResult:
@@ -175,6 +191,7 @@ class Dispatcher:
         and has to be repeated.
         """
         shift_times(self._tracker, self._engines.find_set_clocks(now), now)
+        self._review.follow_wall_clock(now)
         messages: list[Message] = []
         refreshes: list[str] = []
         checks, schedule = 0, self._tracker.schedule
@@ -185,21 +202,30 @@ class Dispatcher:
                     messages += self._reporter.report_due(destination, now)
                 continue
             task, destination, name = key
-            match task:
-                case Task.CHECK:
-                    checks += 1
-                    self._tracker.check(destination, name, now)
-                case Task.NOTIFY:
-                    self._to_report[destination] = None
-                case Task.REMIND:
-                    messages += self._reporter.remind(destination, now)
-                case Task.REFRESH:
-                    refreshes += self._repetition.refresh(destination, now)
-                case Task.FORGET:
-                    self._tracker.forget_group(destination, name, now)
+            if task is Task.REMIND:
+                messages += self._reminder.remind(destination, now)
+            elif task is Task.REFRESH:
+                refreshes += self._repetition.refresh(destination, now)
+            else:
+                self._update(task, destination, name, now)
+                checks += task in (Task.CHECK, Task.REVIEW)
             if checks == MAX_CHECKS:
                 return DueResult(self._state.take_changes(), messages, refreshes, is_complete=False)
         return DueResult(self._state.take_changes(), messages, refreshes)
+
+    def _update(self, task: Task, destination: str, name: str, now: Now) -> None:
+        """Do what is due, and makes no message by itself."""
+        match task:
+            case Task.CHECK:
+                self._tracker.check(destination, name, now)
+            case Task.REVIEW:
+                self._review.review(destination, name, now)
+            case Task.REVIEW_GROUP:
+                self._review.review_group(destination, name, now)
+            case Task.FORGET:
+                self._tracker.forget_group(destination, name, now)
+            case _:
+                self._to_report[destination] = None
 
     def settled(self, destination: str, message_id: str, now: Now, *, delivered: bool) -> Changes:
         """Note that a message waits no longer: the destination took it, or it was superseded."""
@@ -260,13 +286,13 @@ class Dispatcher:
         engines = None if policies.engines is None else {*policies.engines, RELAY_ENGINE}
         known = KnownNames(engines, {route for route, _ in policies.routes})
         silence = self._state.silences.add(request, known, now.at(RELAY_ENGINE))
-        self._tracker.recheck_groups(now)
+        self._review.review_all(now)
         return silence, self._state.take_changes()
 
     def expire_silence(self, id_: int, after_ns: int, now: Now) -> tuple[Silence, Changes]:
         """End a silence now, or after a time. Raises `InvalidSilence`, `UnknownSilence`."""
         silence = self._state.silences.expire(id_, now.at(RELAY_ENGINE), after_ns)
-        self._tracker.recheck_groups(now)
+        self._review.review_all(now)
         return silence, self._state.take_changes()
 
     def list_silences(self) -> list[Silence]:
@@ -287,6 +313,7 @@ class Dispatcher:
         unwatched = self._configure(policies, router, now)
         for name in policies.destinations:
             self._repetition.schedule(name, now)
+        self._review.review_all(now)
         return unwatched, self._state.take_changes()
 
     def _configure(self, policies: Policies, router: Router, now: Now) -> int:
@@ -332,9 +359,9 @@ class Dispatcher:
             for each in self._state.list_incidents(destination)
             if each.route == route
         )
-        for key in self._state.pending.get(destination, ()):
-            plain = self._state.groups[destination, key].plain
-            waiting += 0 if plain is None else plain.counts.get(route, 0)
+        for group in self._state.groups.values():
+            if group.destination == destination:
+                waiting += sum(plain.counts.get(route, 0) for plain in group.plains)
         counts = self._state.get_counts(destination, route)
         return Balance(counts.taken, counts.reported, waiting, counts.held)
 

@@ -8,6 +8,7 @@ import msgspec
 
 from relay.core.event import Event
 from relay.core.notification import Notification
+from relay.incidents.held import Hold
 from relay.incidents.incident import Incident
 from relay.incidents.policy import Policies
 from relay.routing.router import RouteResult
@@ -22,6 +23,8 @@ class EffectKind(StrEnum):
     """It belongs to an incident that was open, or whose end was not reported."""
     GROUPED = "grouped"
     """It belongs to no incident, and is reported with its group."""
+    HELD = "held"
+    """It belongs to no incident, and is not reported."""
 
 
 class Effect(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,9 +32,11 @@ class Effect(msgspec.Struct, frozen=True, omit_defaults=True):
 
     kind: EffectKind
     incident: str | None = None
-    """The id of the incident; None for `EffectKind.GROUPED`."""
+    """The id of the incident; None for `EffectKind.GROUPED` and `EffectKind.HELD`."""
     total: int = 0
     """How many events the incident has, this one included."""
+    hold: Hold | None = None
+    """What holds back the event, or the update of its incident; None if nothing does so far."""
 
 
 class EffectObserver(Protocol):
@@ -53,15 +58,18 @@ def find_effects(
     after: Mapping[str, Incident],
     immediate: Iterable[tuple[Notification, Sequence[str]]],
     policies: Policies,
+    held: Mapping[str, Hold],
 ) -> dict[str, Effect]:
     """Return what an event did, by destination.
 
     ``before`` and ``after`` are the incidents of its subject by destination, ``immediate`` is what
-    is sent at once.
+    is sent at once, and ``held`` is what held it back if it belongs to no incident.
     """
     sent = {destination for _, destinations in immediate for destination in destinations}
     return {
-        destination: _find_effect(before.get(destination), after.get(destination))
+        destination: Effect(EffectKind.HELD, hold=held[destination])
+        if destination in held
+        else _find_effect(before.get(destination), after.get(destination))
         for result in results
         for destination in result.destinations
         if destination not in sent and policies.takes_incidents(result.route.name, destination)
@@ -77,4 +85,4 @@ def _find_effect(before: Incident | None, after: Incident | None) -> Effect:
         return Effect(EffectKind.GROUPED)
     is_reopened = after.is_open and not before.is_open
     kind = EffectKind.REOPENED if is_reopened else EffectKind.COUNTED
-    return Effect(kind, after.id, after.total)
+    return Effect(kind, after.id, after.total, after.hold if after.is_held else None)

@@ -34,13 +34,26 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     """When it is due to be reported; None if there is nothing to report."""
     waiting: str | None = None
     """The id of its message that the destination has not taken yet. No other is made meanwhile."""
-    plain: PlainEvents | None = None
-    """The plain events that wait to be reported."""
+    plains: tuple[PlainEvents, ...] = ()
+    """The plain events that wait to be reported: together, unless their routes are muted at
+    different times."""
+    after_mute: bool = False
+    """Whether its next message is the first after an interval that held something back."""
 
     @property
     def fields(self) -> Mapping[str, str]:
         """What its incidents and events have in common."""
         return _decode_fields(self.key)
+
+    @property
+    def has_free_plains(self) -> bool:
+        """Whether plain events wait that nothing holds back."""
+        return any(plain.hold is None for plain in self.plains)
+
+    @property
+    def has_held_plains(self) -> bool:
+        """Whether plain events wait that something holds back."""
+        return any(plain.hold is not None for plain in self.plains)
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, str]).decode

@@ -17,7 +17,9 @@ from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.include import Included
 from relay.core.severity import Severity
 from relay.incidents import life as lives
+from relay.incidents.enable_label import read_enable_label
 from relay.incidents.evidence import Evidence, Fact
+from relay.incidents.held import Hold
 from relay.incidents.life import HOUR_NS, Life
 from relay.incidents.stored_event import StoredEvent
 from relay.incidents.subject import display_name, subject_key
@@ -103,8 +105,14 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     if the engine was not asked about this container."""
     asked_deaths: int = 0
     """How many `deaths` it had then."""
-    held: str | None = None
-    """Why its last update was not reported; None if it was."""
+    hold: Hold | None = None
+    """What holds its update back or, if that is final, why the last one was not reported; None if
+    it was."""
+    reopened_ns: int | None = None
+    """When a problem opened it again, by the engine's clock; None if none did."""
+    enable_label: bool | None = None
+    """What the label `ENABLE_LABEL` of the container said that had its last problem; None if it
+    had no such label."""
 
     @property
     def last(self) -> StoredEvent:
@@ -115,6 +123,16 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     def is_open(self) -> bool:
         """Whether it is not over."""
         return self.status is Status.FIRING
+
+    @property
+    def opened_ns(self) -> int:
+        """Since when it is open, or when it was opened last, by the engine's clock."""
+        return self.started_ns if self.reopened_ns is None else self.reopened_ns
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its update waits until a reason to hold it back is over."""
+        return self.hold is not None and not self.hold.is_final
 
     @property
     def is_unwatched(self) -> bool:
@@ -196,6 +214,7 @@ def open_incident(opening: Opening, finishes_ns: tuple[int, ...] = ()) -> Incide
         deaths=len(life.failures_ns),
         unhealthy=int(opening.evidence.fact is Fact.UNHEALTHY),
         crash_looping=lives.is_loop(life.failures_ns),
+        enable_label=read_enable_label(event),
     )
 
 
@@ -221,7 +240,7 @@ def apply(incident: Incident, evidence: Evidence, resolve_after_ns: int) -> Inci
     if life.container != before.container:  # it was created anew, maybe otherwise
         incident = replace(incident, container=None, asked_ns=None)
     if problem and not incident.is_open and incident.update and not incident.is_unwatched:
-        incident = reopen(incident)
+        incident = reopen(incident, evidence.time_ns)
     if life.is_up:
         incident = replace(incident, stays_down=False)
     if life.failures_ns == before.failures_ns:
@@ -245,14 +264,16 @@ def _was_reported_unhealthy(incident: Incident) -> bool:
     return reported is not None and reported.condition is Condition.UNHEALTHY
 
 
-def reopen(incident: Incident) -> Incident:
-    """Return the incident open again: its id, its counts and its spells go on."""
+def reopen(incident: Incident, time_ns: int) -> Incident:
+    """Return the incident open again since the engine's time: its id, its counts and its spells go
+    on."""
     reported = incident.reported
     opened = replace(
         incident,
         status=Status.FIRING,
         ended_ns=None,
         resolution=None,
+        reopened_ns=time_ns,
         was_reopened=reported is not None and reported.status is Status.RESOLVED,
     )
     return replace(opened, crash_looping=_loops(opened))
@@ -268,10 +289,13 @@ def count(incident: Incident, time_ns: int) -> Incident:
     )
 
 
-def keep_problem(incident: Incident, stored: StoredEvent, severity: Severity) -> Incident:
+def keep_problem(
+    incident: Incident, event: Event, stored: StoredEvent, severity: Severity
+) -> Incident:
     """Return the incident with one more problem that a route takes as its last."""
     highest = max(severity, incident.severity, key=SEVERITIES.index)
-    return replace(incident, later=stored, severity=highest)
+    label = read_enable_label(event)
+    return replace(incident, later=stored, severity=highest, enable_label=label)
 
 
 def advance(incident: Incident, resolve_after_ns: int, until_ns: int) -> Incident:
@@ -331,12 +355,12 @@ def mark_reported(
     message_id: str | None,
     now_ns: int,
     engine_ns: int,
-    held: str | None = None,
+    hold: Hold | None = None,
 ) -> Incident:
-    """Return the incident after a message reported it, or after its update was held back.
+    """Return the incident after a message reported it, or after its update was held back for good.
 
-    ``message_id`` is None if it was held back, and ``held`` is the reason then. ``now_ns`` is
-    relay's time, ``engine_ns`` the engine's.
+    ``message_id`` is None if it was held back, and ``hold`` says why. ``now_ns`` is relay's time,
+    ``engine_ns`` the engine's.
     """
     reported = LastReport(
         incident.status,
@@ -351,7 +375,7 @@ def mark_reported(
         was_reopened=False,
         died_after_unhealthy=False,
         stays_down=False,
-        held=held,
+        hold=hold,
     )
     if message_id is None:
         return marked
@@ -386,6 +410,7 @@ def shift(incident: Incident, by_ns: int) -> Incident:
         incident,
         life=lives.shift(incident.life, by_ns),
         started_ns=incident.started_ns + by_ns,
+        reopened_ns=None if incident.reopened_ns is None else incident.reopened_ns + by_ns,
         ended_ns=None if incident.ended_ns is None else incident.ended_ns + by_ns,
         last_event_ns=incident.last_event_ns + by_ns,
         asked_ns=None if incident.asked_ns is None else incident.asked_ns + by_ns,

@@ -43,6 +43,10 @@ MAX_INQUIRIES = 1000
 """About how many questions to engines may wait. Engines that are not connected answer none."""
 
 
+WALL_CLOCK_CHECK_S = 10.0
+"""How often the loop looks at the wall clock while something is held back."""
+
+
 class EngineClocks:
     """How far the engines' clocks are ahead of relay's steady clock."""
 
@@ -184,9 +188,19 @@ class Incidents:
 
     @property
     def due_in_s(self) -> float | None:
-        """How long until `due` is to be called; None for not before a change."""
-        due_ns = self._dispatcher.next_due_ns
-        return None if due_ns is None else (due_ns - self._clocks.now().steady_ns) / 1e9
+        """How long until `due` is to be called, or until this is to be asked again; None for not
+        before a change.
+
+        While something is held back, that is soon: silences and intervals end by the wall clock,
+        which somebody may set.
+        """
+        due_ns, now = self._dispatcher.next_due_ns, self._clocks.now()
+        due_in_s = None if due_ns is None else (due_ns - now.steady_ns) / 1e9
+        if not self._dispatcher.holds_updates:
+            return due_in_s
+        if self._dispatcher.is_wall_clock_set(now):
+            return 0
+        return WALL_CLOCK_CHECK_S if due_in_s is None else min(due_in_s, WALL_CLOCK_CHECK_S)
 
     def due(self) -> DueMessages:
         """Return what is to be sent now. The caller commits it together with the changes."""

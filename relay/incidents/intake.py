@@ -19,6 +19,8 @@ from relay.incidents import observation as observations
 from relay.incidents.clock import Now
 from relay.incidents.evidence import Evidence, Fact, find_evidence
 from relay.incidents.group import make_group_key
+from relay.incidents.held import Hold
+from relay.incidents.hold import find_mute_hold, find_plain_hold
 from relay.incidents.incident import Incident, Opening
 from relay.incidents.inquiry import (
     Answer,
@@ -53,6 +55,9 @@ class Intake:
         self._state = tracker.state
         self.inquiries = Inquiries()
         """What the engines are to be asked."""
+        self.held = dict[str, Hold]()
+        """What held back an event that belongs to no incident, by destination; until somebody who
+        watches empties it."""
 
     def take(
         self, event: Event, results: Sequence[RouteResult], now: Now
@@ -108,17 +113,12 @@ class Intake:
             for destination in result.destinations:
                 if not policies.takes_incidents(name, destination):
                     to.append(destination)
-                elif destination in takers and self._is_immediate(event, destination):
+                elif destination in takers:
                     to.append(destination)
                     self._tracker.add_to_counts(destination, name, taken=1, reported=1)
             if to:
                 selected.append((result.build_notification(event), to))
         return selected
-
-    def _is_immediate(self, event: Event, destination: str) -> bool:
-        """Whether a plain event is reported at once, and not with its group."""
-        policy = self._tracker.destination_policy(destination)
-        return event.type == TYPE_RELAY or not policy.groups_plain_events
 
     def _apply(
         self,
@@ -141,13 +141,13 @@ class Intake:
             if result is not None and may_reopen and (not accepts or incident.is_unwatched):
                 if incident.is_unwatched:
                     incident = self._tracker.move_to_route(incident, result.route.name)
-                incident, accepts = incidents.reopen(incident), True
+                incident, accepts = incidents.reopen(incident, evidence.time_ns), True
         if result is not None and accepts:
             incident = incidents.count(incident, event.time_ns)
             self._tracker.add_to_counts(incident.destination, incident.route, taken=1)
             if is_problem:
                 severity = _find_severity(result, event)
-                incident = incidents.keep_problem(incident, self._store(event), severity)
+                incident = incidents.keep_problem(incident, event, self._store(event), severity)
             if incident.crash_looping and not before.crash_looping:
                 incident = self._ask(incident, event, result, now)
             elif is_problem and needs_facts(incident, event):
@@ -174,13 +174,12 @@ class Intake:
         finishes_ns = () if finishes is None else finishes.times_ns
         is_new_problem = evidence is not None and lives.is_problem(None, evidence, finishes_ns)
         for destination, result in list(takers.items()):
-            if evidence is None or not problems.get(destination, is_new_problem):
-                self._add_plain(event, destination, result, now)
-            elif self._tracker.make_room(now):
+            is_problem = problems.get(destination, is_new_problem)
+            if evidence is not None and is_problem and self._tracker.make_room(now):
                 self._open(event, evidence, destination, result, now)
                 del takers[destination]
-            else:
-                self._add_plain(event, destination, result, now, overflow=True)
+            elif self._take_plain(event, destination, result, now, overflow=is_problem):
+                del takers[destination]
 
     def _open(
         self, event: Event, evidence: Evidence, destination: str, result: RouteResult, now: Now
@@ -201,26 +200,49 @@ class Intake:
         self._tracker.add_to_counts(destination, opening.route, taken=1)
         self._tracker.put(self._ask(incident, event, result, now), now)
 
+    def _take_plain(
+        self, event: Event, destination: str, result: RouteResult, now: Now, *, overflow: bool
+    ) -> bool:
+        """Hold back an event for good, or add it to its group; return False if it is to be sent at
+        once.
+
+        What is sent at once is held back while its route is muted. Services that group by
+        themselves have no use for it later; others get it with its group.
+        """
+        route = result.route.name
+        at = self._tracker.circumstances(route, destination, now)
+        hold = find_plain_hold(event, route, at)
+        groups_it = at.destination.groups_plain_events
+        if hold is None and (event.type == TYPE_RELAY or not groups_it):
+            mute = find_mute_hold(at.route.mute, at.wall_ns)
+            if mute is None:
+                return False
+            hold = None if groups_it else replace(mute, until_ns=None, is_final=True)
+        self._tracker.add_to_counts(destination, route, taken=1)
+        if hold is not None:
+            self._tracker.hold_plain(destination, route, hold)
+            self.held[destination] = hold
+        else:
+            self._add_plain(event, destination, result, now, overflow=overflow)
+        return True
+
     def _add_plain(
-        self,
-        event: Event,
-        destination: str,
-        result: RouteResult,
-        now: Now,
-        *,
-        overflow: bool = False,
+        self, event: Event, destination: str, result: RouteResult, now: Now, *, overflow: bool
     ) -> None:
-        """Add an event to its group, unless it is reported at once."""
-        if self._is_immediate(event, destination):
-            return
+        """Add an event to those of its group whose routes are muted at the same times."""
         policy, route = self._tracker.destination_policy(destination), result.route.name
         group = self._state.get_group(destination, make_group_key(event, policy.group_by))
-        is_first = group.plain is None or not group.plain.events
+        mute = self._tracker.circumstances(route, destination, now).route.mute
+        before = None
+        for plain in group.plains:
+            if self._tracker.circumstances(plain.route, destination, now).route.mute == mute:
+                before = plain
+        is_first = before is None or not before.events
         stored = self._store(event) if is_first or not self._state.is_crowded else None
-        plain = add_event(group.plain, event, stored, route)
+        plain = add_event(before, event, stored, route)
         plain = raise_severity(plain, _find_severity(result, event), overflow=overflow)
-        self._tracker.add_to_counts(destination, route, taken=1)
-        group = replace(group, plain=plain)
+        others = tuple(each for each in group.plains if each is not before)
+        group = replace(group, plains=(*others, plain))
         self._state.put_group(group)
         self._tracker.refresh_group(group, now)
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 
-from relay.core.event import Event
+from relay.core.event import Event, format_rfc3339
 from relay.core.incident import Resolution
+from relay.incidents.held import Hold
 from relay.incidents.incident import Incident
 from relay.incidents.message import Message
 
@@ -42,9 +43,25 @@ class Journal:
         if after.crash_looping and not before.crash_looping:
             self._log("incident.crash_looping", after, deaths=after.deaths)
 
-    def held(self, incident: Incident, reason: str) -> None:
+    def held(self, incident: Incident, hold: Hold) -> None:
         """Note that an update of an incident is not reported."""
-        self._log("incident.held", incident, reason=reason, events=incident.unreported)
+        facts = {} if hold.silence is None else {"silence": hold.silence}
+        self._log(
+            "incident.held",
+            incident,
+            reason=hold.reason.value,
+            events=incident.unreported,
+            **facts,
+        )
+
+    def waits(self, incident: Incident, hold: Hold) -> None:
+        """Note that an update of an incident is held back, maybe until some time."""
+        facts: dict[str, Any] = {} if hold.silence is None else {"silence": hold.silence}
+        if hold.interval is not None:
+            facts["interval"] = hold.interval
+        if hold.until_ns is not None:
+            facts["until"] = format_rfc3339(hold.until_ns)
+        self._log("incident.waits", incident, reason=hold.reason.value, **facts)
 
     def unwatched(self, incident: Incident) -> None:
         """Note that an incident is forgotten because the configuration no longer watches it."""

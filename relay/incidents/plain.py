@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from relay.core.event import Event
 from relay.core.severity import Severity
+from relay.incidents.held import Hold
 from relay.incidents.incident import is_higher
 from relay.incidents.stored_event import StoredEvent
 from relay.incidents.subject import display_name
@@ -45,6 +46,8 @@ class PlainEvents(msgspec.Struct, frozen=True, omit_defaults=True):
     """A hash of the ids of all of them."""
     overflow: bool = False
     """Whether one is a problem that opened no incident because there are too many."""
+    hold: Hold | None = None
+    """What holds them back; None if nothing does."""
 
     @property
     def count(self) -> int:

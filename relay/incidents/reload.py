@@ -7,7 +7,7 @@ from relay.core.incident import Resolution
 from relay.incidents import incident as incidents
 from relay.incidents.clock import Now
 from relay.incidents.group import make_group_key
-from relay.incidents.hold import HeldReason
+from relay.incidents.held import HeldReason
 from relay.incidents.incident import Incident
 from relay.incidents.policy import Policies
 from relay.incidents.tracker import IncidentTracker
@@ -36,9 +36,10 @@ class Reloader:
                 self._move(incident, route, now)
         for group in list(self._state.groups.values()):
             if group.destination not in policies.destinations:
-                for name, count in ({} if group.plain is None else group.plain.counts).items():
-                    self._tracker.hold(group.destination, name, HeldReason.UNWATCHED, count)
-                self._state.put_group(replace(group, due_ns=None, plain=None))
+                for plain in group.plains:
+                    for name, count in plain.counts.items():
+                        self._tracker.hold(group.destination, name, HeldReason.UNWATCHED, count)
+                self._state.put_group(replace(group, due_ns=None, plains=()))
                 self._state.remove_group(group)
         return unwatched
 

@@ -18,11 +18,11 @@ from relay.incidents.destination import (
     spend,
 )
 from relay.incidents.group import Group
-from relay.incidents.hold import find_reason
 from relay.incidents.incident import Incident
 from relay.incidents.life import HOUR_NS
 from relay.incidents.message import Message, build_message
 from relay.incidents.plain import PlainEvents
+from relay.incidents.review import HoldReview
 from relay.incidents.tracker import IncidentTracker, Task
 
 STORM_GROUPS = 3
@@ -35,8 +35,9 @@ REMINDED_NS = 7 * 24 * HOUR_NS
 class Reporter:
     """Makes the messages that are due."""
 
-    def __init__(self, tracker: IncidentTracker) -> None:
+    def __init__(self, tracker: IncidentTracker, review: HoldReview) -> None:
         self._tracker = tracker
+        self._review = review
         self._state = tracker.state
         self._silent_until_ns = tracker.silent_until_ns
 
@@ -68,12 +69,13 @@ class Reporter:
         """Return from when on something of a group may be reported."""
         engines = self._tracker.engines
         times_ns = [self._silent_until_ns(each) for each in self._list_unreported(group)]
-        if group.plain is not None:
-            times_ns.append(engines.silent_until_ns(group.plain.engine))
+        for plain in group.plains:
+            if plain.hold is None:
+                times_ns.append(engines.silent_until_ns(plain.engine))
         return min(times_ns, default=now.steady_ns)
 
     def _list_unreported(self, group: Group) -> list[Incident]:
-        """Return the incidents of a group that have an update."""
+        """Return the incidents of a group that have an update which is not held back."""
         destination = group.destination
         subjects = self._state.unreported.get((destination, group.key), {})
         return [self._state.by_subject[subject][destination] for subject in subjects]
@@ -90,12 +92,9 @@ class Reporter:
         """Hold back the updates for which there is a reason; return whether there was one."""
         found = False
         for group in groups:
-            policy = self._tracker.destination_policy(group.destination)
-            for incident in self._list_reportable(group, now):
-                reason = find_reason(incident, self._tracker.route_policy(incident), policy)
-                if reason is not None:
-                    self._tracker.hold_update(incident, reason, now)
-                    found = True
+            found |= self._review.hold_updates(self._list_reportable(group, now), now)
+            known = self._state.groups.get((group.destination, group.key))
+            found |= known is not None and self._review.hold_plains(known, now)
         return found
 
     def _arrange(self, destination: str, due: Sequence[Group], now: Now) -> list[list[Group]]:
@@ -115,11 +114,21 @@ class Reporter:
             return [soon]
         return [list(due)] if len(due) > budget else [[group] for group in due]
 
+    def report_reminder(self, destination: str, reminded: Sequence[Incident], now: Now) -> Message:
+        """Make the message that reminds of incidents."""
+        message = build_message(destination, reminded, [], [], now, is_reminder=True)
+        message = replace(message, suppressed=self._spend(destination, now).suppressed)
+        self._log_reported(message)
+        self._mark_reported(reminded, message, now)
+        return message
+
     def _report(self, destination: str, groups: Sequence[Group], now: Now) -> Message:
         """Make the message about some groups."""
         reported = [each for group in groups for each in self._list_reportable(group, now)]
-        reportable = [self._get_reportable_plain(group, now) for group in groups]
-        plains = [plain for plain in reportable if plain is not None]
+        if reported:
+            reported += self._list_still_open(destination, groups, now)
+        reportable = [self._list_reportable_plains(group, now) for group in groups]
+        plains = [plain for each in reportable for plain in each]
         alone = not self._tracker.destination_policy(destination).is_limited
         message = build_message(destination, reported, plains, groups, now, with_opening=alone)
         message = replace(message, suppressed=self._spend(destination, now).suppressed)
@@ -128,17 +137,35 @@ class Reporter:
         for plain in plains:
             for route, count in plain.counts.items():
                 self._tracker.add_to_counts(destination, route, reported=count)
-        for group, reported_plain in zip(groups, reportable, strict=True):
-            left = group.plain if reported_plain is None else None
-            self._finish_group(replace(group, plain=left), message, now)
+        for group, reported_plains in zip(groups, reportable, strict=True):
+            left = tuple(each for each in group.plains if each not in reported_plains)
+            self._finish_group(replace(group, plains=left), message, now)
         return message
 
-    def _get_reportable_plain(self, group: Group, now: Now) -> PlainEvents | None:
-        """Return the plain events of a group if they may be reported now."""
-        plain = group.plain
-        if plain is None or self._tracker.engines.silent_until_ns(plain.engine) > now.steady_ns:
-            return None
-        return plain
+    def _list_reportable_plains(self, group: Group, now: Now) -> list[PlainEvents]:
+        """Return the plain events of a group that may be reported now."""
+        return [
+            plain
+            for plain in group.plains
+            if plain.hold is None
+            and self._tracker.engines.silent_until_ns(plain.engine) <= now.steady_ns
+        ]
+
+    def _list_still_open(
+        self, destination: str, groups: Sequence[Group], now: Now
+    ) -> list[Incident]:
+        """Return what was reported before and is still open, in groups that were muted."""
+        keys = {group.key for group in groups if group.after_mute}
+        if not keys:
+            return []
+        return [
+            each
+            for each in self._state.list_incidents(destination)
+            if each.group in keys
+            and is_reminded(each, now)
+            and self._silent_until_ns(each) <= now.steady_ns
+            and self._review.find(each, now) is None
+        ]
 
     def _log_reported(self, message: Message) -> None:
         if self._tracker.journal is not None:
@@ -159,7 +186,9 @@ class Reporter:
 
     def _finish_group(self, group: Group, message: Message, now: Now) -> None:
         """Note that a message reported a group, and when it is due again if something is left."""
-        reported = replace(group, last_ns=now.steady_ns, due_ns=None, waiting=message.id)
+        reported = replace(
+            group, last_ns=now.steady_ns, due_ns=None, waiting=message.id, after_mute=False
+        )
         self._state.put_group(reported)
         self._tracker.refresh_group(reported, now)
 
@@ -187,39 +216,8 @@ class Reporter:
             next_ns = max(next_ns, find_budget_time(state))
         self._tracker.schedule.set((Task.NOTIFY, destination, ""), next_ns)
 
-    def remind(self, destination: str, now: Now) -> list[Message]:
-        """Return the reminder of what is open at a destination, if it is due."""
-        policy = self._tracker.policies.destinations.get(destination)
-        if policy is None or not policy.repeat_interval_ns:
-            return []
-        state = self._state.get_destination(destination)
-        if state.reminder is not None:
-            return []  # it is scheduled again when that is settled
-        reported = self._state.list_incidents(destination)
-        reminded = [each for each in reported if _is_reminded(each, now)]
-        if not reminded:
-            return []
-        due_ns = max(
-            find_budget_time(state),
-            min(
-                max((each.named_ns or 0) + policy.repeat_interval_ns, self._silent_until_ns(each))
-                for each in reminded
-            ),
-        )
-        if due_ns > now.steady_ns:
-            self._tracker.schedule.set((Task.REMIND, destination, ""), due_ns)
-            return []
-        reminded = [each for each in reminded if self._silent_until_ns(each) <= now.steady_ns]
-        message = build_message(destination, reminded, [], [], now, is_reminder=True)
-        message = replace(message, suppressed=self._spend(destination, now).suppressed)
-        self._log_reported(message)
-        self._mark_reported(reminded, message, now)
-        spent = self._state.get_destination(destination)
-        self._state.put_destination(replace(spent, reminder=message.id))
-        return [message]
 
-
-def _is_reminded(incident: Incident, now: Now) -> bool:
+def is_reminded(incident: Incident, now: Now) -> bool:
     """Whether a reminder names it: it is open and was reported, and nothing of it waits."""
     if not incident.is_open or incident.named_ns is None:
         return False

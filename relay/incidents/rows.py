@@ -9,7 +9,6 @@ import structlog
 from relay.incidents.destination import DestinationState
 from relay.incidents.group import Group
 from relay.incidents.incident import Incident
-from relay.incidents.plain import PlainEvents
 from relay.incidents.route_counts import RouteCounts
 from relay.incidents.silence import Silence, check_silence
 from relay.incidents.state import Changes, Finishes, Rows
@@ -70,8 +69,8 @@ def _list_events(row: object) -> Iterable[StoredEvent]:
     match row:
         case Incident():
             return (row.first, row.last)
-        case Group(plain=PlainEvents() as plain):
-            return plain.events
+        case Group(plains=plains):
+            return [event for plain in plains for event in plain.events]
         case _:
             return ()
 

@@ -89,7 +89,11 @@ class State:
         self.silences = Silences(rows.silences)
         self.incident_count = 0
         self.unreported: defaultdict[GroupKey, dict[str, None]] = defaultdict(dict)
-        """The subjects of the incidents of a group that have an update."""
+        """The subjects of the incidents of a group that have an update which is not held back."""
+        self.held: dict[IncidentKey, None] = {}
+        """The incidents whose update is held back."""
+        self.held_groups: dict[GroupKey, None] = {}
+        """The groups with plain events that are held back."""
         self.pending: defaultdict[str, dict[str, None]] = defaultdict(dict)
         """The keys of the groups of a destination that have something to report."""
         self.waiting: dict[tuple[str, str], Waiting] = {}
@@ -142,7 +146,10 @@ class State:
         group = (incident.destination, incident.group)
         self._members[group] += 1
         if incident.update is not None:
-            self.unreported[group][incident.subject] = None
+            if incident.is_held:
+                self.held[key] = None
+            else:
+                self.unreported[group][incident.subject] = None
         elif not incident.is_open:
             self._remembered[key] = None
         if incident.waiting is not None:
@@ -175,6 +182,7 @@ class State:
             if not unreported:
                 del self.unreported[group]
         self._remembered.pop(key, None)
+        self.held.pop(key, None)
         self._kept_bytes -= _count_bytes(incident)
 
     @property
@@ -210,11 +218,12 @@ class State:
         """Add or replace a group. One that says nothing about the future is removed."""
         key = (group.destination, group.key)
         before = self.groups.get(key)
-        if before is not None and before.plain is not None:
-            self._kept_bytes -= sum(len(each.content) for each in before.plain.events)
+        self._kept_bytes += _count_plain_bytes(group) - _count_plain_bytes(before)
         self.groups[key] = group
-        if group.plain is not None:
-            self._kept_bytes += sum(len(each.content) for each in group.plain.events)
+        if group.has_held_plains:
+            self.held_groups[key] = None
+        else:
+            self.held_groups.pop(key, None)
         if group.due_ns is None:
             self.pending[group.destination].pop(group.key, None)
         else:
@@ -225,6 +234,7 @@ class State:
 
     def remove_group(self, group: Group) -> None:
         """Remove a group that has nothing to report."""
+        self.held_groups.pop((group.destination, group.key), None)
         del self.groups[group.destination, group.key]
         self._changed_groups[group.destination, group.key] = None
 
@@ -307,6 +317,13 @@ class State:
             list(self.finishes.values()),
             list(self.silences),
         )
+
+
+def _count_plain_bytes(group: Group | None) -> int:
+    """Return how much memory the plain events of a group take."""
+    if group is None or not group.plains:
+        return 0
+    return sum(len(each.content) for plain in group.plains for each in plain.events)
 
 
 def _count_bytes(incident: Incident) -> int:

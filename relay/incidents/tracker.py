@@ -14,7 +14,8 @@ from relay.incidents import incident as incidents
 from relay.incidents.clock import Engines, Now
 from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.group import Group, find_due
-from relay.incidents.hold import HeldReason
+from relay.incidents.held import HeldReason, Hold
+from relay.incidents.hold import Circumstances
 from relay.incidents.incident import Incident
 from relay.incidents.journal import Journal
 from relay.incidents.policy import DestinationPolicy, Policies, RoutePolicy
@@ -34,6 +35,10 @@ class Task(StrEnum):
     """A destination is to be reminded of what is open."""
     REFRESH = "refresh"
     """A destination's alerts are to be repeated before they expire."""
+    REVIEW = "review"
+    """What holds back the update of an incident may be over."""
+    REVIEW_GROUP = "review_group"
+    """What holds back the plain events of a group may be over."""
     FORGET = "forget"
     """A group may have nothing left to say about the future."""
 
@@ -62,6 +67,16 @@ class IncidentTracker:
         key = (incident.route, incident.destination)
         return self.policies.routes.get(key, DEFAULT_ROUTE_POLICY)
 
+    def circumstances(self, route: str, destination: str, now: Now) -> Circumstances:
+        """Return what decides whether something of a route is held back at a destination."""
+        return Circumstances(
+            self.policies.routes.get((route, destination), DEFAULT_ROUTE_POLICY),
+            self.policies.destinations[destination],
+            self.policies.labels,
+            self.state.silences,
+            now,
+        )
+
     def destination_policy(self, destination: str) -> DestinationPolicy:
         """Return the policy of a destination that is configured."""
         return self.policies.destinations[destination]
@@ -82,6 +97,8 @@ class IncidentTracker:
         before = self.state.get_incident((incident.destination, incident.subject))
         if self.journal is not None:
             self.journal.changed(before, incident)
+        if incident.is_held and incident is not before:
+            incident = self._keep_hold(incident, now)
         self.state.put_incident(incident)
         self.schedule_check(incident, now)
         if incident.update is None:  # maybe it was withdrawn, or its last event was long ago
@@ -90,9 +107,23 @@ class IncidentTracker:
             self.refresh_group(self.state.get_group(incident.destination, before.group), now)
         self.refresh_group(self.state.get_group(incident.destination, incident.group), now)
 
+    def _keep_hold(self, incident: Incident, now: Now) -> Incident:
+        """Note that the reason to hold back an incident's update is to be asked for again.
+
+        That is done when its group would be due. If the update was withdrawn, nothing is held back.
+        """
+        key = (Task.REVIEW, incident.destination, incident.subject)
+        if incident.update is None:
+            self.schedule.set(key, None)
+            return replace(incident, hold=None)
+        wait_ns = self.destination_policy(incident.destination).group_wait_ns
+        self.schedule.bring_forward(key, now.steady_ns + wait_ns)
+        return incident
+
     def remove(self, incident: Incident, now: Now) -> None:
         """Remove an incident."""
         self.schedule.set((Task.CHECK, incident.destination, incident.subject), None)
+        self.schedule.set((Task.REVIEW, incident.destination, incident.subject), None)
         self.state.remove_incident(incident)
         group = self.state.groups.get((incident.destination, incident.group))
         if group is not None:
@@ -159,9 +190,9 @@ class IncidentTracker:
     def refresh_group(self, group: Group, now: Now) -> None:
         """Note when a group is due, if it has something to report."""
         key = (group.destination, group.key)
-        if key not in self.state.unreported and group.plain is None:
+        if key not in self.state.unreported and not group.has_free_plains:
             if group.due_ns is not None:
-                self.state.put_group(replace(group, due_ns=None))
+                self.state.put_group(replace(group, due_ns=None, after_mute=False))
             return
         due_ns = group.due_ns
         if due_ns is None:
@@ -170,12 +201,26 @@ class IncidentTracker:
         if group.waiting is None:
             self.schedule.bring_forward((Task.NOTIFY, group.destination, ""), due_ns)
 
+    def release_group(self, group: Group, now: Now, *, after_mute: bool) -> None:
+        """Note that something of a group is no longer held back: it is due at once, unless the last
+        message of the group was made shortly before."""
+        due_ns = now.steady_ns
+        if group.last_ns is not None:
+            interval_ns = self.destination_policy(group.destination).group_interval_ns
+            due_ns = max(due_ns, group.last_ns + interval_ns)
+        if group.due_ns is not None:
+            due_ns = min(due_ns, group.due_ns)
+        group = replace(group, due_ns=due_ns, after_mute=group.after_mute or after_mute)
+        self.state.put_group(group)
+        if group.waiting is None:
+            self.schedule.bring_forward((Task.NOTIFY, group.destination, ""), due_ns)
+
     def forget_group(self, destination: str, key: str, now: Now) -> None:
         """Remove a group that has nothing to report and that delays nothing."""
         group = self.state.groups.get((destination, key))
         if group is None or group.due_ns is not None or group.waiting is not None:
             return
-        if self.state.has_members(group):
+        if group.plains or self.state.has_members(group):
             return
         policy = self.policies.destinations.get(destination)
         free_ns = (group.last_ns or 0) + (0 if policy is None else policy.group_interval_ns)
@@ -211,13 +256,22 @@ class IncidentTracker:
             state = self.state.get_destination(destination)
             self.state.put_destination(replace(state, suppressed=state.suppressed + count))
 
-    def hold_update(self, incident: Incident, reason: HeldReason, now: Now) -> None:
-        """Hold back an incident's update, and count its events with the reason."""
+    def hold_plain(self, destination: str, route: str, hold: Hold) -> None:
+        """Hold back for good an event that belongs to no incident, and count it."""
+        self.hold(destination, route, hold.reason, 1)
+        if hold.silence is not None:
+            self.state.silences.count_held(hold.silence, events=1)
+
+    def hold_update(self, incident: Incident, hold: Hold, now: Now) -> None:
+        """Hold back an incident's update for good, and count its events with the reason."""
         if self.journal is not None:
-            self.journal.held(incident, reason)
-        self.hold(incident.destination, incident.route, reason, incident.unreported)
+            self.journal.held(incident, hold)
+        self.hold(incident.destination, incident.route, hold.reason, incident.unreported)
+        if hold.silence is not None:
+            self.state.silences.count_held(hold.silence, events=incident.unreported, incidents=1)
         engine_ns = now.at(incident.life.engine)
-        self.put(incidents.mark_reported(incident, None, now.steady_ns, engine_ns, reason), now)
+        self.schedule.set((Task.REVIEW, incident.destination, incident.subject), None)
+        self.put(incidents.mark_reported(incident, None, now.steady_ns, engine_ns, hold), now)
 
     def schedule_reminder(self, incident: Incident, now: Now) -> None:
         """Note when to remind of an incident, unless something new of it is reported before."""

@@ -17,6 +17,7 @@ from relay.core.severity import Severity
 from relay.incidents.clock import Now
 from relay.incidents.destination import find_budget_time
 from relay.incidents.group import Group
+from relay.incidents.held import HeldReason
 from relay.incidents.incident import SEVERITIES, Incident
 from relay.incidents.life import find_condition
 from relay.incidents.route_counts import RouteCounts
@@ -85,8 +86,20 @@ class IncidentView(msgspec.Struct, frozen=True):
     """Whether the last message about it was given up for its age or for want of room."""
     refused: bool = False
     """Whether the destination refused the last message about it."""
-    held: str | None = None
-    """Why its last update was not reported; None if it was reported."""
+    held: HeldReason | None = None
+    """Why its update is held back or, without an update, why the last one was not reported; None
+    if it was reported, or will be."""
+    held_until_ns: int | None = None
+    """Until when its update is held back, by the wall clock; None if no end is known, or if the
+    update is never reported."""
+    mute_interval: str | None = None
+    """The name of the mute time interval that holds it back."""
+    silence: int | None = None
+    """The number of the silence that holds it back, or did so."""
+    silence_comment: str = ""
+    """Why the silence was added; empty if it is forgotten."""
+    silence_by: str = ""
+    """Who added it."""
     unknown_since_ns: int | None = None
     """Since when events of it may be missing; None if none are."""
     ending: Resolution | None = None
@@ -164,9 +177,9 @@ def list_page(
         following = (each for each in known if _find_order(each) > last)
     found = nsmallest(limit + 1, following, _find_order)  # one more shows that the list goes on
     page, goes_on = found[:limit], len(found) > limit
-    groups = _index_groups(rows, page)
+    groups, silences = _index_groups(rows, page), _index_silences(rows)
     return IncidentPage(
-        [_make_view(each, groups, now, silent_until_ns) for each in page],
+        [_make_view(each, groups, silences, now, silent_until_ns) for each in page],
         len(known),
         count_incidents(rows.incidents, rows.route_counts, rows.silences, now),
         msgspec.json.encode(_find_order(page[-1])).decode() if goes_on else None,
@@ -179,10 +192,10 @@ def find_details(
     """Return the incidents whose ids begin like this, at most `MAX_DETAILS`."""
     matching = (each for each in rows.incidents if each.id.startswith(beginning))
     found = nsmallest(MAX_DETAILS, matching, _find_order)
-    groups = _index_groups(rows, found)
+    groups, silences = _index_groups(rows, found), _index_silences(rows)
     return [
         IncidentDetails(
-            _make_view(each, groups, now, silent_until_ns),
+            _make_view(each, groups, silences, now, silent_until_ns),
             each.first.decode(),
             None if each.later is None else each.later.decode(),
             each.life.failures_ns,
@@ -241,15 +254,22 @@ def _index_groups(rows: Rows, incidents: Iterable[Incident]) -> dict[tuple[str, 
     return groups
 
 
+def _index_silences(rows: Rows) -> dict[int, Silence]:
+    return {each.id: each for each in rows.silences}
+
+
 def _make_view(
     incident: Incident,
     groups: Mapping[tuple[str, str], Group],
+    silences: Mapping[int, Silence],
     now: Now,
     silent_until_ns: SilentUntil,
 ) -> IncidentView:
     update, destination = incident.update, incident.destination
     group = groups.get((destination, incident.group), Group(destination, incident.group))
-    due_ns = None if update is None else group.due_ns
+    hold = incident.hold
+    silence = None if hold is None or hold.silence is None else silences.get(hold.silence)
+    due_ns = None if update is None or incident.is_held else group.due_ns
     if due_ns is not None and not is_own(incident.subject):
         due_ns = max(due_ns, silent_until_ns(incident.life.engine))
     is_blocked = group.waiting is not None and group.waiting != incident.waiting
@@ -280,7 +300,12 @@ def _make_view(
         blocked=update is not None and is_blocked,
         given_up=incident.reported is None and incident.message_count > 0,
         refused=incident.was_refused,
-        held=incident.held,
+        held=None if hold is None else hold.reason,
+        held_until_ns=None if hold is None else hold.until_ns,
+        mute_interval=None if hold is None else hold.interval,
+        silence=None if hold is None else hold.silence,
+        silence_comment="" if silence is None else silence.comment,
+        silence_by="" if silence is None else silence.by,
         unknown_since_ns=incident.life.unknown_since_ns,
         ending=incident.life.ended,
         longest_spell_ns=incident.life.longest_spell_ns,

@@ -24,7 +24,7 @@ from relay.core.exchange import Reason, Response, ResponseHint, outcome_kind
 from relay.core.severity import Severity
 from relay.core.status import DestinationStatus
 from relay.delivery.retry import Attempt, classify
-from relay.incidents.hold import HeldReason
+from relay.incidents.held import HeldReason
 from relay.incidents.view import IncidentCounts
 from relay.store.faults import StoreFault, StoreStatus
 from relay.store.records import Backlog

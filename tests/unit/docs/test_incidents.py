@@ -9,7 +9,7 @@ from relay.config.incident_keys import GROUP_FIELDS, GROUP_KEYS, LIFE_KEYS
 from relay.core.incident import Resolution, UpdateReason
 from relay.core.zone import UTC_ZONE
 from relay.destinations.catalog import parse_config
-from relay.incidents.hold import HeldReason
+from relay.incidents.held import HeldReason
 from relay.incidents.policy import build_policies
 from relay.incidents.policy_text import describe_policy
 from tests.unit.docs.pages import DOCS, blocks

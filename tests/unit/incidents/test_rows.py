@@ -53,7 +53,7 @@ def test_an_event_that_cannot_be_read() -> None:
     with structlog.testing.capture_logs() as logs:
         rows = decode_rows(stored)
     assert rows.incidents == []
-    assert [each.plain for each in rows.groups] == [None]
+    assert [each.plains for each in rows.groups] == [()]
     assert [each["kind"] for each in logs] == ["incidents", "groups"]
 
 
