@@ -14,6 +14,7 @@ from relay.cli.incident_table import HEADINGS, describe_counts, format_row, to_d
 from relay.cli.options import config_option, json_option
 from relay.cli.tables import (
     describe_destination,
+    format_count,
     format_duration,
     format_name,
     format_optional_rfc3339,
@@ -158,6 +159,17 @@ def _table_lines(view: _View) -> Iterator[str]:
     )
     yield ""
     yield from _incident_lines(view)
+    yield from _silence_lines(view)
+
+
+def _silence_lines(view: _View) -> Iterator[str]:
+    """Yield how many silences are in force, if there are any."""
+    counts = view.incidents.counts
+    if counts.silences_until_ns is not None:
+        silences = format_count(counts.silences, "silence", "silences")
+        until = view.zone.format_minute(counts.silences_until_ns, time_ns())
+        yield ""
+        yield f"{silences}, {'the last ' if counts.silences > 1 else ''}until {until}"
 
 
 def _incident_lines(view: _View) -> Iterator[str]:
@@ -204,7 +216,7 @@ def _destination_row(to: str, view: _View) -> tuple[str, ...]:
 
 
 def _to_document(view: _View, problems: Collection[str]) -> object:
-    daemon = view.daemon
+    daemon, counts = view.daemon, view.incidents.counts
     return {
         "well": not problems,
         "wrong": problems,
@@ -223,6 +235,11 @@ def _to_document(view: _View, problems: Collection[str]) -> object:
         "incidents": {
             "open": view.incidents.counts.open,
             "first": [to_document(incident) for incident in view.incidents.incidents],
+        },
+        "silences": {
+            "active": counts.silences,
+            "until": format_optional_rfc3339(counts.silences_until_ns),
+            "until_ns": counts.silences_until_ns,
         },
     }
 

@@ -26,8 +26,8 @@ class SilenceView(Silence, frozen=True, kw_only=True, omit_defaults=False):
 
     state: SilenceState
     matching: int
-    """How many open incidents it matches, whether it is active or not; one that is open at several
-    destinations counts once."""
+    """How many open incidents it matches, whether it is active or not. Here and in all counts, an
+    incident at two destinations counts twice, as its events do."""
     holding_incidents: int
     """How many incidents it holds back: they are reported when it ends, unless they are over."""
     holding_events: int
@@ -51,8 +51,8 @@ def make_views(silences: Iterable[Silence], rows: Rows, wall_ns: int) -> list[Si
         SilenceView(
             *astuple(each),
             state=_find_state(each, wall_ns),
-            matching=len(found.matching.get(each.id, ())),
-            holding_incidents=len(found.holding.get(each.id, ())),
+            matching=found.matching[each.id],
+            holding_incidents=found.holding[each.id],
             holding_events=found.events[each.id],
         )
         for each in wanted
@@ -61,11 +61,11 @@ def make_views(silences: Iterable[Silence], rows: Rows, wall_ns: int) -> list[Si
 
 
 class _Matches:
-    """What each silence matches, and what it holds back: ids of incidents, by the silence's."""
+    """How many incidents each silence matches and holds back, and how many events, by its id."""
 
     def __init__(self, rows: Rows, wall_ns: int) -> None:
-        self.matching: dict[int, set[str]] = {}
-        self.holding: dict[int, set[str]] = {}
+        self.matching: Counter[int] = Counter()
+        self.holding: Counter[int] = Counter()
         self.events: Counter[int] = Counter()
         silences = Silences(rows.silences)
         for incident in rows.incidents:
@@ -73,12 +73,10 @@ class _Matches:
                 continue
             problem = incident.last.decode()
             fitting = silences.find_all(problem, incident.route, incident.id)
-            if incident.is_open:
-                for each in fitting:
-                    self.matching.setdefault(each.id, set()).add(incident.id)
+            self.matching.update(each.id for each in fitting if incident.is_open)
             holder = silences.choose(fitting, wall_ns)
             if holder is not None and _is_unreported(incident):
-                self.holding.setdefault(holder.id, set()).add(incident.id)
+                self.holding[holder.id] += 1
                 self.events[holder.id] += incident.unreported
 
 

@@ -132,6 +132,8 @@ class IncidentCounts(msgspec.Struct, frozen=True):
     """How many events were held back since the first start, by destination and reason."""
     silences: int = 0
     """How many silences are in force."""
+    silences_until_ns: int | None = None
+    """When the last of these ends, by the wall clock; None if there are none."""
 
 
 class IncidentPage(msgspec.Struct, frozen=True):
@@ -220,10 +222,12 @@ def count_incidents(
     held: dict[str, Counter[str]] = {}
     for each in route_counts:
         held.setdefault(each.destination, Counter()).update(each.held)
+    ends_ns = [each.until_ns for each in silences if each.is_in_force(now.at(RELAY_ENGINE))]
     return IncidentCounts(
         opened,
         {to: counts for to, counts in held.items() if counts},
-        sum(each.is_in_force(now.at(RELAY_ENGINE)) for each in silences),
+        len(ends_ns),
+        max(ends_ns, default=None),
     )
 
 

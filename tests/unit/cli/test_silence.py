@@ -1,6 +1,7 @@
 """``relay silence``: add, list and expire."""
 
 import json
+import re
 from time import time_ns
 from typing import Any
 
@@ -19,7 +20,7 @@ from relay.incidents.state import Changes, Rows
 from relay.store.outbox import Outbox
 from tests.unit.cli.cli_store import HOSTILE, Installation, failure, in_store, run, running_relay
 from tests.unit.cli.incident_samples import fill
-from tests.unit.incidents.events import die
+from tests.unit.incidents.events import die, ns
 from tests.unit.incidents.world import World
 
 HOUR_NS = 3600 * 10**9
@@ -286,6 +287,17 @@ def test_expire_all_or_none(installation: Installation) -> None:
     assert message == "there is no silence 3: relay silence list --all shows those there are"
     assert [each.expired_ns is None for each in stored(installation)] == [True, False]
     assert "Invalid value for 'ID...'" in usage_error("silence", "expire", "x")
+
+
+def test_status_says_how_many_there_are(installation: Installation) -> None:
+    """And until when the last one is in force."""
+    save(installation, silence(1))
+    assert re.search(r"^1 silence, until .*\d\d:\d\d UTC$", run("status").stdout, re.MULTILINE)
+    save(installation, silence(2, until_ns=ns(0)), silence(3, from_ns=ns(0), until_ns=ns(9)))
+    result = run("status")
+    assert result.stdout.endswith("2 silences, the last until 2027-01-15 08:00 UTC\n")
+    found = json.loads(run("status", "--json").stdout)["silences"]
+    assert found == {"active": 2, "until": "2027-01-15T08:00:00.000000000Z", "until_ns": ns(0)}
 
 
 def test_hostile_texts_do_not_reach_the_terminal(installation: Installation) -> None:

@@ -255,6 +255,7 @@ def test_json(installation: Installation) -> None:
             },
         },
         "incidents": {"open": {}, "first": []},
+        "silences": {"active": 0, "until": None, "until_ns": None},
     }
 
 
