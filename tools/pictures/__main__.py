@@ -29,12 +29,18 @@ MAX_BYTES = 60_000
 SCALE = 2.0
 """Pixels of a picture for each of the page, so it is sharp on any screen."""
 COLOURS = 64
-_LONG = {"terminal": (1.5, 12)}
+_LONG = dict.fromkeys(
+    ("terminal", "http-opened", "pagerduty-opened", "alertmanager-opened"), (1.5, 12)
+)
 """The scale and the colours of a picture that would be too large."""
 TIMEOUT_S = 60
 
 _STYLE = Path(__file__).with_name("style.css")
-_WIDTHS = {"terminal": 860, "ntfy": 480, "telegram": 560}
+_WIDTHS = {
+    **dict.fromkeys(("terminal", "console"), 860),
+    **dict.fromkeys(("ntfy", "gotify", "pushover", "apprise"), 480),
+    "telegram": 560,
+}
 _DEFAULT_WIDTH = 680
 _MEASURE = "<script>document.title = document.body.offsetHeight</script>"
 _TITLE = re.compile(r"<title>(\d+)</title>")

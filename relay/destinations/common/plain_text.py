@@ -63,7 +63,7 @@ def render_plain_text(card: Card, limits: TextLimits, *, with_link: bool = False
     for output in card.output:
         parts.append(f"{output.title}:\n{_fit_output(output, limits)}")
     if with_link and card.link:
-        parts.append(f"{card.link_label}: {card.link}")
+        parts.append(f"Open: {card.link}")
     parts.append(_fit(" · ".join(card.notes), limits.notes, limits))
     return "\n\n".join(parts)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.destinations.catalog import DESTINATION_TYPES
 from relay.dryrun.story import Cast
 from tests.unit.docs.pages import DOCS
 from tools.pictures.__main__ import (
@@ -38,8 +39,8 @@ HOSTILE_CAST = Cast(
     route=f"{HOSTILE} route",
     logs=(HOSTILE, "</pre>"),
 )
-ELEMENTS = {"html", "head", "meta", "title", "style", "body", "div", "span"}
-MAIL_ELEMENTS = {"table", "tr", "td", "pre", "br"}
+ELEMENTS = {"html", "head", "meta", "title", "style", "body", "div", "span", "br"}
+MAIL_ELEMENTS = {"table", "tr", "td", "pre", "br", "a"}
 """What a mail of relay's own consists of."""
 TAG = re.compile("<[^>]*>")
 
@@ -65,13 +66,19 @@ class Elements(HTMLParser):
         self.text += data
 
 
+PROGRAMS = ("http", "console")
+"""They are notified of each crash."""
+ALERTING = ("pagerduty", "alertmanager")
+"""They group by themselves, so they are notified at once, before the container is up again."""
+
+
 def show_text(service: str, moment: str) -> str:
     """Return what people read."""
     return unescape(TAG.sub("", SHOW[service](make_payloads(service)[moment])))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("service", DESTINATIONS)
+@pytest.mark.parametrize("service", sorted(DESTINATIONS.keys() - {*PROGRAMS, *ALERTING}))
 def test_shows_the_sentence_and_the_logs(service: str, moment: str) -> None:
     """As they are in the payload of today, without the escapes of the service."""
     text = show_text(service, moment)
@@ -80,6 +87,23 @@ def test_shows_the_sentence_and_the_logs(service: str, moment: str) -> None:
     assert "Compose service" in text
     assert "shop / web" in text
     assert "2026-11-24" in text
+    # Gotify and Apprise show the address itself
+    assert "Open grafana.example.com" in text or "Open: https://grafana.example.com/" in text
+
+
+@pytest.mark.parametrize("service", [*PROGRAMS, *ALERTING])
+def test_shows_what_programs_get(service: str) -> None:
+    """The first crash, with the logs."""
+    text = show_text(service, "opened")
+    assert "shop-web-1" in text
+    assert "crashed" in text
+    assert "03:07:12" in text
+    assert all(line in text for line in Cast().logs)
+
+
+def test_every_type_has_a_picture() -> None:
+    """A new type of destination needs one."""
+    assert DESTINATIONS.keys() == SHOW.keys() == DESTINATION_TYPES.models.keys()
 
 
 @pytest.mark.parametrize("service", DESTINATIONS)
@@ -88,8 +112,10 @@ def test_hostile_names_are_text(service: str) -> None:
     for body in make_payloads(service, HOSTILE_CAST).values():
         found = Elements(make_page(service, SHOW[service](body)))
         assert found.names <= ELEMENTS | (MAIL_ELEMENTS if service == "email" else set())
-        assert found.attributes <= {"charset", "class", "style"}
-        assert "<script>alert(1)</script><img src=x onerror=y>" in found.text
+        own = {"href"} if service == "email" else set()
+        assert found.attributes <= {"charset", "class", "style"} | own
+        text = found.text.replace("‹", "<").replace("›", ">")
+        assert "<script>alert(1)</script><img src=x onerror=y>" in text
 
 
 def test_a_terminal_shows_the_demo() -> None:
@@ -109,8 +135,17 @@ def test_a_terminal_shows_the_demo() -> None:
         ("slack", b'{"blocks": [{"type": "video"}], "attachments": []}'),
         ("discord", b'{"embeds": [{"url": "https://h/"}]}'),
         ("teams", b'{"attachments": [{"content": {"body": [{"type": "Image"}]}}]}'),
-        ("telegram", b'{"text": "", "entities": [], "reply_markup": {}}'),
+        ("telegram", b'{"text": "", "entities": [], "reply_markup": {"force_reply": true}}'),
         ("ntfy", b'{"title": "", "message": "", "priority": 3, "tags": [], "click": "h"}'),
+        ("mattermost", b'{"text": "", "attachments": [{"title": "x"}]}'),
+        ("rocketchat", b'{"text": "", "emoji": "x", "attachments": []}'),
+        ("googlechat", b'{"cardsV2": [{"card": {"sections": [{"widgets": [{"image": {}}]}]}}]}'),
+        ("matrix", b'{"formatted_body": "<img>"}'),
+        ("gotify", b'{"title": "", "message": "", "priority": 2, "extras": {"x": 1}}'),
+        ("pushover", b'{"title": "", "message": "", "timestamp": 1, "html": 1}'),
+        ("apprise", b'{"title": "", "body": "", "type": "info", "attach": "x"}'),
+        ("pagerduty", b'{"event_action": "trigger", "images": [], "payload": {}}'),
+        ("alertmanager", b'[{"labels": {}, "annotations": {}, "status": {}}]'),
         ("email", b"Subject: x\r\n\r\nno HTML"),
     ],
 )
