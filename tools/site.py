@@ -33,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, page in TOP.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / name)))
     sources = {name: ROOT / name for name in TOP}
-    sources |= {f"{DOCS}/{path.name}": path for path in (ROOT / DOCS).glob("*.md")}
+    sources |= {str(path.relative_to(ROOT)): path for path in (ROOT / DOCS).rglob("*.md")}
     linked = {
         target
         for source, path in sources.items()

@@ -14,7 +14,8 @@ output a zero-width space follows each backtick, so that no two are adjacent.
 
 The link of the configuration is a masked link at the end of the description
 (https://discord.com/developers/docs/reference#message-formatting). Discord checks the ``url`` of an
-embed and of a button, and refuses the message if it does not like it; it does not check text.
+embed, and refuses the message if the host has no dot (https://github.com/bugsink/bugsink/issues/280);
+it does not check text.
 
 Nobody is ever mentioned: ``allowed_mentions`` allows no mention in any text.
 """

@@ -30,11 +30,19 @@ from tests.unit.docs.pages import ROOT, VARIABLES, Block, find_blocks
 
 _SLACK = "https://hooks.slack.com/services/T0/B0/c"
 ENVIRONMENT = {
+    "APPRISE_URL": "json://h.lan/hook",
     "AUDIT_TOKEN": "s3cret",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/123/abc",
     "EDGE_WEBHOOK_URL": "https://hooks.slack.com/services/T0/B0/edge",
     "GOOGLE_CHAT_WEBHOOK_URL": "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t",
+    "GOTIFY_TOKEN": "A1b2C3d4E5f6G7h",
+    "MAIL_PASSWORD": "s3cret",
+    "MATRIX_TOKEN": "syt_s3cret",
     "MATTERMOST_WEBHOOK_URL": "https://chat.lan/hooks/abc",
+    "NTFY_TOPIC": "t0p1c",
+    "PAGERDUTY_ROUTING_KEY": "0" * 32,
+    "PUSHOVER_TOKEN": "a" * 30,
+    "PUSHOVER_USER": "u" * 30,
     "ROCKETCHAT_WEBHOOK_URL": "https://rocket.lan/hooks/1/abc",
     "SLACK_WEBHOOK_URL": _SLACK,
     "TEAMS_WORKFLOW_URL": "https://prod-1.westeurope.logic.azure.com/workflows/1/triggers/manual",

@@ -15,7 +15,7 @@ INSTALL = (DOCS / "install.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/install.md", "docs/credentials.md", "docs/faq.md"]
+    "name", ["README.md", "docs/install.md", "docs/destinations/telegram.md", "docs/faq.md"]
 )
 def test_the_variables_are_relays(name: str) -> None:
     """None is misspelled."""

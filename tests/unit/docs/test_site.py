@@ -28,8 +28,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_page_is_in_it(site: Path) -> None:
     """Those of ``docs/`` under their names, and those of the top folder."""
-    pages = {path.parent.name for path in site.glob("*/index.html")}
-    assert {page.stem for page in DOCS.glob("*.md")} <= pages
+    pages = {str(path.parent.relative_to(site)) for path in site.glob("**/index.html")}
+    assert {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md")} <= pages
     assert {"changelog", "contributing", "security"} <= pages
     assert "Sixty seconds" in (site / "index.html").read_text()
 
