@@ -10,7 +10,6 @@ import re
 import socket
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from email.utils import format_datetime
 from ipaddress import ip_address
 
@@ -26,11 +25,12 @@ from aiosmtplib import (
 from msgspec.structs import replace
 
 from relay.core.exchange import Reached, Reason, Request, Response
+from relay.core.zone import UTC_NAME, TimeZone
 from relay.delivery.http.resolver import Resolver
 from relay.delivery.http.response import ConnectTimeout, ResponseReader, classify_error
 from relay.delivery.http.shortage import ShortageWait
 from relay.delivery.http.tls import ClientTls
-from relay.destinations.email import EmailDestination
+from relay.destinations.email import DATE_ZONE, EmailDestination
 
 log = structlog.get_logger()
 
@@ -72,7 +72,8 @@ class SmtpSender:
         It is a success if the server took the mail for at least one of them: the mail must not be
         sent to that one again. The error then names the others.
         """
-        date = datetime.fromtimestamp(int(request.headers["webhook-timestamp"]), UTC)
+        zone = TimeZone(request.headers.get(DATE_ZONE, UTC_NAME))
+        date = zone.to_local(int(request.headers["webhook-timestamp"]) * 10**9)
         mail = f"Date: {format_datetime(date)}\r\n".encode() + request.body
         try:
             with self._client() as client:

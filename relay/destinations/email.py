@@ -66,6 +66,9 @@ LIMITS = TextLimits(
     output={LOGS: 4_000, HEALTH: 1_000},
     notes=500,
 )
+DATE_ZONE = "time-zone"
+"""The header of a request, not of a mail, that names the time zone of the mail's date. The date
+itself is that of the attempt."""
 REFERENCES_MAX = 20
 """Our own limit for the incidents that a mail refers to."""
 RECIPIENTS_MAX = 50
@@ -213,7 +216,7 @@ class EmailDestination(MessageDestination):
             added = headers.render(notification)
             if not added:
                 return request
-            return Request(replace_headers(request.body, added), request.url)
+            return Request(replace_headers(request.body, added), request.url, request.headers)
 
         return render_with_headers
 
@@ -231,7 +234,8 @@ class EmailDestination(MessageDestination):
         mail.set_boundary(f"=_{plain_id(notification.id)}")  # "=_" is in no quoted-printable text
         priority = _PRIORITIES[Severity.INFO if card.is_resolved else card.severity]
         headers = encode_headers({"Subject": join(title), **_AUTOMATIC, **priority})
-        return Request(self._make_ids(notification) + headers + mail.as_bytes(), self.endpoint)
+        content = self._make_ids(notification) + headers + mail.as_bytes()
+        return Request(content, self.endpoint, {DATE_ZONE: card.zone.name})
 
     def _make_ids(self, notification: Notification) -> bytes:
         """Return the headers that identify the mail and its thread."""

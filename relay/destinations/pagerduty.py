@@ -22,10 +22,11 @@ from pydantic import SecretStr
 
 from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
-from relay.core.event import Origin
+from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.incident import Audience, incident_object
 from relay.core.text import defuse_links, escape_brackets, truncate_forwarded
+from relay.core.zone import UTC_ZONE
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.facts import list_facts
 from relay.destinations.common.included import get_included
@@ -165,10 +166,14 @@ def _details(card: Card) -> dict[str, object]:
 
 
 def _incident_details(card: Card) -> dict[str, object]:
-    """Return the state of the incident, under the names that JSON documents have for it."""
+    """Return the state of the incident, under the names that JSON documents have for it.
+
+    People read it: times are in their zone.
+    """
     if (report := card.incident) is None:
         return {}
-    values = incident_object(report)
+    format_time = format_rfc3339 if card.zone == UTC_ZONE else card.zone.format_rfc3339
+    values = incident_object(report, format_time)
     names = ("id", "state", "crash_looping", "started_at", "ended_at", "resolution", "total")
     return {name: values[name] for name in names if values[name]}
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import ssl
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from relay.config import RetryConfig
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Request, Response, Retry
+from relay.core.zone import UTC_ZONE, TimeZone
 from relay.delivery.client import ConsoleOutput, open_client
 from relay.delivery.retry import Attempt, classify
 from relay.delivery.smtp import SmtpSender
@@ -33,11 +35,14 @@ def mail_to(server: MailServer, **keys: object) -> EmailDestination:
     return EmailDestination.model_validate({**usual, **keys})
 
 
-async def send(to: EmailDestination) -> Response:
+async def send(to: EmailDestination, zone: TimeZone = UTC_ZONE) -> Response:
     """Send the mail about the first sample as the daemon does."""
     console = ConsoleOutput(open("/dev/null", "wb", buffering=0), colour=False)  # noqa: SIM115, PTH123
     with console.stream:
-        async with asyncio.timeout(TIMEOUT_S), open_client("to", to, (), console) as client:
+        async with (
+            asyncio.timeout(TIMEOUT_S),
+            open_client("to", to, (), console, zone=zone) as client,
+        ):
             return await client.send(NOTIFICATIONS[0])
 
 
@@ -75,6 +80,25 @@ async def test_a_mail_arrives() -> None:
         "text/plain",
         "text/html",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "offset"),
+    [
+        ("UTC", "2026-11-23T07:29:49Z", timedelta()),
+        ("Asia/Kolkata", "2026-11-23 12:59:49 IST", timedelta(hours=5, minutes=30)),
+    ],
+)
+async def test_the_time_zone_of_a_mail(name: str, shown: str, offset: timedelta) -> None:
+    """Its date is in the zone of the configuration, as its text is; its headers are as before."""
+    async with serving_mail() as server:
+        await send(mail_to(server, headers={"X-Zone": "{{ event.time }}"}), TimeZone(name))
+    (mail,) = server.mails
+    assert mail.message["Date"].datetime.utcoffset() == offset
+    assert mail.message["X-Zone"] == "2026-11-23T07:29:49.176843878Z"
+    assert mail.message["time-zone"] is None
+    (text, _) = mail.message.iter_parts()
+    assert f"Time: {shown}" in text.get_content()
 
 
 @pytest.mark.parametrize("is_implicit", [False, True], ids=["starttls", "tls"])

@@ -20,6 +20,8 @@ from relay.config.templates.budget import (
     count_work,
 )
 from relay.config.templates.parts import FixedText
+from relay.core.written_time import parse_written_time
+from relay.core.zone import UTC_ZONE
 
 _MAX_RANGE = 1_000
 _MAX_PRECISION = 12
@@ -180,6 +182,23 @@ def _round(number: float, precision: int = 0) -> float:
     return round(number, max(0, min(precision, _MAX_PRECISION)))
 
 
+def _to_utc(time: object) -> str | None:
+    """Convert a time by RFC 3339, or in nanoseconds since 1970, to UTC; None stays None."""
+    count_work(time)
+    if time is None:
+        return None
+    try:
+        if isinstance(time, int):
+            return UTC_ZONE.format_rfc3339(time)
+        written = parse_written_time(_to_text(time))
+        if written.day is None:
+            raise ValueError
+        return UTC_ZONE.format_rfc3339(written.to_ns(UTC_ZONE, 0, ahead=False))
+    except (ValueError, OverflowError, OSError) as error:
+        message = "it converts a value to UTC that is no time: use 'event.time'"
+        raise TemplateError(TemplateErrorKind.VALUE, message) from error
+
+
 def _to_json(value: object) -> str:
     text = msgspec.json.encode(_to_plain(value)).decode()
     count_work(text)
@@ -235,6 +254,7 @@ _OWN_FILTERS: dict[str, Callable[..., Any]] = {
     "replace": _replace,
     "round": _round,
     "tojson": _to_json,
+    "utc": _to_utc,
     # those that `environment` inserts
     "_join": _join,
     "_count_items": _count_items,

@@ -34,6 +34,10 @@ from tests.unit.config.templates.templates import VALUES, render, render_error
         ),
         ("{{ event.labels | tojson }}", '{"tier":"web","a.b":"c"}'),
         ("{{ 3.14159 | round(2) }}", "3.14"),
+        ("{{ '2026-11-23T08:29:49.5+01:00' | utc }}", "2026-11-23T07:29:49Z"),
+        ("{{ '2026-11-23T07:29:49Z' | utc | utc }}", "2026-11-23T07:29:49Z"),
+        ("{{ (1795418989 * 10 ** 9) | utc }}", "2026-11-23T07:29:49Z"),
+        ("{{ none | utc }}", ""),
         ("{% set n = namespace(x=1) %}{% set n.x = n.x + 1 %}{{ n.x }}", "2"),
         ("{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m('a') }}", "<a>"),
         ("{% raw %}{{ raw }}{% endraw %}{# said to nobody #}", "{{ raw }}"),
@@ -70,6 +74,11 @@ def test_render(source: str, text: str) -> None:
         ("{{ event.name.format(1) }}", TemplateErrorKind.NAME, "there is no 'format'"),
         ("{{ event.labels.tire }}", TemplateErrorKind.VALUE, "there is no 'tire'"),
         ("{{ '' | first }}", TemplateErrorKind.VALUE, "No first item, sequence was empty."),
+        *(
+            (f"{{{{ {value} | utc }}}}", TemplateErrorKind.VALUE, "it converts a value to UTC")
+            for value in ("event.name", "'14:00'", "''", "(10 ** 30)", "1.5", "(-(10 ** 25))")
+        ),
+        ("{{ events | utc }}", TemplateErrorKind.TYPE, "it writes a value that is not text"),
         ("{{ 1 / 0 }}", TemplateErrorKind.VALUE, "it fails (ZeroDivisionError)"),
         ("{{ event.name + 1 }}", TemplateErrorKind.VALUE, "it fails (TypeError)"),
         (
