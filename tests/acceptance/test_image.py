@@ -23,6 +23,8 @@ from tests.acceptance.contained import (
     wait_until,
     write_console_config,
 )
+from tests.acceptance.contained_pages import PAGES, run_page
+from tests.acceptance.page_commands import COMMANDS, find_of_the_image
 from tests.support import image
 from tests.support.daemon import write_config
 from tests.support.docker import PrivateEngine
@@ -359,6 +361,25 @@ def test_a_replaced_configuration_file_is_reloaded(
     fresh.chmod(0o644)
     fresh.replace(path)
     assert engine.docker("exec", "relay", "relay", "reload").strip() == "reloaded: routes changed"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page(
+    engine: PrivateEngine, built: str, receiver: Receiver, tmp_path: Path, page: str
+) -> None:
+    """Each succeeds as it is written; the quick start ends with the report of a crash."""
+    run_page(page, engine, receiver, tmp_path)
+    if page == "docs/quick-start.md":
+        receiver.wait_for(lambda arrived: any(b"try crashed" in it.body for it in arrived))
+
+
+def test_pages_with_commands_for_the_image() -> None:
+    """All of them are executed: those of other pages are among these."""
+    executed = {
+        command.text.split("  ")[0] for page in PAGES for command in find_of_the_image(page)
+    }
+    for page in COMMANDS:
+        assert {command.text.split("  ")[0] for command in find_of_the_image(page)} <= executed
 
 
 def _write_config(folder: Path, receiver: Receiver) -> Path:

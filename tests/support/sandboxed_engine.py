@@ -78,6 +78,11 @@ class SandboxedEngine(EngineApi, ABC):
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         return "\n".join(lines[-30:])
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which the docker command finds this engine."""
+        return {**self._env, "DOCKER_HOST": self.url}
+
     def start(self) -> None:
         """Start the engine unless it runs, and wait until it answers; raises `EngineError`."""
         process = self._process
