@@ -95,6 +95,8 @@ class Dispatcher:
         self._tracker = IncidentTracker(state, policies, self._engines, journal)
         self._to_report: dict[str, None] = {}
         """The destinations of which a group may be due now, in the order in which it became due."""
+        self._to_remind: dict[str, None] = {}
+        """The destinations that may have to be reminded now."""
         self._intake = Intake(self._tracker)
         self._review = HoldReview(self._tracker, now)
         self._reporter = Reporter(self._tracker, self._review)
@@ -195,22 +197,29 @@ class Dispatcher:
         messages: list[Message] = []
         refreshes: list[str] = []
         checks, schedule = 0, self._tracker.schedule
-        while (key := schedule.pop(now.steady_ns)) is not None or self._to_report:
-            if key is None:  # what an incident has become is decided before its group is reported
+        while True:
+            # What an incident has become is decided before its group is reported, and reminders are
+            # about what no message names.
+            if (key := schedule.pop(now.steady_ns)) is not None:
+                task, destination, name = key
+                if task is Task.REFRESH:
+                    refreshes += self._repetition.refresh(destination, now)
+                else:
+                    self._update(task, destination, name, now)
+                    checks += task in (Task.CHECK, Task.REVIEW)
+                if checks == MAX_CHECKS:
+                    changes = self._state.take_changes()
+                    return DueResult(changes, messages, refreshes, is_complete=False)
+            elif self._to_report:
                 to_report, self._to_report = self._to_report, {}
                 for destination in to_report:
                     messages += self._reporter.report_due(destination, now)
-                continue
-            task, destination, name = key
-            if task is Task.REMIND:
-                messages += self._reminder.remind(destination, now)
-            elif task is Task.REFRESH:
-                refreshes += self._repetition.refresh(destination, now)
+            elif self._to_remind:
+                to_remind, self._to_remind = self._to_remind, {}
+                for destination in to_remind:
+                    messages += self._reminder.remind(destination, now)
             else:
-                self._update(task, destination, name, now)
-                checks += task in (Task.CHECK, Task.REVIEW)
-            if checks == MAX_CHECKS:
-                return DueResult(self._state.take_changes(), messages, refreshes, is_complete=False)
+                break
         return DueResult(self._state.take_changes(), messages, refreshes)
 
     def _update(self, task: Task, destination: str, name: str, now: Now) -> None:
@@ -224,6 +233,8 @@ class Dispatcher:
                 self._review.review_group(destination, name, now)
             case Task.FORGET:
                 self._tracker.forget_group(destination, name, now)
+            case Task.REMIND:
+                self._to_remind[destination] = None
             case _:
                 self._to_report[destination] = None
 

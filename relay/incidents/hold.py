@@ -35,6 +35,8 @@ from relay.incidents.policy import DestinationPolicy, LabelPolicy, RoutePolicy
 from relay.incidents.silence import Silences
 from relay.incidents.subject import is_own, is_service
 
+MARGIN_NS = 1_000_000
+
 
 class Circumstances(msgspec.Struct, frozen=True):
     """What decides whether an update is held back."""
@@ -126,7 +128,8 @@ def _find_silenced(incident: Incident, at: Circumstances) -> Hold | None:
     end = find_end(incident.life, at.route.resolve_after_ns)
     if not _is_new(incident) or end is None or end[0] < at.now.at(engine):
         return None  # it failed again, or nobody knows whether it did
-    return Hold(HeldReason.SILENCED, at.to_wall_ns(end[0], engine) + 1, before.silence)
+    until_ns = at.to_wall_ns(end[0], engine) + MARGIN_NS  # then it is known whether it is over
+    return Hold(HeldReason.SILENCED, until_ns, before.silence)
 
 
 def _find_too_short(incident: Incident, at: Circumstances) -> Hold | None:

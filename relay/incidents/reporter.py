@@ -67,11 +67,10 @@ class Reporter:
 
     def _find_reportable_ns(self, group: Group, now: Now) -> int:
         """Return from when on something of a group may be reported."""
-        engines = self._tracker.engines
         times_ns = [self._silent_until_ns(each) for each in self._list_unreported(group)]
         for plain in group.plains:
             if plain.hold is None:
-                times_ns.append(engines.silent_until_ns(plain.engine))
+                times_ns.append(self._tracker.plain_silent_until_ns(plain))
         return min(times_ns, default=now.steady_ns)
 
     def _list_unreported(self, group: Group) -> list[Incident]:
@@ -147,8 +146,7 @@ class Reporter:
         return [
             plain
             for plain in group.plains
-            if plain.hold is None
-            and self._tracker.engines.silent_until_ns(plain.engine) <= now.steady_ns
+            if plain.hold is None and self._tracker.plain_silent_until_ns(plain) <= now.steady_ns
         ]
 
     def _list_still_open(

@@ -18,6 +18,7 @@ from relay.incidents.held import HeldReason, Hold
 from relay.incidents.hold import Circumstances
 from relay.incidents.incident import Incident
 from relay.incidents.journal import Journal
+from relay.incidents.plain import PlainEvents
 from relay.incidents.policy import DestinationPolicy, Policies, RoutePolicy
 from relay.incidents.schedule import Schedule
 from relay.incidents.state import State
@@ -87,6 +88,11 @@ class IncidentTracker:
             return now.at(RELAY_ENGINE)
         return self.engines.known_until_ns(incident.life.engine, now)
 
+    def plain_silent_until_ns(self, plain: PlainEvents) -> int:
+        """Return until when nothing of the engine of plain events is reported; 0 if they may be
+        reported."""
+        return 0 if plain.engine == RELAY_ENGINE else self.engines.silent_until_ns(plain.engine)
+
     def silent_until_ns(self, incident: Incident) -> int:
         """Return until when nothing of an incident's engine is reported; 0 if it may be
         reported."""
@@ -97,8 +103,8 @@ class IncidentTracker:
         before = self.state.get_incident((incident.destination, incident.subject))
         if self.journal is not None:
             self.journal.changed(before, incident)
-        if incident.is_held and incident is not before:
-            incident = self._keep_hold(incident, now)
+        if incident.is_held and before is not None:
+            incident = self._keep_hold(before, incident, now)
         self.state.put_incident(incident)
         self.schedule_check(incident, now)
         if incident.update is None:  # maybe it was withdrawn, or its last event was long ago
@@ -107,8 +113,9 @@ class IncidentTracker:
             self.refresh_group(self.state.get_group(incident.destination, before.group), now)
         self.refresh_group(self.state.get_group(incident.destination, incident.group), now)
 
-    def _keep_hold(self, incident: Incident, now: Now) -> Incident:
-        """Note that the reason to hold back an incident's update is to be asked for again.
+    def _keep_hold(self, before: Incident, incident: Incident, now: Now) -> Incident:
+        """Note that the reason to hold back an incident's update is to be asked for again, if it
+        may be another one now.
 
         That is done when its group would be due. If the update was withdrawn, nothing is held back.
         """
@@ -116,8 +123,9 @@ class IncidentTracker:
         if incident.update is None:
             self.schedule.set(key, None)
             return replace(incident, hold=None)
-        wait_ns = self.destination_policy(incident.destination).group_wait_ns
-        self.schedule.bring_forward(key, now.steady_ns + wait_ns)
+        if incident is not before and _what_decides(incident) != _what_decides(before):
+            wait_ns = self.destination_policy(incident.destination).group_wait_ns
+            self.schedule.bring_forward(key, now.steady_ns + wait_ns)
         return incident
 
     def remove(self, incident: Incident, now: Now) -> None:
@@ -291,3 +299,8 @@ class IncidentTracker:
         if policy.audience is Audience.ALERTS:
             due_ns = now.steady_ns + REFRESH_INTERVAL_NS
             self.schedule.bring_forward((Task.REFRESH, destination, ""), due_ns)
+
+
+def _what_decides(incident: Incident) -> tuple[object, ...]:
+    """Return what decides whether an update is held back, and may change with any event."""
+    return incident.update, incident.status, incident.later, incident.route, incident.life

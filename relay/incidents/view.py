@@ -134,6 +134,9 @@ class IncidentCounts(msgspec.Struct, frozen=True):
     """How many silences are in force."""
     silences_until_ns: int | None = None
     """When the last of these ends, by the wall clock; None if there are none."""
+    opted_out: int = 0
+    """How many containers with an incident, open or remembered, have a label that says that people
+    are not notified of them."""
 
 
 class IncidentPage(msgspec.Struct, frozen=True):
@@ -215,7 +218,13 @@ def count_incidents(
 ) -> IncidentCounts:
     """Return how many incidents are open, how many events were held back, and how many silences
     are in force."""
-    counts = Counter((each.destination, each.severity) for each in rows if each.is_open)
+    counts: Counter[tuple[str, Severity]] = Counter()
+    opted_out: set[str] = set()
+    for incident in rows:
+        if incident.is_open:
+            counts[incident.destination, incident.severity] += 1
+        if incident.hold is not None and incident.hold.reason is HeldReason.OPTED_OUT:
+            opted_out.add(incident.subject)
     opened: dict[str, dict[Severity, int]] = {}
     for (destination, severity), count in counts.items():
         opened.setdefault(destination, {})[severity] = count
@@ -228,6 +237,7 @@ def count_incidents(
         {to: counts for to, counts in held.items() if counts},
         len(ends_ns),
         max(ends_ns, default=None),
+        len(opted_out),
     )
 
 

@@ -9,19 +9,22 @@ from msgspec.structs import replace
 
 from relay.config import Route
 from relay.config.match_parser import parse_match
-from relay.core.event import Event
+from relay.core.event import RELAY_ENGINE, Event
 from relay.core.incident import Audience
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher
 from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import (
+    LabelPolicy,
     Policies,
     PolicyKeys,
     resolve_destination_policy,
     resolve_route_policy,
 )
+from relay.incidents.silence_request import SilenceRequest
 from relay.incidents.state import Changes, Rows
+from relay.incidents.view import IncidentView, list_page
 from relay.routing.router import Router
 from tests.unit.incidents.events import ns, seconds
 
@@ -38,6 +41,7 @@ class Setup:
         audiences: Mapping[str, Audience] | None = None,
         keys: Mapping[str, PolicyKeys] | None = None,
         engines: frozenset[str] | None = None,
+        labels: LabelPolicy | None = None,
     ) -> None:
         """A route has name, match and to; ``keys`` are those of routes and destinations."""
         keys = keys or {}
@@ -67,6 +71,7 @@ class Setup:
                 if to in audiences
             },
             engines,
+            labels or LabelPolicy(),
         )
 
         self.router = Router(self.routes)
@@ -76,16 +81,14 @@ class RowStore:
     """The rows that a store would hold, as JSON, kept by changes only."""
 
     def __init__(self) -> None:
-        self.tables: dict[str, dict[str, bytes]] = {
-            name: {} for name in ("incidents", "groups", "destinations", "route_counts", "finishes")
-        }
+        self.tables: dict[str, dict[str, bytes]] = {name: {} for name in Rows.__struct_fields__}
 
     def apply(self, changes: Changes) -> None:
         """Write what changed."""
         for name, table in self.tables.items():
             for row in getattr(changes.rows, name):
                 table[self.key(row)] = msgspec.json.encode(row)
-        for name in ("incidents", "groups", "finishes"):
+        for name in ("incidents", "groups", "finishes", "silences"):
             for key in getattr(changes, f"removed_{name}"):
                 self.tables[name].pop(repr(key), None)
 
@@ -101,6 +104,8 @@ class RowStore:
                 return repr((row.destination, row.route))
             case "Finishes":
                 return repr(row.subject)
+            case "Silence":
+                return repr(row.id)
             case _:
                 return repr(row.name)
 
@@ -212,6 +217,55 @@ class World:
         self.broken.discard(destination)
         for message in [each for each in self.waiting if each.destination == destination]:
             self.settle(message)
+
+    def silence(self, match: Mapping[str, Any] | None, for_s: float, after_s: float = 0.0) -> int:
+        """Somebody adds a silence, which begins after a while; returns its number. Without a match
+        it is about everything."""
+        wall_ns = self.now.at(RELAY_ENGINE)
+        request = SilenceRequest(
+            comment="deploy",
+            by="ann",
+            match=match,
+            everything=match is None,
+            from_ns=wall_ns + round(after_s * 1e9),
+            duration_ns=round(for_s * 1e9),
+        )
+        silence, changes = self.dispatcher.add_silence(request, self.now)
+        self.store.apply(changes)
+        return silence.id
+
+    def expire(self, silence: int) -> None:
+        """Somebody ends a silence."""
+        _, changes = self.dispatcher.expire_silence(silence, 0, self.now)
+        self.store.apply(changes)
+
+    def set_clock(self, ahead_s: float) -> None:
+        """Somebody sets the clock of this machine; the loop notices."""
+        self.lead_s = dict.fromkeys(self.lead_s, ahead_s)
+        self.due()
+
+    def held(self, destination: str = "ops") -> dict[str, int]:
+        """How many events were held back at a destination, by reason."""
+        counts: Counter[str] = Counter()
+        for each in self.dispatcher.export().route_counts:
+            counts.update(each.held if each.destination == destination else {})
+        return dict(counts)
+
+    def waits(self, destination: str = "ops") -> int:
+        """How many events wait to be reported at a destination."""
+        routes = {route for route, to in self.setup.policies.routes if to == destination}
+        return sum(self.dispatcher.balance(destination, route).waiting for route in routes)
+
+    def view(self, subject: str = "web-1", destination: str = "ops") -> IncidentView:
+        """What operators see of an incident, which may be over."""
+        rows = self.dispatcher.export()
+        page = list_page(rows, self.now, 1000, include_ended=True)
+        (found,) = [
+            each
+            for each in page.incidents
+            if (each.subject, each.destination) == (subject, destination)
+        ]
+        return found
 
     def observe(self, observation: Observation) -> None:
         """A reconciliation of everything: what it does not show is not there."""
