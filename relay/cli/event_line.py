@@ -23,6 +23,7 @@ from relay.destinations.common.event_text import (
 )
 from relay.destinations.common.exit_code import describe_exit_code, describe_signal
 from relay.incidents.effect import EffectKind
+from relay.incidents.held import Hold
 from relay.routing.router import Verdict
 
 EVENT_MAX = 90
@@ -131,10 +132,17 @@ def _describe_destination(name: str, decision: RouteDecision) -> str:
         case EffectKind.COUNTED:
             what = f"counted, {format_ordinal(effect.total)}"
         case EffectKind.HELD:
-            what = "held" if effect.hold is None else f"held: {effect.hold.reason}"
+            what = ""
         case EffectKind.GROUPED:
             what = "told with its group"
-    return f"{format_name(name)} ({what})"
+    hold = "" if effect.hold is None else _describe_hold(effect.hold)
+    return f"{format_name(name)} ({', '.join(filter(None, (what, hold)))})"
+
+
+def _describe_hold(hold: Hold) -> str:
+    """Return what holds something back: ``held: silenced by 3``."""
+    by = hold.interval if hold.silence is None else str(hold.silence)
+    return f"held: {hold.reason}{f' by {format_name(by)}' if by else ''}"
 
 
 def _style(text: str, style: LineStyle, *, fg: str | None = None, dim: bool | None = None) -> str:

@@ -4,7 +4,9 @@ Names come from others: unprintable characters are escaped, long texts are cut.
 """
 
 from relay.cli.incident_table import (
+    NOT_YET,
     SUBJECT_MAX,
+    describe_hold,
     describe_last_report,
     describe_state,
     describe_update,
@@ -53,6 +55,7 @@ def describe_incident(
     ``policies`` are those in force, and ``now_ns`` is the time of relay's clock.
     """
     state, reported = describe_state(incident), describe_last_report(incident, zone)
+    hold = None if incident.update is None else describe_hold(incident, zone)
     upcoming = describe_update(incident, now_ns, is_daemon=True)
     if incident.status is Status.RESOLVED:
         until = format_time((incident.ended_ns or now_ns) + REMEMBERED_NS, zone)
@@ -60,6 +63,9 @@ def describe_incident(
         following = f"{upcoming}, or {again}" if upcoming else again
         return f"over: {state}; told: {reported}; next: {following}"
     since = format_time(incident.started_ns, zone)
+    if hold is not None:
+        told = "" if reported == NOT_YET else f"told: {reported}; "
+        return f"open: {state}, since {since}; {told}{hold}"
     upcoming = upcoming or _describe_wait(incident, policies)
     return f"open: {state}, since {since}; told: {reported}; next: {upcoming}"
 

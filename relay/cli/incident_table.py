@@ -4,6 +4,7 @@ Names come from others: unprintable characters are escaped, long texts are cut.
 """
 
 from collections.abc import Iterator, Mapping
+from time import time_ns as read_wall_ns
 
 from relay.cli.tables import (
     format_due,
@@ -27,8 +28,14 @@ from relay.incidents.view import IncidentDetails, IncidentView
 
 HEADINGS = ("INCIDENT", "SEVERITY", "SINCE", "SUBJECT", "STATE", "EVENTS", "DESTINATION", "TOLD")
 
+COMMENT_MAX = 60
+"""The longest comment of a silence, in UTF-16 units."""
+
 SUBJECT_MAX = 40
 """Longest name of a container in a column, in UTF-16 units."""
+
+NOT_YET = "not yet"
+"""An incident was not reported so far."""
 
 SHORT_ID = len("inc_") + 12
 """How much of an id is in a column. `relay incidents show` and `close` take as much."""
@@ -79,9 +86,12 @@ def describe_reports(
     incident: IncidentView, now_ns: int, zone: TimeZone = UTC_ZONE, *, is_daemon: bool
 ) -> str:
     """Return when the incident was reported last, or why it was not, and the next update."""
-    update = describe_update(incident, now_ns, is_daemon=is_daemon)
     last = describe_last_report(incident, zone)
-    return last if update is None else f"{last}; {update}"
+    if incident.update is None:
+        return last
+    if (hold := describe_hold(incident, zone)) is not None:
+        return hold if last == NOT_YET else f"{last}; {_name_update(incident)} {hold}"
+    return f"{last}; {describe_update(incident, now_ns, is_daemon=is_daemon)}"
 
 
 def describe_last_report(incident: IncidentView, zone: TimeZone = UTC_ZONE) -> str:
@@ -92,9 +102,29 @@ def describe_last_report(incident: IncidentView, zone: TimeZone = UTC_ZONE) -> s
         return "queued, not delivered yet"
     if incident.given_up:
         return "given up: told again"
-    if incident.update is None and incident.held is not None:
-        return f"held: {incident.held}"
-    return "not yet" if incident.reported_ns is None else format_time(incident.reported_ns, zone)
+    if incident.update is None and (hold := describe_hold(incident, zone)) is not None:
+        return hold
+    return NOT_YET if incident.reported_ns is None else format_time(incident.reported_ns, zone)
+
+
+def describe_hold(incident: IncidentView, zone: TimeZone = UTC_ZONE) -> str | None:
+    """Return what holds the incident's update back, or did so with the last one; None if nothing.
+
+    As in ``held: silenced by 3 until 14:00 UTC (deploy, ann)``.
+    """
+    if incident.held is None:
+        return None
+    by = why = until = ""
+    if incident.held_until_ns is not None:
+        until = f" until {zone.format_minute(incident.held_until_ns, read_wall_ns())}"
+    if incident.silence is not None:
+        by = f" by {incident.silence}"
+    elif incident.mute_interval is not None:
+        by = f" by {format_name(incident.mute_interval)}"
+    if incident.silence_by:
+        comment = truncate(incident.silence_comment, COMMENT_MAX)
+        why = f" ({comment}, {format_name(incident.silence_by)})"
+    return f"held: {incident.held}{by}{until}{why}"
 
 
 def describe_update(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str | None:
@@ -159,6 +189,9 @@ def to_document(incident: IncidentView) -> dict[str, object]:
         "refused": incident.refused,
         "given_up": incident.given_up,
         "held": incident.held,
+        **_times("held_until", incident.held_until_ns),
+        "silence": incident.silence,
+        "mute_interval": incident.mute_interval,
         **_times("unknown_since", incident.unknown_since_ns),
     }
 
@@ -202,7 +235,6 @@ def format_page(
             ("failures", str(incident.deaths)),
             ("told", describe_reports(incident, now_ns, zone, is_daemon=is_daemon)),
             ("message", incident.message),
-            ("held", incident.held),
         ]
     )
     entries = sorted(_timeline(details), key=lambda entry: entry[0])
@@ -239,8 +271,16 @@ def _timeline(details: IncidentDetails) -> Iterator[tuple[int, str]]:
         yield incident.ended_ns, f"over: {incident.resolution}"
     if incident.reported_ns is not None:
         yield incident.reported_ns, _describe_last_message(incident)
-    if incident.due_ns is not None and incident.update is not None:
+    if incident.update is not None:
+        yield from _list_what_comes(incident)
+
+
+def _list_what_comes(incident: IncidentView) -> Iterator[tuple[int, str]]:
+    """Yield when the update is due, or until when it is held back, if that is known."""
+    if incident.due_ns is not None:
         yield incident.due_ns, f"to be told: {_name_update(incident)}"
+    if incident.held_until_ns is not None:
+        yield incident.held_until_ns, f"held until then: {_name_update(incident)}"
 
 
 def _describe_failure(incident: IncidentView) -> str:

@@ -48,7 +48,7 @@ def format_held(incidents: int, events: int) -> str:
 def describe_period(silence: Silence, zone: TimeZone, now_ns: int) -> str:
     """Return when a silence is in force: ``until 14:00 CET``."""
     until = f"until {zone.format_minute(silence.until_ns, now_ns)}"
-    if silence.from_ns <= now_ns:
+    if not silence.is_to_come(now_ns):
         return until
     return f"from {zone.format_minute(silence.from_ns, now_ns)} {until}"
 

@@ -15,7 +15,7 @@ from functools import partial
 
 import msgspec
 
-from relay.core.event import RELAY_ENGINE, Event
+from relay.core.event import Event
 from relay.incidents.actions import close_incidents, mark_replayed
 from relay.incidents.clock import Engines, Now
 from relay.incidents.effect import EffectObserver, find_effects
@@ -35,7 +35,8 @@ from relay.incidents.route_counts import Balance
 from relay.incidents.set_clocks import limit_times, shift_times
 from relay.incidents.settlement import Settlement
 from relay.incidents.silence import Silence
-from relay.incidents.silence_request import KnownNames, SilenceRequest
+from relay.incidents.silence_changes import SilenceChanges
+from relay.incidents.silence_request import SilenceRequest
 from relay.incidents.state import Changes, IncidentKey, Rows, State
 from relay.incidents.subject import destination_key, engine_key, subject_key
 from relay.incidents.tracker import IncidentTracker, Task
@@ -101,6 +102,7 @@ class Dispatcher:
         self._review = HoldReview(self._tracker, now)
         self._reporter = Reporter(self._tracker, self._review)
         self._reminder = Reminder(self._tracker, self._review, self._reporter)
+        self._silence_changes = SilenceChanges(self._tracker, self._review)
         self._settlement = Settlement(self._tracker)
         self._repetition = Repetition(self._tracker)
         self.effect_observer: EffectObserver | None = None
@@ -117,6 +119,7 @@ class Dispatcher:
         for name in policies.destinations:
             self._repetition.schedule(name, now)
         self._review.review_all(now)
+        self._silence_changes.follow(now)
         if outstanding is not None:
             for destination, message_id in set(self._settlement.list_outstanding()) - set(
                 outstanding
@@ -140,8 +143,8 @@ class Dispatcher:
     @property
     def awaits_change(self) -> bool:
         """Whether anything will be due by itself except reminders and repetitions."""
-        repeated = (Task.REMIND, Task.REFRESH)
-        return any(task not in repeated for task, _, _ in self._tracker.schedule)
+        others = (Task.REMIND, Task.REFRESH, Task.SILENCE)
+        return any(task not in others for task, _, _ in self._tracker.schedule)
 
     @property
     def policies(self) -> Policies:
@@ -231,6 +234,8 @@ class Dispatcher:
                 self._review.review(destination, name, now)
             case Task.REVIEW_GROUP:
                 self._review.review_group(destination, name, now)
+            case Task.SILENCE:
+                self._silence_changes.follow(now)
             case Task.FORGET:
                 self._tracker.forget_group(destination, name, now)
             case Task.REMIND:
@@ -293,18 +298,11 @@ class Dispatcher:
 
     def add_silence(self, request: SilenceRequest, now: Now) -> tuple[Silence, Changes]:
         """Add a silence. Raises `InvalidSilence`."""
-        policies = self._tracker.policies
-        engines = None if policies.engines is None else {*policies.engines, RELAY_ENGINE}
-        known = KnownNames(engines, {route for route, _ in policies.routes})
-        silence = self._state.silences.add(request, known, now.at(RELAY_ENGINE))
-        self._review.review_all(now)
-        return silence, self._state.take_changes()
+        return self._silence_changes.add(request, now), self._state.take_changes()
 
     def expire_silence(self, id_: int, after_ns: int, now: Now) -> tuple[Silence, Changes]:
         """End a silence now, or after a time. Raises `InvalidSilence`, `UnknownSilence`."""
-        silence = self._state.silences.expire(id_, now.at(RELAY_ENGINE), after_ns)
-        self._review.review_all(now)
-        return silence, self._state.take_changes()
+        return self._silence_changes.expire(id_, after_ns, now), self._state.take_changes()
 
     def list_silences(self) -> list[Silence]:
         """Return all silences: those to come, those in force, and those that are over."""

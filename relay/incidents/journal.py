@@ -7,6 +7,7 @@ the rest as a number.
 from collections import Counter
 from typing import Any
 
+import msgspec
 import structlog
 
 from relay.core.event import Event, format_rfc3339
@@ -14,6 +15,7 @@ from relay.core.incident import Resolution
 from relay.incidents.held import Hold
 from relay.incidents.incident import Incident
 from relay.incidents.message import Message
+from relay.incidents.silence import Silence
 
 log = structlog.get_logger()
 
@@ -68,6 +70,24 @@ class Journal:
         if incident.is_open:
             self._log("incident.unwatched", incident, events=incident.total)
 
+    def silence_added(self, silence: Silence) -> None:
+        """Note that somebody added a silence."""
+        times = {
+            "begin": format_rfc3339(silence.from_ns),
+            "until": format_rfc3339(silence.until_ns),
+        }
+        match = silence.incident or msgspec.json.encode(silence.match).decode()
+        _log_silence("silence.added", silence, **times, match=match)
+
+    def silence_expired(self, silence: Silence) -> None:
+        """Note that somebody ended a silence, or made it end sooner."""
+        _log_silence("silence.expired", silence, until=format_rfc3339(silence.end_ns))
+
+    def silence_ended(self, silence: Silence) -> None:
+        """Note that a silence has ended by itself."""
+        counts = {"incidents": silence.held_incidents, "events": silence.held_events}
+        _log_silence("silence.ended", silence, **counts)
+
     def failed(self, event: Event) -> None:
         """Note that an event was not taken because of the error that is being handled."""
         log.exception("incident.event_failed", id=event.id, engine=event.engine)
@@ -104,3 +124,7 @@ class Journal:
             destination=incident.destination,
             **facts,
         )
+
+
+def _log_silence(name: str, silence: Silence, **facts: Any) -> None:
+    log.info(name, silence=silence.id, **facts, comment=silence.comment, by=silence.by)

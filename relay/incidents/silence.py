@@ -70,11 +70,20 @@ class Silence(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def is_in_force(self, wall_ns: int) -> bool:
         """Whether it holds something back now."""
-        return self.expired_ns is None and self.from_ns <= wall_ns < self.until_ns
+        return not self.is_over(wall_ns) and not self.is_to_come(wall_ns)
+
+    def is_to_come(self, wall_ns: int) -> bool:
+        """Whether it is to begin. One that began when it was made never is, even if the clock is
+        set back."""
+        return self.from_ns > max(wall_ns, self.made_ns)
 
     def is_over(self, wall_ns: int) -> bool:
         """Whether it has ended."""
         return self.expired_ns is not None or self.until_ns <= wall_ns
+
+    def is_forgotten(self, wall_ns: int) -> bool:
+        """Whether it has been over for `KEPT_NS`."""
+        return self.is_over(wall_ns) and self.end_ns + KEPT_NS <= wall_ns
 
 
 class _RoutedEvent(Event, frozen=True, kw_only=True):
@@ -134,16 +143,15 @@ class Silences:
             (
                 time_ns
                 for each in self._silences.values()
-                if each.expired_ns is None
-                for time_ns in (each.from_ns, each.until_ns)
-                if time_ns > wall_ns
+                if not each.is_over(wall_ns)
+                for time_ns in (each.from_ns if each.is_to_come(wall_ns) else each.until_ns,)
             ),
             default=None,
         )
 
-    def list_in_force(self, wall_ns: int) -> list[Silence]:
-        """Return the silences that are in force."""
-        return [each for each in self._silences.values() if each.is_in_force(wall_ns)]
+    def list_in_force(self, wall_ns: int) -> set[int]:
+        """Return the ids of the silences that are in force."""
+        return {each.id for each in self._silences.values() if each.is_in_force(wall_ns)}
 
     def add(self, request: SilenceRequest, known: KnownNames, wall_ns: int) -> Silence:
         """Add a silence. Raises `InvalidSilence`, `TooManySilences`."""
@@ -190,7 +198,7 @@ class Silences:
     def prune(self, wall_ns: int) -> None:
         """Forget what has been over for `KEPT_NS`."""
         for each in self:
-            if each.is_over(wall_ns) and each.end_ns + KEPT_NS <= wall_ns:
+            if each.is_forgotten(wall_ns):
                 self._remove(each.id)
 
     def count_held(self, id_: int, *, events: int, incidents: int = 0) -> None:

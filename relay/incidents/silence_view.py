@@ -37,7 +37,11 @@ class SilenceView(Silence, frozen=True, kw_only=True, omit_defaults=False):
 def list_silences(rows: Rows, wall_ns: int, *, include_over: bool = False) -> list[SilenceView]:
     """Return silences: those in force first, the next to end before others; then those to come,
     and those that are over, the last one first."""
-    silences = [each for each in rows.silences if include_over or not each.is_over(wall_ns)]
+    silences = [
+        each
+        for each in rows.silences
+        if not (each.is_forgotten(wall_ns) if include_over else each.is_over(wall_ns))
+    ]
     return make_views(silences, rows, wall_ns)
 
 
@@ -88,7 +92,7 @@ def _is_unreported(incident: Incident) -> bool:
 def _find_state(silence: Silence, wall_ns: int) -> SilenceState:
     if silence.is_over(wall_ns):
         return SilenceState.OVER
-    return SilenceState.ACTIVE if silence.is_in_force(wall_ns) else SilenceState.PENDING
+    return SilenceState.PENDING if silence.is_to_come(wall_ns) else SilenceState.ACTIVE
 
 
 def _find_order(view: SilenceView) -> tuple[int, int, int]:

@@ -40,6 +40,8 @@ class Task(StrEnum):
     """What holds back the update of an incident may be over."""
     REVIEW_GROUP = "review_group"
     """What holds back the plain events of a group may be over."""
+    SILENCE = "silence"
+    """A silence begins or ends."""
     FORGET = "forget"
     """A group may have nothing left to say about the future."""
 

@@ -80,6 +80,22 @@ def test_no_relay(installation: Installation) -> None:
         ({"destination": "pager"}, "next: when well for 1 min"),
         ({"condition": Condition.UNKNOWN}, "open: unknown: events may be missing, since"),
         ({"held": "brief", "reported_ns": None}, "told: held: brief; next: when"),
+        (
+            {
+                "held": "silenced",
+                "silence": 3,
+                "silence_by": "ann",
+                "silence_comment": "deploy",
+                "held_until_ns": ns(0),
+                "reported_ns": None,
+                "update": UpdateReason.OPENED,
+            },
+            ", since 2027-01-15 08:00:00Z; held: silenced by 3 until 2027-01-15 08:00 UTC (deploy",
+        ),
+        (
+            {"held": "opted_out", "update": UpdateReason.CRASH_LOOPING},
+            "; told: 2027-01-15 08:00:03Z; held: opted_out",
+        ),
         ({"update": UpdateReason.WORSE, "due_ns": ns(40)}, "; next: worse in 30 s"),
         (
             {

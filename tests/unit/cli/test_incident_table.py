@@ -14,12 +14,46 @@ from tests.unit.cli.incident_samples import VIEW
 from tests.unit.incidents.events import die, health, ns, start
 from tests.unit.incidents.world import Setup, World
 
+DEPLOY = {"silence_comment": "deploy", "silence_by": "ann"}
+HELD = {
+    "update": UpdateReason.OPENED,
+    "reported_ns": None,
+    "message_count": 0,
+    "held_until_ns": ns(3600),
+}
+
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
         ({}, "2027-01-15 08:00:03Z"),
         ({"held": "brief", "message_count": 0}, "held: brief"),
+        ({"held": "silenced", "silence": 3, **DEPLOY}, "held: silenced by 3 (deploy, ann)"),
+        ({"held": "silenced", "silence": 3}, "held: silenced by 3"),
+        (
+            {**HELD, "held": "silenced", "silence": 3, **DEPLOY},
+            "held: silenced by 3 until 2027-01-15 09:00 UTC (deploy, ann)",
+        ),
+        (
+            {**HELD, "held": "muted", "mute_interval": "nights"},
+            "held: muted by nights until 2027-01-15 09:00 UTC",
+        ),
+        ({**HELD, "held": "for"}, "held: for until 2027-01-15 09:00 UTC"),
+        ({**HELD, "held": "opted_out", "held_until_ns": None}, "held: opted_out"),
+        (
+            {
+                **HELD,
+                "update": UpdateReason.CRASH_LOOPING,
+                "crash_looping": True,
+                "reported_ns": ns(3),
+                "held": "silenced",
+                "silence": 3,
+                "silence_comment": "a\x1b[2J" + "x" * 99,
+                "silence_by": "b\u202e",
+            },
+            "2027-01-15 08:00:03Z; crash-looping held: silenced by 3 until 2027-01-15 09:00 UTC "
+            r"(a\x1b[2J" + "x" * 51 + r"…, b\u202e)",
+        ),
         ({"message": "ntf_1"}, "queued, not delivered yet"),
         ({"given_up": True}, "given up: told again"),
         (

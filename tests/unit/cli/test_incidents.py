@@ -135,6 +135,10 @@ def test_json(installation: Installation) -> None:
         "refused": False,
         "given_up": False,
         "held": None,
+        "held_until_at": None,
+        "held_until_ns": None,
+        "silence": None,
+        "mute_interval": None,
         "unknown_since_at": None,
         "unknown_since_ns": None,
     }

@@ -104,6 +104,14 @@ def test_it_is_in_force_by_the_wall_clock() -> None:
     assert found == [False, True, True, False, False, True]  # B11: the clock is set back at last
 
 
+def test_one_that_begins_at_once_is_in_force_if_the_clock_is_set_back() -> None:
+    silences = Silences()
+    added = add(silences, match={"project": "shop"})
+    event = die(0, project="shop")
+    assert silences.find(event, "died", None, NOW - HOUR_NS) == added
+    assert silences.next_change_ns(NOW - HOUR_NS) == NOW + HOUR_NS
+
+
 def test_of_several_the_one_that_ends_last_is_named() -> None:
     silences = Silences()
     add(silences, match={"project": "shop"})
