@@ -193,6 +193,7 @@ def _details(card: Card) -> Mapping[str, str | None]:
         "count": str(notification.count) if notification.count > 1 else None,
         "held_back": str(notification.suppressed) if notification.suppressed else None,
         "not_included": included.missing if included else None,
+        "no_link": card.link_fault,
         "event_id": event.id,
         "notification_id": notification.id,
     }

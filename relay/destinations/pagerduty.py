@@ -149,6 +149,7 @@ def _details(card: Card) -> dict[str, object]:
         "notification_id": notification.id,
         "origin": "" if origin is Origin.LIVE else origin,
         "not_included": included.missing if included and included.missing else "",
+        "no_link": card.link_fault,
     }
     details: dict[str, object] = {
         "text": join_forwarded(card.body_pieces(CUSTOM_TEXT_MAX, FORWARDED)),
