@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from time import time_ns as read_wall_ns
 
 from relay.cli.tables import (
+    format_count,
     format_due,
     format_duration,
     format_facts,
@@ -16,6 +17,7 @@ from relay.cli.tables import (
     format_section,
     format_time,
 )
+from relay.core.container_facts import ContainerFacts, container_object
 from relay.core.event import format_rfc3339
 from relay.core.incident import Condition, Status, UpdateReason, is_flapping
 from relay.core.severity import Severity
@@ -204,6 +206,7 @@ def details_to_document(details: IncidentDetails) -> dict[str, object]:
         "failures": [format_rfc3339(time_ns) for time_ns in details.failures_ns],
         "first": event_object(details.first),
         "last": None if details.last is None else event_object(details.last),
+        **container_object(details.container, (details.last or details.first).ran_ns),
     }
 
 
@@ -233,6 +236,7 @@ def format_page(
             ),
             ("events", _describe_events(incident)),
             ("failures", str(incident.deaths)),
+            ("container", _describe_container(details) or None),
             ("told", describe_reports(incident, now_ns, zone, is_daemon=is_daemon)),
             ("message", incident.message),
         ]
@@ -241,6 +245,19 @@ def format_page(
     yield from format_section(
         "timeline", [(format_time(time_ns, zone), what) for time_ns, what in entries]
     )
+
+
+def _describe_container(details: IncidentDetails) -> str:
+    """Return what is known of the container, as in ``restart policy always, 12 restarts``."""
+    facts, ran_ns = details.container or ContainerFacts(), (details.last or details.first).ran_ns
+    count, limit = facts.restart_count, facts.memory_limit
+    parts = [
+        facts.restart_option and f"restart policy {facts.restart_option}",
+        count and format_count(count, "restart", "restarts"),
+        limit and f"memory limit {limit / 2**20:,.0f} MiB",
+        None if ran_ns is None else f"had run for {format_duration(ran_ns)}",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _describe_events(incident: IncidentView) -> str:

@@ -33,3 +33,17 @@ class ContainerFacts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         if self.restart_policy == "on-failure":
             return 0 < self.max_retries <= (self.restart_count or 0)
         return self.restart_policy == "no"
+
+
+def container_object(facts: ContainerFacts | None, ran_ns: int | None) -> dict[str, object]:
+    """Return what is known of a container as programs get it; None for what is not known.
+
+    ``ran_ns`` is how long the life that ended had lasted, which they get in seconds.
+    """
+    facts = facts or ContainerFacts()
+    return {
+        "restart_policy": facts.restart_option,
+        "restart_count": facts.restart_count,
+        "memory_limit": facts.memory_limit,
+        "ran_for": None if ran_ns is None else ran_ns // 1_000_000 / 1_000,
+    }

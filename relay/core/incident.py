@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from relay.core.container_facts import ContainerFacts
+from relay.core.container_facts import ContainerFacts, container_object
 from relay.core.event import TYPE_RELAY, Cause, Event, Origin, format_rfc3339
 from relay.core.include import Included
 from relay.core.severity import Severity
@@ -249,16 +249,5 @@ def incident_object(
         "count": report.count,
         "total": report.total,
         "notified_before": report.notified_before,
-        **_describe_container(report),
-    }
-
-
-def _describe_container(report: IncidentReport) -> dict[str, object]:
-    """Return what is known of the container, as programs get it: None for what is not known."""
-    facts, ran_ns = report.container or ContainerFacts(), report.problem.ran_ns
-    return {
-        "restart_policy": facts.restart_option,
-        "restart_count": facts.restart_count,
-        "memory_limit": facts.memory_limit,
-        "ran_for": None if ran_ns is None else ran_ns // 1_000_000 / 1_000,
+        **container_object(report.container, report.problem.ran_ns),
     }

@@ -11,6 +11,7 @@ from heapq import nsmallest
 import msgspec
 from msgspec.structs import replace
 
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import RELAY_ENGINE, Event
 from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
@@ -121,6 +122,8 @@ class IncidentDetails(msgspec.Struct, frozen=True):
     """When it died without being asked to, or became unhealthy: the last few times."""
     well_since_ns: int | None
     """Since when it is well; None if it is not."""
+    container: ContainerFacts | None = None
+    """What is known of the container; None if nothing is."""
 
 
 class IncidentCounts(msgspec.Struct, frozen=True):
@@ -205,6 +208,7 @@ def find_details(
             None if each.later is None else each.later.decode(),
             each.life.failures_ns,
             each.life.well_since_ns,
+            each.container,
         )
         for each in found
     ]

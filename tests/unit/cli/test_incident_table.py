@@ -2,8 +2,16 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from relay.cli.incident_table import describe_counts, describe_reports, describe_state, format_page
+from relay.cli.incident_table import (
+    describe_counts,
+    describe_reports,
+    describe_state,
+    details_to_document,
+    format_page,
+)
+from relay.core.container_facts import ContainerFacts
 from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
 from relay.incidents.state import Rows
@@ -173,3 +181,24 @@ def test_the_timeline_of_one_whose_events_may_be_missing() -> None:
     assert "    2027-01-15 08:00:07Z  events may be missing from here on" in [
         *format_page(details, world.now.steady_ns, is_daemon=True)
     ]
+
+
+def test_what_is_known_of_the_container() -> None:
+    """The page has it in words, the JSON under the names of the payload."""
+    world = World().play([replace(die(0), ran_ns=2_518_000_000)], 1)
+    (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
+    assert "  container    had run for 3 s" in format_page(details, ns(1), is_daemon=True)
+    facts = ContainerFacts("on-failure", 3, 2, 512 * 2**20)
+    known = replace(details, container=facts)
+    assert (
+        "  container    restart policy on-failure:3, 2 restarts, memory limit 512 MiB, "
+        "had run for 3 s"
+    ) in format_page(known, ns(1), is_daemon=True)
+    document = details_to_document(known)
+    assert {name: document[name] for name in list(document)[-4:]} == {
+        "restart_policy": "on-failure:3",
+        "restart_count": 2,
+        "memory_limit": 512 * 2**20,
+        "ran_for": 2.518,
+    }
+    assert details_to_document(details)["restart_policy"] is None
