@@ -32,6 +32,7 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.command import is_command
 from relay.destinations.common.pieces import Escapes, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,
@@ -152,11 +153,12 @@ def _description(card: Card) -> str:
 
 
 def _fields(card: Card) -> list[Part]:
-    shown = (
-        *card.fit_facts(VALUE_MAX, _escape),
-        *card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape),
-    )
-    fields = [_field(name, value) for name, value in shown]
+    fields = [
+        _command_field(name, value) if is_command(name) else _field(name, value)
+        for name, value in card.fit_facts(VALUE_MAX, _escape)
+    ]
+    inspected = card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX, _escape)
+    fields += [_field(name, value) for name, value in inspected]
     if len(fields) > FIELDS_MAX:
         more = len(fields) - FIELDS_MAX + 1
         fields[FIELDS_MAX - 1 :] = [_field(ELLIPSIS, f"and {more} more")]
@@ -166,6 +168,11 @@ def _fields(card: Card) -> list[Part]:
 def _field(name: str, value: str) -> Part:
     """Return a field; name and value are escaped already."""
     return {"name": name, "value": value, "inline": True}
+
+
+def _command_field(name: str, command: str) -> Part:
+    """Return a field of its own line with a command, in which Discord reads no Markdown."""
+    return {"name": name, "value": f"`{command}`", "inline": False}
 
 
 def _escape(character: str) -> str:

@@ -24,6 +24,7 @@ from relay.config.types import Rate, RateLimit
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import escape_with, truncate, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card, Output
+from relay.destinations.common.command import is_command
 from relay.destinations.common.pieces import Escapes, PieceKind
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.slack_compatible import hint_from_slack_error, parse_slack_json
@@ -114,8 +115,13 @@ def _attachment_blocks(card: Card) -> list[Block]:
         blocks.append(_body_block(card))
     # The line break is relay's: `truncate` leaves none in a value, so no value can look like
     # another field.
-    facts = [_plain_text(f"{name}\n{_value(value)}") for name, value in card.facts]
+    facts = [
+        _plain_text(f"{name}\n{_value(value)}")
+        for name, value in card.facts
+        if not is_command(name)
+    ]
     blocks.append({"type": "section", "fields": [_time(card), *facts]})
+    blocks += [_command_block(name, value) for name, value in card.facts if is_command(name)]
     inspected = _inspect_fields(card)
     for at in range(0, len(inspected), FIELDS_MAX):
         blocks.append({"type": "section", "fields": inspected[at : at + FIELDS_MAX]})
@@ -152,6 +158,18 @@ def _time(card: Card) -> Block:
     seconds = card.time_ns // 1_000_000_000
     date = f"<!date^{seconds}^{{date_num}} {{time_secs}}|{card.time}>"
     return {"type": "mrkdwn", "text": f"Time\n{date}", "verbatim": True}
+
+
+def _command_block(name: str, command: str) -> Block:
+    """Return a command as code, which people copy without anything beside it."""
+    elements = [
+        {"type": "text", "text": f"{name}: "},
+        {"type": "text", "text": command, "style": {"code": True}},
+    ]
+    return {
+        "type": "rich_text",
+        "elements": [{"type": "rich_text_section", "elements": elements}],
+    }
 
 
 def _inspect_fields(card: Card) -> list[Block]:

@@ -24,6 +24,7 @@ from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.severity import Severity
 from relay.core.text import truncate, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card, Output
+from relay.destinations.common.command import is_command
 from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.responses import (
     ERROR_STATUSES,
@@ -139,7 +140,9 @@ def _body(card: Card) -> list[Part]:
         *card.fit_inspect_fields(INSPECT_MAX, VALUE_MAX),
     ]
     for name, value in facts:
-        body.append(_block(_run(f"{name}: ", weight="Bolder"), _run(value), spacing="Small"))
+        font = {"fontType": "Monospace"} if is_command(name) else {}
+        runs = _run(f"{name}: ", weight="Bolder"), _run(value, **font)
+        body.append(_block(*runs, spacing="Small"))
     body += [_output_container(output) for output in card.output]
     notes = " · ".join(truncate(note, NOTE_MAX) for note in card.notes)
     return [*body, _block(_run(notes, size="Small", isSubtle=True), separator=True)]

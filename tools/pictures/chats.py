@@ -22,6 +22,7 @@ _DISCORD_PARTS = re.compile(
     r"|```\n(?P<code>.*?)\n```\n?",
     re.DOTALL,
 )
+_DISCORD_CODE = re.compile(r"`([^`]+)`")
 _DISCORD_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 _TELEGRAM_KINDS = {"bold": "bold", "code": "code", "pre": "pre", "text_link": "link"}
 _EMBED_KEYS = {"title", "color", "fields", "footer", "timestamp", "description"}
@@ -70,7 +71,7 @@ def _slack_field(text: str) -> Markup:
 
 def _slack_rich_text(part: Payload) -> Markup:
     texts = [
-        span(f"{'bold' if it.get('style') else ''} {it['type']}".strip(), it["text"])
+        span(" ".join((*it.get("style", ()), it["type"])), it["text"])
         for it in part["elements"]
     ]
     match part["type"]:
@@ -87,7 +88,7 @@ def show_discord(body: bytes) -> Markup:
     check_keys("Discord", embed, *_EMBED_KEYS)
     time = datetime.fromisoformat(embed["timestamp"]).timestamp()
     fields = [
-        div("", div("bold", _unescape(it["name"])), div("", _unescape(it["value"])))
+        div("" if it["inline"] else "wide", div("bold", _unescape(it["name"])), _discord_value(it))
         for it in embed["fields"]
     ]
     return post(
@@ -100,6 +101,11 @@ def show_discord(body: bytes) -> Markup:
             style=f"border-color: #{embed['color']:06x}",
         )
     )
+
+
+def _discord_value(field: Payload) -> Markup:
+    code = _DISCORD_CODE.fullmatch(field["value"])
+    return div("", span("code", code[1]) if code else _unescape(field["value"]))
 
 
 def _discord_description(text: str) -> Markup:

@@ -13,7 +13,7 @@ import msgspec
 from relay.config.templates.link import find_host
 from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.event import Event, Origin, format_rfc3339, format_second
-from relay.core.incident import IncidentReport, Status, UpdateReason
+from relay.core.incident import IncidentReport, Status, Update, UpdateReason
 from relay.core.include import Included
 from relay.core.notification import Notification, resolve_severity
 from relay.core.severity import Severity
@@ -25,8 +25,14 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.core.zone import UTC_ZONE, TimeZone
+from relay.destinations.common.command import is_command
 from relay.destinations.common.event_text import describe_host
-from relay.destinations.common.facts import list_facts, list_incident_facts
+from relay.destinations.common.facts import (
+    list_commands,
+    list_facts,
+    list_further_facts,
+    list_incident_facts,
+)
 from relay.destinations.common.headline import headline_pieces
 from relay.destinations.common.incident_line import describe_incident, name_piece, own
 from relay.destinations.common.included import format_inspect_fields, get_included
@@ -42,12 +48,14 @@ from relay.destinations.common.pieces import (
 )
 from relay.destinations.common.update_text import (
     EMOJIS,
+    MAX_FULL_LINES,
     RESOLVED_EMOJI,
     Line,
     add_status,
     count_incidents,
     count_plain_events,
     find_places,
+    find_whole_headline,
     fit_lines,
     is_about_one,
     list_lines,
@@ -73,6 +81,8 @@ _COLOURS = {
     Severity.INFO: "#439fe0",
 }
 _COLOUR_RESOLVED = "#2eb886"
+_LASTING = (UpdateReason.REMINDER, UpdateReason.STAYS_DOWN)
+"""The reasons of messages that only say that something lasts."""
 _ORIGINS = {
     Origin.LIVE: "",
     Origin.REPLAYED: "replayed from the engine's history",
@@ -173,7 +183,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
             return self.event.time_ns
         if self.is_resolved:
             return max(each.ended_ns or update.made_ns for each in update.incidents)
-        if update.reason in (UpdateReason.REMINDER, UpdateReason.STAYS_DOWN):
+        if update.reason in _LASTING:
             return update.made_ns
         firing = (each for each in update.incidents if each.status is Status.FIRING)
         return max((each.problem.time_ns for each in firing), default=self.event.time_ns)
@@ -249,15 +259,40 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         update = self.notification.update
         assert update is not None, "it has lines"
         total = count_incidents(update) + count_plain_events(update)
+        total -= self._whole_headline is not None
         places = find_places(self.notification, update)
         host = describe_host(*places.pop()) if len(places) == 1 else ""
         last = fit((own("\nHost: "), name_piece(host)) if host else (), limit // 4, escapes)
         most = (limit // 2 if has_text else limit) - utf16_length(join(last))
         shown = [*fit_lines(lines, total, most, escapes), *last]
         rest = limit - utf16_length(join(shown)) - 1
-        if not has_text or rest < 1:
+        if not has_text:
+            # on several hosts nothing would say where to run which
+            return [*shown, *self._fit_commands(update, rest, escapes)] if host else shown
+        if rest < 1:
             return shown
         return [*shown, Piece(PieceKind.OWN, "\n"), *fit(self.custom_text, rest, escapes)]
+
+    def _fit_commands(self, update: Update, limit: int, escapes: Escapes) -> list[Piece]:
+        """Return a line for each command about a few incidents, as far as there is room."""
+        shown: list[Piece] = []
+        if count_incidents(update) > MAX_FULL_LINES:
+            return shown
+        for name, command in list_commands(self.notification, update.incidents):
+            pieces = own(f"\n{name}: "), Piece(PieceKind.FILLED, command)
+            fitting = fit(pieces, 10 * limit, escapes)
+            if utf16_length(join([*shown, *fitting])) > limit:
+                break
+            shown += fitting
+        return shown
+
+    @property
+    def _whole_headline(self) -> IncidentReport | None:
+        """The incident about which the headline leaves nothing for a line to say."""
+        update = self.notification.update
+        if update is None or to_line(self.custom_title):
+            return None
+        return find_whole_headline(update)
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -266,7 +301,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         if update is None or self.text_has_incidents:
             return []
         if not is_about_one(update):
-            return list_lines(self.notification, update, self.zone)
+            return list_lines(self.notification, update, self.zone, self._whole_headline)
         has_own_words = bool(self.custom_title and self.custom_text) and not self.title_has_status
         return list_lines(self.notification, update, self.zone) if has_own_words else []
 
@@ -275,25 +310,30 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         """The most important facts as names and values; none if there is a `body`."""
         if self.body:
             return []
-        update = self.notification.update
+        update, has_title = self.notification.update, bool(to_line(self.custom_title))
         if update is None or not update.incidents:
-            return list_facts(self.event)
+            return list_facts(self.event) if has_title else list_further_facts(self.event)
         report = update.incidents[0]
-        facts = list_incident_facts(self.event, report)
-        if to_line(self.custom_title) and not self.title_has_status:
-            facts.insert(
-                0, ("Incident", join(describe_incident(report, update.made_ns, self.zone)))
-            )
-        began = self.zone.format_second(report.started_ns)
-        if began != self.readable_time:
-            facts.append(("Began", began))
+        facts = list_incident_facts(self.event, report, with_details=self.title_has_status)
+        if has_title and not self.title_has_status:
+            sentence = describe_incident(report, update.made_ns, self.zone)
+            facts.insert(0, ("Incident", join(sentence)))
+        if report.reason in _LASTING or self.title_has_status:
+            facts.append(("Began", self.zone.format_second(report.started_ns)))
         return facts
 
     def fit_facts(
         self, each: int, escape: Callable[[str], str] = escape_unprintable
     ) -> list[tuple[str, str]]:
-        """Return the `facts`, each value in at most ``each`` UTF-16 units; no value is blank."""
-        return [(name, truncate_or_blank(value, each, escape)) for name, value in self.facts]
+        """Return the `facts`, each value in at most ``each`` UTF-16 units; no value is blank.
+
+        A command stays as it is: it is short, and has no character that any service interprets
+        in a text of a fixed width.
+        """
+        return [
+            (name, value if is_command(name) else truncate_or_blank(value, each, escape))
+            for name, value in self.facts
+        ]
 
     @property
     def inspect_fields(self) -> list[tuple[str, str]]:
@@ -316,14 +356,20 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         """The data of the route's ``include``, each with the name of its container.
 
         The name is empty if the message is about one container. A message about several incidents
-        may have the data of the first `MAX_INCLUDED`.
+        may have the data of the first `MAX_INCLUDED`. That of an incident which is over was in an
+        earlier message, if there was one.
         """
         update = self.notification.update
         reports = () if update is None else update.incidents
         if update is None or (len(reports) == 1 and not update.more):
             included = get_included(self.notification)
-            return [] if included is None else [("", included)]
-        several = [(each.subject, each.included) for each in reports if each.included is not None]
+            is_known = bool(reports) and _was_shown(reports[0])
+            return [] if included is None or is_known else [("", included)]
+        several = [
+            (each.subject, each.included)
+            for each in reports
+            if each.included is not None and not _was_shown(each)
+        ]
         return [
             (truncate_or_blank(name, NAME_MAX), included)
             for name, included in several[:MAX_INCLUDED]
@@ -394,3 +440,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
             return self.event.id[:EVENT_ID_MAX]
         more = count_incidents(update) - 1
         return f"{update.incidents[0].id}{f' and {more:,} more' if more else ''}"
+
+
+def _was_shown(report: IncidentReport) -> bool:
+    return report.status is Status.RESOLVED and report.notified_before

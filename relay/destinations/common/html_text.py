@@ -10,6 +10,7 @@ from html import escape
 
 from relay.core.text import truncate
 from relay.destinations.common.card import Card
+from relay.destinations.common.command import is_command
 from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.plain_text import (
     TextLimits,
@@ -68,7 +69,8 @@ def _parts(card: Card, limits: TextLimits) -> Iterator[str]:
 
 def _row(name: str, value: str) -> str:
     shown = escape(value) if is_image(name, value) else _foreign(value)
-    return f'<tr><td style="{_NAME}">{_foreign(name)}</td><td style="{_VALUE}">{shown}</td></tr>'
+    style = f"{_VALUE};{_FIXED}" if is_command(name) else _VALUE
+    return f'<tr><td style="{_NAME}">{_foreign(name)}</td><td style="{style}">{shown}</td></tr>'
 
 
 def _own(pieces: Sequence[Piece]) -> str:

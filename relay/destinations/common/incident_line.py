@@ -4,6 +4,7 @@ A sentence is made of pieces: names and errors are hostile, everything else is r
 name and each error is bounded and on one line, so nothing in it can look like another line.
 """
 
+from enum import IntEnum
 from typing import NamedTuple
 
 from relay.core.event import TYPE_RELAY, Cause
@@ -18,6 +19,7 @@ from relay.core.incident import (
 )
 from relay.core.text import truncate, truncate_or_blank
 from relay.core.zone import UTC_ZONE, TimeZone
+from relay.destinations.common.container_text import describe_given_up, format_times
 from relay.destinations.common.event_text import SUBJECT_MAX, shorten_error
 from relay.destinations.common.exit_code import describe_end
 from relay.destinations.common.pieces import Piece, PieceKind, Pieces
@@ -28,6 +30,16 @@ ERROR_MAX = 110
 _SECOND_NS = 10**9
 _UNITS = (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 72 * 3_600))
 """Units with their seconds, and the number of seconds from which on the next one is used."""
+
+
+class Length(IntEnum):
+    """How much a sentence says. Each step leaves out what is least needed."""
+
+    FULL = 0
+    SHORT = 1
+    """Without what an exit code means, and how long the container had run."""
+    SHORTEST = 2
+    """Also without why the engine does not restart it."""
 
 
 class Kind(NamedTuple):
@@ -153,31 +165,59 @@ def find_lasting(report: IncidentReport) -> str:
     return "not stable" if condition is Condition.UP else find_kind(report.problem).lasting
 
 
-def describe_incident(report: IncidentReport, now_ns: int, zone: TimeZone = UTC_ZONE) -> Pieces:
+def describe_incident(
+    report: IncidentReport,
+    now_ns: int,
+    zone: TimeZone = UTC_ZONE,
+    length: Length = Length.FULL,
+) -> Pieces:
     """Return what a message says of an incident, on one line and without a full stop.
 
     As in ``web-1 is crash-looping: crashed 5 times in 3 s with exit code 3``. ``now_ns`` is the
     time of the message, and ``zone`` the time zone of its readers.
     """
-    state = _find_state(report)
     if report.status is Status.RESOLVED:
-        rest = _describe_end(report)
+        rest = _describe_end(report, length)
     elif report.reason is UpdateReason.REMINDER:
-        rest = _describe_reminder(report, now_ns, zone)
+        rest = _describe_reminder(report, now_ns, zone, length)
     elif report.reason is UpdateReason.STAYS_DOWN:
         since = zone.format_minute(report.problem.time_ns, now_ns)
-        what = _describe_problem(report, with_span=False)
-        rest = f" stays down: {what}, not started since {since}"
-    elif report.crash_looping:
-        is_implied = report.condition is Condition.RESTARTING
-        ending = f"; it {state}" if state and not is_implied else ""
-        rest = f" is {describe_loop(report)}: {_describe_problem(report)}{ending}"
+        what = _describe_problem(report, length, with_span=False)
+        why = _explain_state(report, length, "; ")
+        rest = f" stays down: {what}, not started since {since}{why}"
     else:
-        worse = " got worse: it" if report.reason is UpdateReason.WORSE else ""
-        ending = f" and {state}" if state else ""
-        rest = f"{worse} {_describe_problem(report, is_over=bool(state))}{ending}"
+        rest = _describe_open(report, length)
     unknown = _describe_unknown(report, now_ns, zone)
     return merge_pieces(*name_subject(report), own(rest), *_name_error(report), own(unknown))
+
+
+def describe_lasting_problem(report: IncidentReport, length: Length = Length.FULL) -> str:
+    """Return what made a subject as it still is; empty if `find_lasting` says it.
+
+    As in ``crashed with exit code 3; it has no restart policy``.
+    """
+    if find_kind(report.problem).is_state and _count(report) == 1:
+        return ""
+    what = _describe_problem(report, length, with_span=False, is_over=True)
+    return what + _explain_state(report, length, "; ")
+
+
+def has_given_up(report: IncidentReport) -> bool:
+    """Whether the sentence of an incident says why its engine does not restart it."""
+    return bool(_explain_state(report, Length.FULL, " "))
+
+
+def _describe_open(report: IncidentReport, length: Length) -> str:
+    """Return what happened in an incident that is open, and how its subject is."""
+    state, why = _find_state(report), _explain_state(report, length, ": ")
+    if report.crash_looping and not has_given_up(report):
+        is_implied = report.condition is Condition.RESTARTING
+        ending = f"; it {state}" if state and not is_implied else ""
+        return f" is {describe_loop(report)}: {_describe_problem(report, length)}{ending}"
+    worse = " got worse: it" if report.reason is UpdateReason.WORSE else ""
+    what = _describe_problem(report, length, is_over=bool(state))
+    joint = "; it" if " and " in what else " and"
+    return f"{worse} {what}{joint} {state}{why}" if state else f"{worse} {what}"
 
 
 def merge_pieces(*pieces: Piece) -> Pieces:
@@ -193,9 +233,11 @@ def merge_pieces(*pieces: Piece) -> Pieces:
 
 
 def _describe_problem(
-    report: IncidentReport, *, with_span: bool = True, is_over: bool = False
+    report: IncidentReport, length: Length, *, with_span: bool = True, is_over: bool = False
 ) -> str:
     """Return what happened and how often, as in ``crashed 5 times in 3 s with exit code 3``.
+
+    If it happened once, it says how long the container had run before.
 
     ``is_over`` is whether a state, such as unhealthy, has changed since.
     """
@@ -203,10 +245,10 @@ def _describe_problem(
     times = _count(report)
     is_mixed = report.crash_looping and 0 < report.unhealthy < report.deaths
     if is_mixed:
-        died = _format_times(report.deaths - report.unhealthy)
-        what = f"died {died} and became unhealthy {_format_times(report.unhealthy)}"
+        died = format_times(report.deaths - report.unhealthy)
+        what = f"died {died} and became unhealthy {format_times(report.unhealthy)}"
     elif times > 1:
-        what = f"{kind.repeated if problem.is_like_first else 'died'} {_format_times(times)}"
+        what = f"{kind.repeated if problem.is_like_first else 'died'} {format_times(times)}"
     elif is_over:
         what = "was unhealthy" if kind is _UNHEALTHY else kind.repeated
     else:
@@ -214,10 +256,23 @@ def _describe_problem(
     is_repeated = is_mixed or times > 1
     if with_span and is_repeated:
         what += _format_within(report)
-    if problem.exit_code is None:
-        return what
-    last = ", last" if is_repeated and (is_mixed or not problem.has_first_code) else ""
-    return f"{what}{last} with exit code {describe_end(problem.exit_code, problem.cause)}"
+    if problem.exit_code is not None:
+        is_short = length > Length.FULL
+        code = problem.exit_code
+        last = ", last" if is_repeated and (is_mixed or not problem.has_first_code) else ""
+        what += f"{last} with exit code {code if is_short else describe_end(code, problem.cause)}"
+    if with_span and not is_repeated and problem.ran_ns is not None and length is Length.FULL:
+        what += f" after running for {format_span(problem.ran_ns)}"
+    return what
+
+
+def _explain_state(report: IncidentReport, length: Length, joint: str) -> str:
+    """Return, after ``joint``, why the engine does not restart what is down; empty if it may."""
+    is_down = report.condition is Condition.DOWN and not find_kind(report.problem).is_state
+    if not report.given_up or not is_down or length is Length.SHORTEST:
+        return ""
+    why = describe_given_up(report.container)
+    return f"{joint}{why}" if why else ""
 
 
 def _name_error(report: IncidentReport) -> list[Piece]:
@@ -236,10 +291,6 @@ def _count(report: IncidentReport) -> int:
     if action == "oom":  # no death, so it is not counted by itself
         return 1 if report.deaths else report.total
     return 1 if action == "start_failed" else report.deaths - report.unhealthy
-
-
-def _format_times(times: int) -> str:
-    return {1: "once", 2: "twice"}.get(times, f"{times:,} times")
 
 
 def _format_within(report: IncidentReport) -> str:
@@ -279,7 +330,7 @@ def _describe_unknown(report: IncidentReport, now_ns: int, zone: TimeZone) -> st
     return f"; how it is now is not known since {zone.format_minute(since_ns, now_ns)}"
 
 
-def _describe_end(report: IncidentReport) -> str:
+def _describe_end(report: IncidentReport, length: Length) -> str:
     """Return how an incident ended; also what happened, if no earlier message said so."""
     span = format_span((report.ended_ns or report.started_ns) - report.started_ns)
     if report.resolution is None or report.resolution is Resolution.RECOVERED:
@@ -288,7 +339,7 @@ def _describe_end(report: IncidentReport) -> str:
         end = f"{_ENDS[report.resolution]}, {span} after it first failed"
     if report.notified_before:
         return f" {end}{_format_total(report)}"
-    return f" {_describe_problem(report, is_over=True)}; it {end}"
+    return f" {_describe_problem(report, length, is_over=True)}; it {end}"
 
 
 def describe_recovery(report: IncidentReport) -> str:
@@ -309,10 +360,9 @@ def _format_total(report: IncidentReport) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _describe_reminder(report: IncidentReport, now_ns: int, zone: TimeZone) -> str:
+def _describe_reminder(report: IncidentReport, now_ns: int, zone: TimeZone, length: Length) -> str:
     span = format_span(now_ns - report.started_ns)
     since = zone.format_minute(report.started_ns, now_ns)
-    still = f" is still {find_lasting(report)} after {span} (since {since})"
-    if find_kind(report.problem).is_state and _count(report) == 1:
-        return still
-    return f"{still}: {_describe_problem(report, with_span=False, is_over=True)}"
+    what = describe_lasting_problem(report, length)
+    rest = f": {what}" if what else ""
+    return f" is still {find_lasting(report)} after {span} (since {since}){rest}"

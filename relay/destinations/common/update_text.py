@@ -8,6 +8,8 @@ headline of a route, and `list_lines` one line for each incident. The words for 
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from relay.core.event import Event
 from relay.core.incident import IncidentReport, Problem, Resolution, Status, Update, UpdateReason
 from relay.core.notification import Notification
@@ -16,12 +18,15 @@ from relay.core.text import truncate_or_blank, utf16_length
 from relay.core.zone import TimeZone
 from relay.destinations.common.event_text import describe_event, describe_host
 from relay.destinations.common.incident_line import (
+    Length,
     describe_incident,
+    describe_lasting_problem,
     describe_loop,
     describe_recovery,
     find_kind,
     find_lasting,
     format_span,
+    has_given_up,
     merge_pieces,
     name_piece,
     name_subject,
@@ -31,6 +36,9 @@ from relay.destinations.common.pieces import Escapes, Piece, PieceKind, Pieces, 
 
 MAX_LINES = 20
 """How many lines a message has, at most: services add markup to each of their pieces."""
+
+MAX_FULL_LINES = 3
+"""If there are more incidents, their lines are shorter."""
 
 MAX_NAMES = 8
 """How many names a headline has, at most."""
@@ -77,11 +85,11 @@ _ACTIONS = {
 
 
 class Title(NamedTuple):
-    """A headline. If it is too long, it has fewer names; then its middle is cut."""
+    """A headline. If it is too long, it says less; then its middle is cut."""
 
     before: str
     middle: Sequence[Pieces]
-    """The same text with fewer and fewer names: the first that fits is shown."""
+    """The same text, shorter and shorter: the first that fits is shown."""
     after: str = ""
 
     def fit(self, limit: int, escapes: Escapes) -> list[Piece]:
@@ -155,12 +163,32 @@ class Line(NamedTuple):
     """How many incidents or plain events it is about."""
 
 
-def list_lines(notification: Notification, update: Update, zone: TimeZone) -> list[Line]:
-    """Return a line for each incident, the most severe first, and for the plain events."""
+def find_whole_headline(update: Update) -> IncidentReport | None:
+    """Return the incident of which `make_title` says all: the only open one, unless it is reminded
+    of."""
+    firing = [each for each in update.incidents if each.status is Status.FIRING]
+    is_reminder = update.reason is UpdateReason.REMINDER
+    return firing[0] if firing and _count_firing(update) == 1 and not is_reminder else None
+
+
+def list_lines(
+    notification: Notification,
+    update: Update,
+    zone: TimeZone,
+    omitted: IncidentReport | None = None,
+) -> list[Line]:
+    """Return a line for each incident, the most severe first, and for the plain events.
+
+    There is none for the incident that is ``omitted``.
+    """
     lines = [Line((own(_OVERFLOW),), 0)] if update.overflow else []
     places = find_places(notification, update)
+    length = Length.FULL if count_incidents(update) <= MAX_FULL_LINES else Length.SHORT
     for report in update.incidents[:MAX_LINES]:
-        emoji, sentence = _find_emoji(report), describe_incident(report, update.made_ns, zone)
+        if report is omitted:
+            continue
+        sentence = describe_incident(report, update.made_ns, zone, length)
+        emoji = _find_emoji(report)
         place = _name_place(report.problem, places)
         lines.append(Line(merge_pieces(own(f"{emoji} "), *sentence, *place)))
     if not update.incidents:
@@ -254,7 +282,7 @@ def _describe_problems(
     """Return what happened to the incidents that are open, with fewer and fewer names."""
     count = _count_firing(update)
     if count == 1:
-        return [describe_incident(firing[0], update.made_ns, zone)]
+        return [describe_incident(firing[0], update.made_ns, zone, length) for length in Length]
     kinds = {find_kind(each.problem) for each in firing}
     nouns = {kind.noun for kind in kinds}
     if len(nouns) > 1:
@@ -262,7 +290,7 @@ def _describe_problems(
     what = kinds.pop().several if len(kinds) == 1 and not update.more else "failed"
     if all(each.reason is UpdateReason.STAYS_DOWN for each in firing):
         what = "stay down"
-    elif all(each.crash_looping for each in firing):
+    elif all(each.crash_looping and not has_given_up(each) for each in firing):
         flap = {"flapping"} == set(map(describe_loop, firing))
         what = "are flapping" if flap else "are crash-looping"
     return _with_names(update, f"{count:,} {nouns.pop()}s {what}", firing, count)
@@ -272,7 +300,7 @@ def _describe_ends(update: Update) -> list[Pieces]:
     """Return how incidents that are all over have ended, with fewer and fewer names."""
     reports, count = update.incidents, count_incidents(update)
     if count == 1:
-        return [describe_incident(reports[0], update.made_ns)]
+        return [describe_incident(reports[0], update.made_ns, length=length) for length in Length]
     nouns = {find_kind(each.problem).noun for each in reports}
     if update.more or nouns != {"container"} or not _have_recovered(reports):
         return _with_names(update, f"{count:,} incidents are over", reports, count)
@@ -289,9 +317,12 @@ def _describe_reminder(update: Update, firing: Sequence[IncidentReport]) -> list
     states, count = {find_lasting(each) for each in firing}, _count_firing(update)
     state = states.pop() if len(states) == 1 else "open"
     longest = format_span(update.made_ns - min(each.started_ns for each in firing))
-    return _with_names(
-        update, f"Still {state} for {'up to ' if count > 1 else ''}{longest}", firing, count
-    )
+    what = f"Still {state} for {'up to ' if count > 1 else ''}{longest}"
+    names = _with_names(update, what, firing, count)
+    if count > 1:
+        return names
+    reasons = [describe_lasting_problem(firing[0], length) for length in Length]
+    return [*((*names[0], own(f" ({reason})")) for reason in reasons if reason), *names]
 
 
 def _with_names(
@@ -299,15 +330,25 @@ def _with_names(
 ) -> list[Pieces]:
     """Return the group, a text, and the names of the subjects, with fewer and fewer names."""
     # a reminder is about all groups
-    label = [] if update.reason is UpdateReason.REMINDER else _describe_group(update)
+    is_reminder = update.reason is UpdateReason.REMINDER
+    label = [] if is_reminder else _describe_group(update)
+    project = "" if is_reminder else (update.group or {}).get("project", "")
     choices = []
     for number in range(min(MAX_NAMES, len(reports)), 0, -1):
-        names = [piece for each in reports[:number] for piece in (own(", "), *name_subject(each))][
-            1:
-        ]
+        named = (_name_in_project(each, project) for each in reports[:number])
+        names = [piece for pieces in named for piece in (own(", "), *pieces)][1:]
         more = f" and {count - number:,} more" if number < count else ""
         choices.append(merge_pieces(*label, own(f"{what}: "), *names, own(more)))
     return choices
+
+
+def _name_in_project(report: IncidentReport, project: str) -> Pieces:
+    """Return the name of a subject without the project that Compose begins it with."""
+    for joint in "-_":
+        short = report.subject.removeprefix(f"{project}{joint}")
+        if project and short != report.subject and short.strip():
+            return name_subject(replace(report, subject=short))
+    return name_subject(report)
 
 
 def _describe_group(update: Update) -> list[Piece]:

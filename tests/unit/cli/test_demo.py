@@ -37,7 +37,9 @@ async def test_shows_a_crash_a_loop_and_its_end() -> None:
         "          ┃ 🟢 Resolved: shop-web-1 is up again after 2 min (8 deaths)",
     ]
     assert lines[0] == "06:48:34  shop-web-1 crashes with exit code 1"
-    assert "          ┃ Compose service shop / web" in lines
+    assert (
+        "          ┃ Logs            docker logs --since 2026-11-23T06:47:34Z shop-web-1" in lines
+    )
     assert "          ┃   panic: no database" in lines
     assert "06:49:44  shop-web-1 is started, and stays up" in lines
     assert len([line for line in lines if line[0].isdigit()]) == 8 + 1 + 3 + 1

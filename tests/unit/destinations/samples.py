@@ -63,9 +63,7 @@ CRASH = container_event(
 FACTS = {
     "Host": "node-1 (engine “here”)",
     "Image": "bb:1",
-    "Compose service": "shop / web",
-    "Exit code": "42",
-    "Cause": "crashed",
+    "Logs": "docker logs --since 2026-11-23T07:28:49Z shop-web-1",
 }
 """The facts that messages show of it, by name."""
 OOM = container_event(
@@ -187,13 +185,14 @@ def longest_notification(filler: str, output: str | None = None) -> Notification
     ``output`` is the container output, if another text is more expensive to encode there.
     """
     names = ("compose.project", "compose.service", "swarm.service.name")
+    labels = {f"com.docker.{name}": filler for name in names}
     event = with_fields(
         CRASH,
         id=filler,
         engine=filler,
         host=filler,
-        action=filler,
-        actor=Actor(filler, filler, filler, {f"com.docker.{name}": filler for name in names}),
+        action="start_failed",
+        actor=Actor(filler, filler, filler, {**labels, "error": filler}),
         exit_code=-(2**31),
         health=filler,
         origin=Origin.INFERRED,

@@ -22,6 +22,7 @@ from tests.unit.destinations.samples import (
     CONTAINER_GONE,
     CRASH,
     CUSTOM_CARD,
+    FACTS,
     MANY_FIELDS,
     NOTIFICATIONS,
     OOM,
@@ -142,11 +143,9 @@ def test_shows_the_facts() -> None:
     assert fields(CRASH) == {
         "Host": r"node\-1 (engine “here”)",
         "Image": r"bb\:1",
-        "Compose service": "shop / web",
-        "Exit code": "42",
-        "Cause": "crashed",
+        "Logs": f"`{FACTS['Logs']}`",
     }
-    assert set(fields(OOM)) == {"Host", "Image"}
+    assert set(fields(OOM)) == {"Host", "Image", "Logs"}
 
 
 def test_shows_the_time_of_the_event() -> None:
@@ -177,7 +176,7 @@ def test_has_no_blank_text(nothing: str) -> None:
         )
     )["embeds"]
     assert "description" not in sent
-    assert [field["value"] for field in sent["fields"][-2:]] == ["crashed", BLANK]
+    assert [field["value"] for field in sent["fields"][-2:]] == [f"`{FACTS['Logs']}`", BLANK]
 
 
 def test_shows_container_output_unchanged() -> None:
@@ -212,9 +211,9 @@ def test_many_inspect_fields_share_the_space() -> None:
 
 def test_counts_the_fields_that_are_left_out() -> None:
     """Discord accepts a limited number of fields; the others are counted."""
-    sent = embed(longest_notification("a"))
+    (sent,) = message(custom_card(longest_notification("a"), "Title"))["embeds"]
     assert len(sent["fields"]) == discord.FIELDS_MAX
-    assert sent["fields"][-1] == {"name": "…", "value": "and 2 more", "inline": True}
+    assert sent["fields"][-1] == {"name": "…", "value": "and 3 more", "inline": True}
 
 
 def test_an_address_is_no_link() -> None:

@@ -31,7 +31,7 @@ def test_shows_the_facts(service: ModuleType) -> None:
     """The most important facts are shown, and only those that exist."""
     crash, oom = (Card(build_notification("r", event)) for event in (CRASH, OOM))
     assert service.facts(crash) == {"Time": "2026-11-23 07:29:49 UTC", **FACTS}
-    assert set(service.facts(oom)) == {"Time", "Host", "Image"}
+    assert set(service.facts(oom)) == {"Time", "Host", "Image", "Logs"}
 
 
 @every_card
@@ -49,7 +49,7 @@ def test_has_no_blank_text(service: ModuleType, nothing: str) -> None:
         crash_with_included(logs=(nothing,), inspect={"State.Error": nothing}), text=nothing
     )
     facts = service.facts(card)
-    assert list(facts.items())[-2:] == [("Cause", "crashed"), ("State.Error", BLANK)]
+    assert list(facts.items())[-2:] == [("Logs", FACTS["Logs"]), ("State.Error", BLANK)]
     assert len(service.texts(card)) == 1 + len(facts) + 1  # the headline, and the notes
 
 

@@ -155,8 +155,8 @@ def test_a_resolved_notification_is_green() -> None:
 def test_shows_the_facts() -> None:
     """Both the plain text and the HTML have them."""
     sent = message(Card(NOTIFICATIONS[0]))
-    assert "Exit code: 42\n" in sent["body"]
-    assert "Exit code: <code>42</code><br>" in sent["formatted_body"]
+    assert "Image: bb:1\n" in sent["body"]
+    assert "Image: <code>bb:1</code><br>" in sent["formatted_body"]
 
 
 def test_shows_the_custom_text() -> None:

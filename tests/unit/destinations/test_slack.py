@@ -70,6 +70,14 @@ def context(notification: Notification) -> list[str]:
     return [element["text"] for element in line["elements"]]
 
 
+def command(event: Event) -> tuple[str, str]:
+    """The words before the command, and the command, which is code."""
+    blocks = message(build_notification("r", event))["attachments"][0]["blocks"]
+    (words, code) = blocks[1]["elements"][0]["elements"]
+    assert code["style"] == {"code": True}
+    return words["text"], code["text"]
+
+
 def test_a_resolved_notification_is_green() -> None:
     """A resolved notification looks resolved, whatever its severity was."""
     assert header(RESOLVED) == "🟢 Resolved: sick is unhealthy"
@@ -87,9 +95,12 @@ def test_shows_the_facts() -> None:
     """The most important facts are shown, and only those that exist."""
     assert fields(CRASH) == {
         "Time": "<!date^1795418989^{date_num} {time_secs}|2026-11-23T07:29:49Z>",
-        **FACTS,
+        "Host": FACTS["Host"],
+        "Image": FACTS["Image"],
     }
+    assert command(CRASH) == ("Logs: ", FACTS["Logs"])
     assert set(fields(OOM)) == {"Time", "Host", "Image"}
+    assert command(OOM) == ("Logs: ", "docker logs --since 2026-11-23T07:28:34Z oomed")
 
 
 def test_shows_the_route_and_the_event() -> None:
@@ -160,7 +171,7 @@ def test_keeps_the_last_lines_of_a_long_log() -> None:
 
 def test_many_inspect_fields_share_the_space() -> None:
     """All fields that a route may ask for are shown, each of them truncated."""
-    _, *sections, _ = message(MANY_FIELDS)["attachments"][0]["blocks"]
+    _, _, *sections, _ = message(MANY_FIELDS)["attachments"][0]["blocks"]
     texts = [field["text"] for section in sections for field in section["fields"]]
     assert [text[:2] for text in texts] == [f"{n:02}" for n in range(20)]
     assert all(text.endswith("v…") for text in texts)

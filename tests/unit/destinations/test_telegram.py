@@ -146,7 +146,7 @@ def test_a_resolved_notification_is_green() -> None:
 def test_shows_the_facts() -> None:
     """The most important facts are shown, and only those that exist."""
     assert facts(CRASH) == {**FACTS, "Time": "2026-11-23T07:29:49Z"}
-    assert set(facts(OOM)) == {"Host", "Image", "Time"}
+    assert set(facts(OOM)) == {"Host", "Image", "Logs", "Time"}
 
 
 def test_shows_the_custom_text() -> None:
@@ -204,7 +204,7 @@ def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
     """A line break in a label does not start a new line."""
     shown = facts(crash_of(attack))
     assert "\n" not in shown["Image"]
-    assert set(shown) == {"Host", "Image", "Exit code", "Cause", "Time"}
+    assert set(shown) == {"Host", "Image", "Time"}
 
 
 @any_card

@@ -4,7 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from relay.core.event import Event
+from relay.core.container_facts import ContainerFacts
+from relay.core.event import Cause, Event, make_self_event
 from relay.core.incident import (
     Condition,
     IncidentReport,
@@ -31,6 +32,7 @@ from tests.unit.destinations.samples import (
 )
 
 SECOND_NS = 10**9
+NO_POLICY = ContainerFacts(restart_policy="no")
 MINUTE_NS = 60 * SECOND_NS
 
 
@@ -97,13 +99,14 @@ def resolved(event: Event = CRASH, **fields: Any) -> IncidentReport:
     return report(event, **{**over, **fields})
 
 
-def update_of(*reports: IncidentReport, event: Event = CRASH, **fields: Any) -> Notification:
+def update_of(*reports: IncidentReport, event: Event | None = None, **fields: Any) -> Notification:
     """Return the notification of these incidents; ``event`` is the last one of the first."""
     first = reports[0]
+    last = event or first.opening_event or CRASH
     return Notification(
         id="ntf_9c1b2d3e4f5061728394a5b6c7d8e9f0",
         route=first.route,
-        events=(event,),
+        events=(last,),
         status=first.status,
         count=sum(each.count for each in reports),
         included=first.included,
@@ -111,7 +114,7 @@ def update_of(*reports: IncidentReport, event: Event = CRASH, **fields: Any) -> 
         update=Update(
             first.reason,
             reports,
-            **{"group": {"engine": event.engine, "project": "shop"}, **fields},
+            **{"group": {"engine": last.engine, "project": "shop"}, **fields},
         ),
     )
 
@@ -193,6 +196,14 @@ def made(notification: Notification, after_s: float = 3.0, **fields: Any) -> Not
     return replace(notification, update=replace(update, made_ns=made_ns, **fields))
 
 
+def with_all_events(notification: Notification) -> Notification:
+    """The same with the event of each incident, of which `update_of` has the first."""
+    update = notification.update
+    assert update is not None
+    events = (each.opening_event for each in update.incidents)
+    return replace(notification, events=tuple(each for each in events if each is not None))
+
+
 def _named(name: str, *, over: bool = False, **fields: Any) -> IncidentReport:
     event = crash_of(name)
     return (resolved if over else report)(event, subject=name, **fields)
@@ -205,7 +216,15 @@ _THREE = (
     _named("shop-worker-1"),
 )
 _SICK = with_fields(CRASH, action="health_status", health="unhealthy", cause=None, exit_code=None)
+_OOM_DEATH = with_fields(CRASH, cause=Cause.OOM, exit_code=137)
 _FAILED = problem(action="start_failed", cause=None, exit_code=None, error=HOSTILE_NAME)
+_LOST = make_self_event(
+    "engine_lost",
+    engine="edge",
+    host="node-2",
+    time_ns=CRASH.time_ns,
+    attributes={"reason": "connection refused"},
+)
 _REMINDED: dict[str, Any] = {"reason": UpdateReason.REMINDER, "count": 0}
 _CHANGED = tuple(
     with_fields(
@@ -220,7 +239,7 @@ _CHANGED = tuple(
 
 FOR_PEOPLE = {
     "opened": made(OPENED),
-    "opened, a group": made(update_of(*_THREE)),
+    "opened, a group": made(with_all_events(update_of(*_THREE))),
     "crash-looping": made(
         update_of(crash_looping(started_ns=CRASH.time_ns - 3 * SECOND_NS, included=_LOGS))
     ),
@@ -256,6 +275,35 @@ FOR_PEOPLE = {
     "stays down": made(
         update_of(report(reason=UpdateReason.STAYS_DOWN, deaths=5, notified_before=True)), 120
     ),
+    "given up": made(
+        update_of(
+            report(
+                deaths=4,
+                total=4,
+                started_ns=CRASH.time_ns - 2 * SECOND_NS,
+                problem=problem(exit_code=127),
+                given_up=True,
+                container=ContainerFacts(
+                    restart_policy="on-failure", max_retries=3, restart_count=3
+                ),
+            ),
+        ),
+    ),
+    "out of memory": made(
+        update_of(
+            report(
+                _OOM_DEATH,
+                condition=Condition.RESTARTING,
+                problem=replace(
+                    describe_problem(_OOM_DEATH, _OOM_DEATH), ran_ns=2 * 3600 * SECOND_NS
+                ),
+                container=ContainerFacts(
+                    restart_policy="always", restart_count=1, memory_limit=256 * 2**20
+                ),
+            ),
+        ),
+    ),
+    "engine lost": made(update_of(report(_LOST, subject="edge"), group={"engine": "edge"})),
     "resolved": made(
         update_of(resolved(deaths=69, total=69, ended_ns=CRASH.time_ns + 3709 * SECOND_NS)), 3709
     ),
@@ -270,6 +318,13 @@ FOR_PEOPLE = {
     "reminder": made(
         replace(
             update_of(report(**_REMINDED), _named("db", **_REMINDED), group=None),
+            severity=Severity.INFO,
+        ),
+        86_400,
+    ),
+    "reminder of one": made(
+        replace(
+            update_of(report(given_up=True, container=NO_POLICY, **_REMINDED), group=None),
             severity=Severity.INFO,
         ),
         86_400,

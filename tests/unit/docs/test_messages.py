@@ -9,6 +9,7 @@ from tests.unit.docs.pages import DOCS
 SHOWN = (
     *("opened", "opened, a group", "crash-looping", "worse", "stays down", "resolved"),
     *("mixed", "plain events", "delayed", "flapping", "reopened"),
+    *("given up", "reminder of one"),
 )
 
 

@@ -7,7 +7,6 @@ from relay.core.event import Origin
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
 from relay.destinations.common.card import HEALTH, LOGS, Card, Output
-from relay.destinations.common.facts import list_facts
 from relay.destinations.common.pieces import join
 from tests.unit.destinations.samples import (
     CONTAINER_GONE,
@@ -40,18 +39,16 @@ def test_says_when_it_happened() -> None:
 def test_shows_the_facts() -> None:
     """The most important facts are shown in this order, and only those that exist."""
     assert Card(NOTIFICATIONS[0]).facts == list(FACTS.items())
-    assert set(facts(Card(build_notification("r", OOM)))) == {"Host", "Image"}
+    assert set(facts(Card(build_notification("r", OOM)))) == {"Host", "Image", "Logs"}
 
 
 def test_names_the_swarm_service() -> None:
-    """A swarm task is identified by its service."""
+    """Unless the name of its task begins with it."""
     labels = {"com.docker.swarm.service.name": "svc", "name": "svc.1.8sje4501"}
-    assert (
-        facts(Card(build_notification("r", container_event("start", 1, "a", labels))))[
-            "Swarm service"
-        ]
-        == "svc"
-    )
+    task = container_event("start", 1, "a", labels)
+    assert "Swarm service" not in facts(Card(build_notification("r", task)))
+    other = container_event("start", 1, "a", {**labels, "name": "svc-1"})
+    assert facts(Card(build_notification("r", other)))["Swarm service"] == "svc"
 
 
 @pytest.mark.parametrize("engine", ["node-1", ""])
@@ -70,8 +67,8 @@ def test_shows_the_custom_text(text: str, expected: str) -> None:
     """A text replaces the facts unchanged; a blank one is ignored."""
     card = custom_card(NOTIFICATIONS[0], text=text)
     assert join(card.body) == expected
-    assert card.facts == ([] if expected else list_facts(card.event))
-    assert list_facts(card.event) == list(FACTS.items())
+    assert card.facts == ([] if expected else list(FACTS.items()))
+    assert card.facts == ([] if expected else list(FACTS.items()))
 
 
 @pytest.mark.parametrize("title", ["", " \n"])

@@ -3,12 +3,15 @@
 import pytest
 from msgspec.structs import replace
 
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import Cause, make_self_event
 from relay.core.incident import Condition, IncidentReport, Resolution, UpdateReason
 from relay.destinations.common.headline import headline
-from relay.destinations.common.incident_line import format_span
+from relay.destinations.common.incident_line import describe_incident, format_span
+from relay.destinations.common.pieces import join
 from tests.unit.destinations.samples import CRASH, OOM, UNHEALTHY
 from tests.unit.destinations.updates import (
+    NO_POLICY,
     SECOND_NS,
     crash_looping,
     made,
@@ -56,7 +59,7 @@ def ago(seconds: float) -> int:
         ),
         (
             report(problem=problem(cause=Cause.OOM, exit_code=137, is_like_first=False)),
-            "web ran out of memory (OOM) and ended with exit code 137 and is down",
+            "web ran out of memory (OOM) and ended with exit code 137; it is down",
         ),
         (
             crash_looping(started_ns=ago(3)),
@@ -91,12 +94,92 @@ def ago(seconds: float) -> int:
             report(reason=REASON.STAYS_DOWN, deaths=5),
             "web stays down: crashed 5 times with exit code 42, not started since 07:29 UTC",
         ),
-        (report(reason=REASON.REMINDER), "Still down for 3 s: web"),
+        (report(reason=REASON.REMINDER), "Still down for 3 s: web (crashed with exit code 42)"),
     ],
 )
 def test_says_what_happened_and_how_it_is(incident: IncidentReport, expected: str) -> None:
     """One sentence for each state of an open incident."""
     assert say(replace(incident, subject="web")) == expected
+
+
+ON_FAILURE = ContainerFacts(restart_policy="on-failure", max_retries=3, restart_count=3)
+GAVE_UP = "its restart policy (on-failure, 3 times) gave up"
+
+
+@pytest.mark.parametrize(
+    ("incident", "expected"),
+    [
+        (
+            report(container=NO_POLICY, given_up=True),
+            "crashed with exit code 42 and is down: it has no restart policy",
+        ),
+        (
+            crash_looping(
+                container=ON_FAILURE, given_up=True, condition=DOWN, started_ns=ago(2), deaths=4
+            ),
+            f"crashed 4 times in 2 s with exit code 42 and is down: {GAVE_UP}",
+        ),
+        (
+            report(container=ON_FAILURE, given_up=True, reason=REASON.STAYS_DOWN, deaths=4),
+            "stays down: crashed 4 times with exit code 42, not started since 07:29 UTC; "
+            f"{GAVE_UP}",
+        ),
+        (
+            report(
+                container=ON_FAILURE,
+                given_up=True,
+                problem=problem(cause=Cause.OOM, exit_code=137),
+            ),
+            f"ran out of memory (OOM) and ended with exit code 137; it is down: {GAVE_UP}",
+        ),
+        (report(container=ON_FAILURE), "crashed with exit code 42 and is down"),
+        (
+            report(container=ON_FAILURE, given_up=True, condition=UP),
+            "crashed with exit code 42 and is up again",
+        ),
+    ],
+)
+def test_says_why_nothing_restarts_it(incident: IncidentReport, expected: str) -> None:
+    """Only what is down and is known not to be restarted has given up."""
+    assert say(replace(incident, subject="web")) == f"web {expected}"
+
+
+def test_says_how_long_it_had_run() -> None:
+    """For one death; for several the sentence says in which time they happened."""
+    ran = problem(ran_ns=7_200 * SECOND_NS, exit_code=139)
+    crashed = "crashed with exit code 139 (SIGSEGV: invalid memory access)"
+    once = report(condition=UP, problem=ran, subject="web")
+    assert say(once) == f"web {crashed} after running for 2 h and is up again"
+    twice = replace(once, deaths=2, started_ns=ago(40))
+    expected = "crashed twice in 40 s with exit code 139 (SIGSEGV: invalid memory access)"
+    assert say(twice) == f"web {expected} and is up again"
+
+
+def test_a_headline_with_less_space_says_less() -> None:
+    """First without what the code means and how long it ran, then without why it stays down."""
+    incident = report(
+        problem=problem(ran_ns=7_200 * SECOND_NS, exit_code=139),
+        container=NO_POLICY,
+        given_up=True,
+        subject="web",
+    )
+    update = made(update_of(incident))
+    full = say(incident)
+    assert "2 h and is down: it has no restart policy" in full
+    short = "web crashed with exit code 139 and is down: it has no restart policy"
+    assert headline(update, len(full) - 1) == headline(update, len(short)) == short
+    assert headline(update, len(short) - 1) == "web crashed with exit code 139 and is down"
+
+
+def test_a_reminder_says_what_had_happened() -> None:
+    """The headline of one incident and the line of several have the same facts."""
+    incident = report(reason=REASON.REMINDER, container=NO_POLICY, given_up=True, subject="web")
+    what = "crashed with exit code 42; it has no restart policy"
+    assert say(incident, 86_400) == f"Still down for 24 h: web ({what})"
+    line = join(describe_incident(incident, CRASH.time_ns + 86_400 * SECOND_NS))
+    assert line == f"web is still down after 24 h (since 2026-11-23 07:29 UTC): {what}"
+    sick = report(UNHEALTHY, reason=REASON.REMINDER, unhealthy=1, condition=SICK)
+    assert say(sick) == "Still unhealthy for 3 s: sick"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_shows_the_facts() -> None:
         "",
         f"route crashed · {CRASH.id[:16]}",
     ]
-    assert len(lines(OOM)) == 5
+    assert len(lines(OOM)) == 6
 
 
 def test_shows_the_custom_text() -> None:
@@ -122,7 +122,7 @@ def test_leaves_what_no_app_links(text: str) -> None:
 def test_a_value_cannot_pass_for_another_line(attack: str) -> None:
     """A line break in a label does not start a new line."""
     names = [line.split(":")[0] for line in lines(crash_of(attack))[:-2]]
-    assert names == ["Host", "Image", "Exit code", "Cause", "Time"]
+    assert names == ["Host", "Image", "Time"]
 
 
 @any_card

@@ -112,7 +112,7 @@ def test_a_resolved_notification_is_green() -> None:
 def test_shows_the_facts() -> None:
     """The most important facts are shown, and only those that exist."""
     assert facts(CRASH) == {"Time": "2026-11-23T07:29:49Z", **FACTS}
-    assert set(facts(OOM)) == {"Time", "Host", "Image"}
+    assert set(facts(OOM)) == {"Time", "Host", "Image", "Logs"}
 
 
 def test_shows_the_route_and_the_event() -> None:
