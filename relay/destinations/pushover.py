@@ -47,8 +47,10 @@ LIMITS = TextLimits(
     output={LOGS: 20, HEALTH: 20},
     notes=90,
 )
-"""Our own limits. They keep the longest possible message within `MESSAGE_MAX`. The limits of the
-container output are raised by what the other parts leave of it."""
+"""Our own limits. They keep nearly every message within `MESSAGE_MAX`. The limits of the container
+output are raised by what the other parts leave of it."""
+SHORT_VALUE_MAX = 24
+"""The limit of each fact in a message that would be too long."""
 
 CONCURRENCY = 2
 """The most connections that Pushover allows: "Being Friendly to our API"."""
@@ -191,7 +193,10 @@ class PushoverDestination(ServiceDestination):
 
 def _message(card: Card) -> str:
     """Return the text of a message. Container output gets what the other parts leave."""
-    shortest = render_plain_text(card, LIMITS)
+    limits, shortest = LIMITS, render_plain_text(card, LIMITS)
+    if utf16_length(shortest) > MESSAGE_MAX:
+        limits = msgspec.structs.replace(LIMITS, value=SHORT_VALUE_MAX)
+        shortest = render_plain_text(card, limits)
     # The full limits of the output are subtracted, even if it took less: with higher limits it may
     # take all of them.
     free = MESSAGE_MAX - utf16_length(shortest) - sum(LIMITS.output.values())
@@ -199,7 +204,7 @@ def _message(card: Card) -> str:
         return shortest
     share = free // len(card.output)
     output = {title: limit + share for title, limit in LIMITS.output.items()}
-    return render_plain_text(card, msgspec.structs.replace(LIMITS, output=output))
+    return render_plain_text(card, msgspec.structs.replace(limits, output=output))
 
 
 def _quota_wait_s(response: Response) -> float | None:

@@ -71,8 +71,7 @@ def _slack_field(text: str) -> Markup:
 
 def _slack_rich_text(part: Payload) -> Markup:
     texts = [
-        span(" ".join((*it.get("style", ()), it["type"])), it["text"])
-        for it in part["elements"]
+        span(" ".join((*it.get("style", ()), it["type"])), it["text"]) for it in part["elements"]
     ]
     match part["type"]:
         case "rich_text_section":

@@ -20,6 +20,7 @@ import msgspec
 
 from relay.core.text import ZERO_WIDTH_SPACE, truncate
 from relay.destinations.common.card import Card, Output
+from relay.destinations.common.command import is_command
 from relay.destinations.common.pieces import Piece, PieceKind, join
 
 _BAR = "│ "
@@ -55,7 +56,7 @@ def render_plain_text(card: Card, limits: TextLimits, *, with_link: bool = False
     # The time is last: a phone's lock screen shows the first lines, and its own time.
     for name, value in (*card.facts, ("Time", card.time)):
         fits = len(value) <= limits.value
-        is_kept = fits and is_image(name, value)
+        is_kept = is_command(name) or (fits and is_image(name, value))
         lines.append(f"{name}: {value if is_kept else _fit(value, limits.value, limits)}")
     each = card.share_inspect(limits.inspect) - 2
     lines += [_fit(line, each, limits) for line in card.inspect_lines(each)]

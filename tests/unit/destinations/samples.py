@@ -207,10 +207,3 @@ def longest_notification(filler: str, output: str | None = None) -> Notification
     return Notification(
         filler, filler, (event,), count=most, suppressed=most, include=INCLUDE, included=included
     )
-
-
-def longest_cards(filler: str, output: str | None = None) -> list[Card]:
-    """The `longest_notification`, with and without custom texts that are as long."""
-    notification = longest_notification(filler, output)
-    choices = ("", filler)
-    return [custom_card(notification, title, text) for title in choices for text in choices]

@@ -22,11 +22,11 @@ from tests.unit.destinations.samples import (
     CUSTOM_CARD,
     NOTIFICATIONS,
     hostile_notification,
-    longest_cards,
 )
 from tests.unit.destinations.updates import (
     GOLDEN_CARDS,
     RESOLVED,
+    longest_cards,
 )
 
 DESTINATION = AppriseDestination(url=SecretStr("json://localhost/hook"))

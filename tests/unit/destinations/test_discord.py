@@ -32,10 +32,10 @@ from tests.unit.destinations.samples import (
     crash_of,
     crash_with_included,
     custom_card,
-    longest_cards,
     longest_notification,
 )
 from tests.unit.destinations.strategies import cards
+from tests.unit.destinations.updates import longest_cards
 
 MARKUP = (
     *(attack for attack in ATTACKS if len(attack) < 100),

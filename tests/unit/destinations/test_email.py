@@ -33,7 +33,6 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     STARTED,
     hostile_notification,
-    longest_cards,
     with_fields,
 )
 from tests.unit.destinations.strategies import cards
@@ -43,6 +42,7 @@ from tests.unit.destinations.updates import (
     GOLDEN_CARDS,
     OPENED,
     RESOLVED,
+    longest_cards,
     report,
     resolved,
     update_of,

@@ -24,10 +24,10 @@ from tests.unit.destinations.samples import (
     crash_with_included,
     custom_card,
     hostile_notification,
-    longest_cards,
     with_fields,
 )
 from tests.unit.destinations.strategies import cards
+from tests.unit.destinations.updates import longest_cards
 
 MARKUP = (
     '<a href="https://evil.example">relay</a>',

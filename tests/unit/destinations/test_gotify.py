@@ -9,7 +9,8 @@ from relay.destinations.common.card import Card
 from relay.destinations.gotify import GotifyDestination
 from tests.unit.destinations.common.test_plain_text import LINK, any_card
 from tests.unit.destinations.contract import Contract
-from tests.unit.destinations.samples import NOTIFICATIONS, RESOLVED, longest_cards
+from tests.unit.destinations.samples import NOTIFICATIONS, RESOLVED
+from tests.unit.destinations.updates import longest_cards
 
 DESTINATION = GotifyDestination.model_validate({"url": "https://gotify.example", "token": "s3cret"})
 CONTRACT = Contract(

@@ -32,9 +32,9 @@ from tests.unit.destinations.samples import (
     RESOLVED,
     RUNBOOK,
     SAMPLE_CARDS,
-    longest_cards,
 )
 from tests.unit.destinations.strategies import cards
+from tests.unit.destinations.updates import longest_cards
 
 ROOM = "!abc:matrix.example"
 KEYS = f"url: https://matrix.example, access_token: t0ken, room_id: '{ROOM}'"

@@ -9,7 +9,8 @@ from relay.destinations import mattermost
 from relay.destinations.common.card import Card
 from relay.destinations.mattermost import MattermostDestination
 from tests.unit.destinations.common.test_slack_compatible import any_card, attachment_contract
-from tests.unit.destinations.samples import CRASH, NOTIFICATIONS, longest_cards, with_fields
+from tests.unit.destinations.samples import CRASH, NOTIFICATIONS, with_fields
+from tests.unit.destinations.updates import longest_cards
 
 DESTINATION = MattermostDestination.model_validate({"url": "https://chat.example/hooks/x"})
 CONTRACT = attachment_contract(DESTINATION)

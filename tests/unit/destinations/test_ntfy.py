@@ -18,8 +18,8 @@ from tests.unit.destinations.samples import (
     RESOLVED,
     crash_of,
     custom_card,
-    longest_cards,
 )
+from tests.unit.destinations.updates import longest_cards
 
 ENCODED = "=?UTF-8?Q?fine=0AHost:_evil?="
 """A title that is decoded to two lines."""

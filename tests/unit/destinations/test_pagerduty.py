@@ -31,7 +31,6 @@ from tests.unit.destinations.samples import (
     crash_with_included,
     custom_card,
     hostile_notification,
-    longest_cards,
     with_fields,
 )
 from tests.unit.destinations.strategies import cards, updates
@@ -40,6 +39,7 @@ from tests.unit.destinations.updates import (
     OPENED,
     SINGLE_UPDATES,
     crash_looping,
+    longest_cards,
     report,
     resolved,
     update_of,

@@ -20,8 +20,8 @@ from tests.unit.destinations.samples import (
     NOTIFICATIONS,
     RESOLVED,
     crash_with_included,
-    longest_cards,
 )
+from tests.unit.destinations.updates import longest_cards
 
 TOKEN, USER = "a" * 30, "u" * 30
 KEYS = f"token: {TOKEN}, user: {USER}"

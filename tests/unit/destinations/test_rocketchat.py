@@ -9,7 +9,8 @@ from relay.destinations import rocketchat
 from relay.destinations.common.card import Card
 from relay.destinations.rocketchat import RocketChatDestination
 from tests.unit.destinations.common.test_slack_compatible import any_card, attachment_contract
-from tests.unit.destinations.samples import NOTIFICATIONS, longest_cards
+from tests.unit.destinations.samples import NOTIFICATIONS
+from tests.unit.destinations.updates import longest_cards
 
 MENTION = re.compile(r"(^|\s|>)[@#]([0-9a-zA-Z-_.]+)", re.MULTILINE)
 """As Rocket.Chat's server finds users and channels: ``MentionsParser``."""

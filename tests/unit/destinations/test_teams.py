@@ -24,9 +24,9 @@ from tests.unit.destinations.samples import (
     crash_of,
     crash_with_included,
     custom_card,
-    longest_cards,
 )
 from tests.unit.destinations.strategies import cards
+from tests.unit.destinations.updates import longest_cards
 
 FUNCTIONS = (
     "{{DATE(2017-02-14T06:00:00Z, SHORT)}}",

@@ -28,10 +28,10 @@ from tests.unit.destinations.samples import (
     crash_of,
     crash_with_included,
     custom_card,
-    longest_cards,
     with_fields,
 )
 from tests.unit.destinations.strategies import cards
+from tests.unit.destinations.updates import longest_cards
 
 FOUND = (
     "@everyone",

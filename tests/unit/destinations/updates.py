@@ -26,6 +26,7 @@ from tests.unit.destinations.samples import (
     SAMPLE_CARDS,
     STARTED,
     crash_of,
+    custom_card,
     hostile_notification,
     longest_notification,
     with_fields,
@@ -402,6 +403,7 @@ def longest_update(filler: str, output: str | None = None, *, incidents: int = 1
         opening_severity=None,
         unknown_since_ns=0,
         included=base.included,
+        container=ContainerFacts(restart_policy=filler, restart_count=most, memory_limit=most),
     )
     update = Update(
         UpdateReason.REOPENED,
@@ -414,3 +416,28 @@ def longest_update(filler: str, output: str | None = None, *, incidents: int = 1
         late_ns=most,
     )
     return replace(base, events=(event,), include=None, update=update)
+
+
+def longest_death(filler: str, output: str | None = None) -> Notification:
+    """The `longest_update` about a kill for memory, which has the most facts."""
+    made = longest_update(filler, output)
+    update = made.update
+    assert update is not None
+    incident = replace(
+        update.incidents[0],
+        problem=problem(action="die", cause=Cause.OOM, exit_code=-(2**31), ran_ns=2**62),
+        reason=UpdateReason.REMINDER,
+    )
+    event = with_fields(made.events[0], actor=replace(made.events[0].actor, id="f53eb17c442d"))
+    return replace(made, events=(event,), update=replace(update, incidents=(incident,)))
+
+
+def longest_cards(filler: str, output: str | None = None) -> list[Card]:
+    """The longest notifications, with and without custom texts that are as long."""
+    choices = ("", filler)
+    return [
+        custom_card(notification, title, text)
+        for notification in (longest_notification(filler, output), longest_death(filler, output))
+        for title in choices
+        for text in choices
+    ]
