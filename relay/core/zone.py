@@ -1,10 +1,11 @@
 """The time zone in which people read and write times: ``time_zone`` of the configuration.
 
 Only what people read is in it. What programs read stays in UTC: payloads, the API, logs, metrics.
-`zoneinfo` is imported when a zone other than UTC is looked up.
+The database of time zones is read when a zone other than UTC is looked up.
 """
 
 import re
+import zoneinfo
 from collections.abc import Collection
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
@@ -84,8 +85,6 @@ UTC_ZONE = TimeZone()
 
 
 def _load(name: str) -> tzinfo:
-    import zoneinfo  # noqa: PLC0415 - only a configuration with `time_zone` needs it
-
     if len(name) <= _MAX_NAME_CHARS and _NAME.fullmatch(name) and not _NOT_ZONES.fullmatch(name):
         try:
             return zoneinfo.ZoneInfo(name)
