@@ -174,7 +174,8 @@ def _describe(result: _Result, config: Config) -> str:
     for name, count in counts.items():
         noun = f" {'notification' if count == 1 else 'notifications'}" if len(parts) == 1 else ""
         parts.append(f"{count}{noun} to {format_name(name)}")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(totals.held.items()))
+    by_count = sorted(totals.held.items(), key=lambda each: (-each[1], each[0]))
+    reasons = ", ".join(f"{reason} {count}" for reason, count in by_count)
     parts += [] if counts else ["no notifications"]
     parts.append(f"{sum(totals.held.values())} held{f' ({reasons})' if reasons else ''}")
     if totals.waiting:

@@ -51,6 +51,8 @@ def run_suite(suite: Suite) -> Iterator[CaseResult]:
     bodies = BodyRenderer(suite.config, policies)
     for case in suite.cases:
         simulator = Simulator(suite.config, case.engine, podman=case.podman)
+        for silence in case.stage.silences:
+            simulator.incidents.add_silence(silence.to_request(case.begin_ns), case.begin_ns)
         parsed = map(simulator.parse, case.events)
         items = [it for it in parsed if isinstance(it, ParsedRecord | Event)]
         batches = list(simulator.run(items, until_ns=case.until_ns or 0))
@@ -60,7 +62,20 @@ def run_suite(suite: Suite) -> Iterator[CaseResult]:
         else:
             planned = [each for it in routed for each in _plan_events(it)]
         comparison = _Comparison(case, routed, planned, bodies, policies)
-        yield CaseResult(case, (*comparison.differences(),))
+        held = _find_held_differences(case, simulator) if case.is_timed else ()
+        yield CaseResult(case, (*comparison.differences(), *held))
+
+
+def _find_held_differences(case: Case, simulator: Simulator) -> Iterator[str]:
+    """Yield how what is held back at the end differs from what is expected to be."""
+    expected = case.stage.held
+    if expected is None:
+        return
+    found = simulator.incidents.count_totals().held
+    for reason in sorted({*expected, *found}):
+        wanted, got = expected.get(reason, 0), found.get(reason, 0)
+        if wanted != got:
+            yield f"held.{reason}: wanted {wanted}; found {got}"
 
 
 def _plan_events(routed: RoutedEvent) -> Iterator[PlannedNotification]:

@@ -33,11 +33,15 @@ _TEXTS: Final = ("type", "action", "id", "name", "image", "scope")
 class EventBuilder:
     """Builds the records of one case. Events without a time follow each other by `STEP_NS`."""
 
-    def __init__(self, fields: FieldReader) -> None:
-        """``fields`` collects what is wrong with the events."""
+    def __init__(self, fields: FieldReader, start_ns: int = START_NS) -> None:
+        """``fields`` collects what is wrong with the events.
+
+        ``start_ns`` is when the case begins unless its events have times.
+        """
         self._fields = fields
-        self._now_ns = START_NS
-        self._next_ns = START_NS
+        self._start_ns = start_ns
+        self._now_ns = start_ns
+        self._next_ns = start_ns
         self.begin_ns: int | None = None
         """When the case begins, by the engine's clock; None before the first event or wait."""
         self.until_ns: int | None = None
@@ -63,7 +67,7 @@ class EventBuilder:
         build = self._from_engine_json if is_from_engine else self._from_short_form
         event = build(data, path)
         if self.begin_ns is None:
-            self.begin_ns = self._now_ns if is_from_engine else START_NS
+            self.begin_ns = self._now_ns if is_from_engine else self._start_ns
         self._check_not_before_wait(path)
         self._next_ns = self._now_ns + STEP_NS
         return event
@@ -76,7 +80,7 @@ class EventBuilder:
             self._fields.report(here, message, IssueScope.KEY)
         self._now_ns += self._fields.read_duration_ns(data["wait"], here) or 0
         self._next_ns = self.until_ns = self._now_ns
-        self.begin_ns = self.begin_ns or START_NS
+        self.begin_ns = self.begin_ns or self._start_ns
 
     def _check_not_before_wait(self, path: KeyPath) -> None:
         if self.until_ns is not None and self._now_ns < self.until_ns:
@@ -165,7 +169,7 @@ class EventBuilder:
         if "at" not in data:
             return self._next_ns
         since_ns = self._fields.read_duration_ns(data["at"], (*path, "at"))
-        return self._next_ns if since_ns is None else START_NS + since_ns
+        return self._next_ns if since_ns is None else self._start_ns + since_ns
 
     def _read_cause(self, data: Mapping[str, object], path: KeyPath) -> Cause | None:
         if "cause" not in data:

@@ -24,6 +24,7 @@ from relay.incidents.inquiry import Answer, Inquiry
 from relay.incidents.message import Message
 from relay.incidents.policy import Policies
 from relay.incidents.reporter import REMINDED_NS
+from relay.incidents.silence_request import SilenceRequest
 from relay.incidents.state import Rows
 from relay.incidents.subject import subject_key
 from relay.routing.router import Router, RouteResult
@@ -80,6 +81,11 @@ class SimulatedIncidents:
     def on_effects(self, event: Event, effects: Mapping[str, Effect]) -> None:
         """Note what an event did. It is the last one."""
         self.effects = effects
+
+    def add_silence(self, request: SilenceRequest, at_ns: int) -> None:
+        """Add a silence at a time that is not later than the first event."""
+        self.run_until(at_ns)
+        self.dispatcher.add_silence(request, Now(at_ns))
 
     def take(self, event: Event, results: Sequence[RouteResult]) -> list[PlannedNotification]:
         """Take an event with the routes that send it somewhere.

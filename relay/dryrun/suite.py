@@ -4,7 +4,7 @@ It is parsed from YAML to a `Suite`, and every problem in it is reported at once
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.config import Config, ConfigOrigin
@@ -24,6 +24,7 @@ from relay.dryrun.expectation import Expectation, ExpectationParser
 from relay.dryrun.field_reader import FieldReader
 from relay.dryrun.history import InvalidLine, find_error, find_time, number_records, read_lines
 from relay.dryrun.simulator import InputEvent
+from relay.dryrun.stage import STAGE_KEYS, Stage, StageParser
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,14 @@ class Case:
     """When it begins, by the engine's clock."""
     until_ns: int | None = None
     """It does not end before this time, by the same clock; None if it has no ``wait``."""
+    stage: Stage = field(default_factory=Stage)
 
     @property
     def is_timed(self) -> bool:
         """Whether it says anything about time or incidents."""
-        return self.until_ns is not None or any(each.is_timed for each in self.expected)
+        if self.until_ns is not None or self.stage.is_set:
+            return True
+        return any(each.is_timed for each in self.expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,10 @@ class Suite:
 
 _TESTS = DocumentKind("tests", "'tests'")
 _SUITE_KEYS = ("config", "environment", "tests")
-_CASE_KEYS = ("name", "engine", "podman", "events", "recording", "expect", "expect_some")
+_CASE_KEYS = (
+    *("name", "engine", "podman", "events", "recording", "expect", "expect_some"),
+    *STAGE_KEYS,
+)
 
 
 def load_suite(
@@ -146,7 +153,8 @@ class _SuiteParser:
         key = self._choose_key(case, ("expect", "expect_some"), path)
         parser = ExpectationParser(self._fields, config)
         expected = parser.parse_list(case[key], (*path, key)) if key else ()
-        events = self._events(case, path)
+        stage = StageParser(self._fields, config).parse(case, path)
+        events = self._events(case, path, stage.start_ns)
         return Case(
             name=name or "",
             line=self._document.locations[path].value[0],
@@ -157,20 +165,21 @@ class _SuiteParser:
             podman=podman is True,
             begin_ns=events.begin_ns,
             until_ns=events.until_ns,
+            stage=stage,
         )
 
-    def _events(self, case: Mapping[str, object], path: KeyPath) -> _Events:
+    def _events(self, case: Mapping[str, object], path: KeyPath, start_ns: int) -> _Events:
         key = self._choose_key(case, ("events", "recording"), path)
         if key is None:
             return _Events()
         if key == "recording":
             return self._read_recording(case, path)
         here = (*path, key)
-        builder = EventBuilder(self._fields)
+        builder = EventBuilder(self._fields, start_ns)
         items = self._fields.read_list(case[key], here, "[{action: die, name: web, exit_code: 3}]")
         events = [builder.build(item, (*here, index)) for index, item in enumerate(items)]
         found = tuple(event for event in events if event is not None)
-        return _Events(found, builder.begin_ns or START_NS, builder.until_ns)
+        return _Events(found, builder.begin_ns or start_ns, builder.until_ns)
 
     def _read_recording(self, case: Mapping[str, object], path: KeyPath) -> _Events:
         here = (*path, "recording")
