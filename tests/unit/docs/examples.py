@@ -17,10 +17,12 @@ import yaml
 from relay.config import Config
 from relay.config.model import Route
 from relay.config.origin import built_in
+from relay.config.types import list_keys
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 from relay.dryrun.compare import run_suite
+from relay.dryrun.stage import STAGE_KEYS
 from relay.dryrun.suite import load_suite
 from relay.incidents.policy import build_policies
 from relay.incidents.policy_warnings import find_policy_warnings
@@ -75,7 +77,7 @@ DESTINATIONS: Mapping[str, Mapping[str, object]] = {
 
 _FILE = re.compile(r"/(?:run/secrets|run/credentials/relay\.service|etc/relay/tls)/([\w.-]+)")
 _TOP = frozenset(Config.model_fields)
-_ROUTE = frozenset(Route.model_fields)
+_ROUTE = frozenset(list_keys(Route))
 _DIED = {"type": "container", "action": "die", "cause": ["crashed", "oom"]}
 
 
@@ -255,7 +257,9 @@ _FORMS: Mapping[Set[str], Callable[[Block], Iterator[str]]] = {
     _TOP: check_config,
     _ROUTE: check_route,
     frozenset({"config", "environment", "tests"}): check_suite,
-    frozenset({"engine", "podman", "events", "recording", "expect", "expect_some"}): check_case,
+    frozenset(
+        {"engine", "podman", "events", "recording", "expect", "expect_some", *STAGE_KEYS}
+    ): check_case,
     frozenset({"services", "volumes", "networks", "secrets", "configs"}): check_compose,
     frozenset({"global", "scrape_configs", "rule_files", "alerting"}): check_prometheus,
 }

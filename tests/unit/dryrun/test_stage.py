@@ -8,8 +8,9 @@ from relay.config.origin import built_in
 from relay.core.errors import ConfigError
 from relay.dryrun.event_builder import START_NS
 from relay.dryrun.stage import Stage, StagedSilence
+from relay.dryrun.suite import load_suite
 from relay.incidents.hold import HeldReason
-from tests.unit.dryrun.suites import CONFIG, load_suite, parse_suite, write_suite
+from tests.unit.dryrun.suites import CONFIG, parse_suite, write_suite
 
 HOUR_NS = 3600 * 10**9
 REST = "events: [{action: oom}], expect: []"
@@ -102,7 +103,7 @@ REASONS = ", ".join(each.value for each in HeldReason)
         ),
         (
             "silence: {for: 1h}",
-            ["silence: needs 'match': what it holds back, or {} for everything"],
+            ["silence.match: needs 'match': what it holds back, or {} for everything"],
         ),
         (
             "silence: {match: {project: shop}, until: 1h}",
@@ -110,7 +111,7 @@ REASONS = ", ".join(each.value for each in HeldReason)
         ),
         (
             "silence: [{match: {nmae: web}}]",
-            ["silence[0].match.nmae: unknown match field 'nmae' (did you mean 'name'?)"],
+            ["silence[0].match.nmae: unknown key 'nmae' (did you mean 'name'?)"],
         ),
         (
             "silence: {match: {name: web}, for: 0s, from: x}",
