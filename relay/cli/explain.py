@@ -18,10 +18,18 @@ from relay.admin.operation import OperationError
 from relay.admin.operations import DAEMON_INFO
 from relay.cli.connect import find_zone, locate_store
 from relay.cli.forecast import describe_forecast, describe_incident
-from relay.cli.options import check_known, complete_engine, config_option, read_config
+from relay.cli.options import (
+    TimeOption,
+    check_known,
+    complete_engine,
+    config_option,
+    convert_time,
+    read_config,
+    resolve_time,
+)
 from relay.core.event import Cause, Event
-from relay.core.zone import UTC_ZONE, TimeZone
-from relay.dryrun.incidents import forecast
+from relay.core.zone import TimeZone
+from relay.dryrun.forecast import find_holds, forecast
 from relay.dryrun.simulator import describe_mismatch, format_event
 from relay.incidents.policy import Policies, build_policies
 from relay.incidents.subject import subject_key
@@ -55,10 +63,8 @@ class Present:
     """By destination."""
     now_ns: int
     """The time of relay's clock."""
-    zone: TimeZone = UTC_ZONE
-
-
-_NOT_ASKED = Present({}, 0)
+    zone: TimeZone
+    """In which it writes times."""
 
 
 @click.command()
@@ -99,6 +105,12 @@ _NOT_ASKED = Present({}, 0)
     type=click.Choice([cause.value for cause in Cause]),
     help="Why the container died, if that does not follow from the event alone.",
 )
+@click.option(
+    "--at",
+    metavar="TIME",
+    callback=convert_time,
+    help="When it happens: 23:00, or 2026-11-23 08:29. Default: now, or the time of the event.",
+)
 @click.option("--now", is_flag=True, help="Ask the running relay which incident the container has.")
 @click.pass_context
 def explain(
@@ -107,13 +119,15 @@ def explain(
     config_file: Path | None,
     action: str | None,
     now: bool,
+    at: TimeOption | None,
     **options: Any,
 ) -> None:
     """Show for each route whether it matches an event and, if not, which condition fails first.
 
-    For a route that matches, shows which destinations are notified at once, and when the others are
-    notified of the incident that the event opens. With --now the running relay is asked: if the
-    container has an incident, shows since when, when it was reported, and what is reported next.
+    For a route that matches, shows which destinations are notified at once, when the others are
+    notified of the incident that the event opens, and what holds that back: `for`, a mute interval,
+    a label. With --now the running relay is asked: if the container has an incident, shows since
+    when, when it was reported, and what is reported next.
 
     Describe the event with options, or pass one JSON object on standard input: as `docker events
     --format '{{json .}}'` prints it, or as relay sends it. Exit code 1 if no route matches.
@@ -129,20 +143,23 @@ def explain(
         )
     else:
         record = sys.stdin.buffer.read()
-    event = _parse_event(record, engine, options["cause"])
+    event, zone = _parse_event(record, engine, options["cause"]), TimeZone(config.time_zone)
+    if at is not None:
+        at_ns = resolve_time("--at", at, zone, time_ns(), ahead=True)
+        event = msgspec.structs.replace(event, time_ns=at_ns)
     logs.configure(sys.stderr, level="warning")
     if is_self_exec(event, find_self_container()):
         reason = "a command in relay's own container, for which relay tries no route"
         click.echo(f"{format_event(event)}: {reason}")
         context.exit(1)
-    present = asyncio.run(_ask_relay(config_file, event)) if now else _NOT_ASKED
+    present = asyncio.run(_ask_relay(config_file, event)) if now else Present({}, 0, zone)
     results = list(Router(config.routes).explain(event))
     click.echo(format_event(event))
-    width, policies = max((len(it.route.name) for it in results), default=0), build_policies(config)
+    width = max((len(it.route.name) for it in results), default=0)
+    explanation = _Explanation(event, build_policies(config), present)
     for result in results:
         mark, name = _MARKS[result.verdict], result.route.name
-        text = _explain_result(result, event, policies, present)
-        click.echo(f"{mark} {name:{width}}  {text}")
+        click.echo(f"{mark} {name:{width}}  {explanation.explain(result)}")
     unmatched = (Verdict.NO_MATCH, Verdict.NOT_REACHED)
     context.exit(1 if all(result.verdict in unmatched for result in results) else 0)
 
@@ -184,39 +201,49 @@ def _parse_relay_event(record: bytes) -> Event | None:
         return None
 
 
-def _explain_result(result: RouteResult, event: Event, policies: Policies, present: Present) -> str:
-    match result.verdict:
-        case Verdict.SENT:
-            return f"matches {_describe_destinations(result, event, policies, present)}"
-        case Verdict.ALREADY_SENT:
-            return "matches, but routes above send it to all its destinations"
-        case Verdict.DROPPED:
-            return "matches and drops it"
-        case Verdict.NOT_REACHED:
-            return "not tried: a route above has 'stop: true' or 'drop: true'"
-        case Verdict.NO_MATCH:
-            assert result.failed_condition is not None
-            return describe_mismatch(result.failed_condition, event)
+@dataclass(frozen=True, slots=True)
+class _Explanation:
+    """Puts in words what the routes make of an event."""
 
+    event: Event
+    policies: Policies
+    present: Present
 
-def _describe_destinations(
-    result: RouteResult, event: Event, policies: Policies, present: Present
-) -> str:
-    """Return the destinations, with when and how each is notified of the event.
+    def explain(self, result: RouteResult) -> str:
+        """Return what a route makes of it."""
+        match result.verdict:
+            case Verdict.SENT:
+                return f"matches {self._describe_destinations(result)}"
+            case Verdict.ALREADY_SENT:
+                return "matches, but routes above send it to all its destinations"
+            case Verdict.DROPPED:
+                return "matches and drops it"
+            case Verdict.NOT_REACHED:
+                return "not tried: a route above has 'stop: true' or 'drop: true'"
+            case Verdict.NO_MATCH:
+                assert result.failed_condition is not None
+                return describe_mismatch(result.failed_condition, self.event)
 
-    As in ``→ audit at once; → ops: opens an incident (web), told in 3 s with others of here/shop``.
-    """
-    route, destinations = result.route.name, dict[str, list[str]]()
-    for name in result.destinations:
-        text = " at once"
-        if policies.takes_incidents(route, name):
-            incident = present.incidents.get(name)
-            if incident is None:
-                text = describe_forecast(forecast(policies, event, result, name))
-            else:
-                text = f": {describe_incident(incident, policies, present.now_ns, present.zone)}"
-        destinations.setdefault(text, []).append(name)
-    return "; ".join(f"→ {', '.join(names)}{text}" for text, names in destinations.items())
+    def _describe_destinations(self, result: RouteResult) -> str:
+        """Return the destinations, with when and how each is notified of the event.
+
+        As in ``→ audit at once; → ops: opens an incident (web), told in 3 s with others of shop``.
+        """
+        destinations = dict[str, list[str]]()
+        for name in result.destinations:
+            destinations.setdefault(self._describe_destination(result, name), []).append(name)
+        return "; ".join(f"→ {', '.join(names)}{text}" for text, names in destinations.items())
+
+    def _describe_destination(self, result: RouteResult, name: str) -> str:
+        if not self.policies.takes_incidents(result.route.name, name):
+            return " at once"
+        incident = self.present.incidents.get(name)
+        if incident is not None:
+            present = self.present
+            return f": {describe_incident(incident, self.policies, present.now_ns, present.zone)}"
+        expected = forecast(self.policies, self.event, result, name)
+        holds = find_holds(self.policies, self.event, result, name)
+        return describe_forecast(expected, holds, self.event.time_ns, self.present.zone)
 
 
 async def _ask_relay(config_file: Path | None, event: Event) -> Present:

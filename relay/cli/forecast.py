@@ -3,6 +3,8 @@
 Names come from others: unprintable characters are escaped, long texts are cut.
 """
 
+from collections.abc import Sequence
+
 from relay.cli.incident_table import (
     NOT_YET,
     SUBJECT_MAX,
@@ -15,7 +17,9 @@ from relay.cli.tables import format_duration, format_time
 from relay.core.incident import Status
 from relay.core.text import truncate
 from relay.core.zone import UTC_ZONE, TimeZone
-from relay.dryrun.incidents import Forecast
+from relay.dryrun.forecast import Forecast
+from relay.incidents.enable_label import ENABLE_LABEL
+from relay.incidents.held import HeldReason, Hold
 from relay.incidents.incident import REMEMBERED_NS
 from relay.incidents.life import find_hold
 from relay.incidents.policy import Policies, RoutePolicy
@@ -25,22 +29,55 @@ GROUP_MAX = 60
 """Longest name of a group, in UTF-16 units."""
 
 
-def describe_forecast(forecast: Forecast) -> str:
+def describe_forecast(
+    forecast: Forecast, holds: Sequence[Hold], now_ns: int, zone: TimeZone
+) -> str:
     """Return when the event is reported, and with what, if nothing happened before it.
 
-    It is printed right behind the name of the destination.
+    ``holds`` are what holds it back, in the order of time; ``now_ns`` is when it happens. The text
+    is printed right behind the name of the destination.
     """
-    if forecast.notification.update is None:
+    if forecast.notification.update is None and not holds:
         return " at once"
     opens = ""
     if forecast.incident is not None:
         subject = truncate(forecast.incident, SUBJECT_MAX)
         opens = f"opens an incident{f' ({subject})' if subject else ''}, "
-    if forecast.group is None:
-        return f": {opens}told at once"
+    with_others = ""
+    if forecast.group is not None:
+        group = truncate("/".join(filter(None, forecast.group)), GROUP_MAX)
+        with_others = f" with {f'others of {group}' if group else 'all others'}"
+    if holds:
+        return f": {opens}{_describe_holds(holds, with_others, now_ns, zone)}"
     wait = f"in {_format_wait(forecast.wait_ns)}" if forecast.wait_ns else "at once"
-    group = truncate("/".join(filter(None, forecast.group)), GROUP_MAX)
-    return f": {opens}told {wait} with {f'others of {group}' if group else 'all others'}"
+    return f": {opens}told {wait}{with_others}"
+
+
+def _describe_holds(holds: Sequence[Hold], with_others: str, now_ns: int, zone: TimeZone) -> str:
+    """Return when the event is reported at last, and what has held it back until then."""
+    parts, is_told = [], False
+    for hold in holds:
+        match hold:
+            case Hold(reason=HeldReason.FOR, until_ns=int(until_ns)):
+                wait = _format_wait(until_ns - now_ns)
+                parts.append(f"told after {wait}{with_others} unless it is well before")
+                is_told = True
+            case Hold(reason=HeldReason.MUTED, is_final=False):
+                end = "always"
+                if hold.until_ns is not None:
+                    end = f"until {zone.format_minute(hold.until_ns, now_ns)}"
+                    end += "" if is_told else f", then told{with_others}"
+                parts.append(f"muted by {hold.interval} {end}")
+            case _:
+                parts.append(f"not told ({_name_reason(hold)})")
+    return ", but ".join(parts)
+
+
+def _name_reason(hold: Hold) -> str:
+    """Return why something is never reported."""
+    if hold.reason is HeldReason.OPTED_OUT:
+        return f"{hold.reason}: the label {ENABLE_LABEL}"
+    return f"{hold.reason} by {hold.interval}" if hold.interval else hold.reason.value
 
 
 def _format_wait(wait_ns: int) -> str:

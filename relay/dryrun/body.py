@@ -7,7 +7,8 @@ from relay.core.notification import Notification
 from relay.core.zone import TimeZone
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.dryrun.expectation import Expectation
-from relay.dryrun.incidents import PlannedNotification, forecast
+from relay.dryrun.forecast import forecast
+from relay.dryrun.incidents import PlannedNotification
 from relay.dryrun.partial_match import find_missing
 from relay.incidents.policy import Policies
 from relay.routing.router import RouteResult, Verdict

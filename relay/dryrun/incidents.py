@@ -9,18 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-from msgspec.structs import replace
-
 from relay.core.event import TYPE_RELAY, Event
-from relay.core.include import FACTS_ONLY, Included
 from relay.core.notification import Notification
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher
 from relay.incidents.effect import Effect
-from relay.incidents.group import make_group_key
+from relay.incidents.held import Hold
 from relay.incidents.incident import Incident
-from relay.incidents.inquiry import Answer, Inquiry
 from relay.incidents.message import Message
 from relay.incidents.policy import Policies
 from relay.incidents.reporter import REMINDED_NS
@@ -116,11 +111,20 @@ class SimulatedIncidents:
     def finish(self, until_ns: int = 0) -> list[PlannedNotification]:
         """Let time pass until ``until_ns``, then until nothing but reminders is due."""
         planned = self.run_until(until_ns)
-        while self._dispatcher is not None and self._dispatcher.awaits_change:
-            due_ns = self._dispatcher.next_due_ns
-            assert due_ns is not None, "something is due"
-            planned += self._report(due_ns)
+        while (sent := self.advance()) is not None:
+            planned += sent
         return planned
+
+    def advance(self) -> list[PlannedNotification] | None:
+        """Let time pass until something is due, and return what is sent then.
+
+        None if nothing is due any more, or only reminders.
+        """
+        if self._dispatcher is None or not self._dispatcher.awaits_change:
+            return None
+        due_ns = self._dispatcher.next_due_ns
+        assert due_ns is not None, "something is due"
+        return self._report(due_ns)
 
     def count_totals(self) -> Totals:
         """Return how many events no notification stands for."""
@@ -135,6 +139,16 @@ class SimulatedIncidents:
     def find_incident(self, destination: str, event: Event) -> Incident | None:
         """Return the incident that an event belongs to."""
         return self.dispatcher.find_incident(destination, subject_key(event))
+
+    def find_hold(self, destination: str, event: Event) -> Hold | None:
+        """Return what holds back what an event is part of: an incident, or plain events."""
+        if (incident := self.find_incident(destination, event)) is not None:
+            return incident.hold
+        groups = (each for each in self.dispatcher.export().groups)
+        holds = (
+            plain.hold for it in groups if it.destination == destination for plain in it.plains
+        )
+        return next(filter(None, holds), None)
 
     def _report(self, due_ns: int) -> list[PlannedNotification]:
         """Let the time come at which something is due, and return what is sent then."""
@@ -165,54 +179,3 @@ class SimulatedIncidents:
         now = Now(self._now_ns)
         self.dispatcher.connected(engine, now)
         self.dispatcher.caught_up(engine, now)
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What would become of an event at one destination if it were the first of its subject."""
-
-    destination: str
-    notification: Notification
-    """What the destination would be sent."""
-    wait_ns: int
-    """How long that waits for others."""
-    incident: str | None
-    """The name of the subject whose incident it opens; None if it opens none."""
-    group: tuple[str, ...] | None = None
-    """What it has in common with the others in its message; None if it is reported alone."""
-
-
-def forecast(
-    policies: Policies,
-    event: Event,
-    result: RouteResult,
-    destination: str,
-    included: Included | None = None,
-) -> Forecast:
-    """Return what a destination would be sent of an event, if nothing else happened.
-
-    ``result`` is that of a route that sends it there, and ``included`` the engine's answer to what
-    the route includes.
-    """
-    incidents = SimulatedIncidents(policies, Router([result.route]), event.engine)
-    planned = incidents.take(event, [replace(result, destinations=(destination,))])
-    if planned:
-        notification = planned[0].notification
-        return Forecast(destination, replace(notification, included=included), 0, None)
-    incident = incidents.find_incident(destination, event)
-    if incident is not None and included is not None:
-        inquiry = Inquiry(incident.id, event, FACTS_ONLY)
-        incidents.dispatcher.put_answer(inquiry, Answer(included), Now(event.time_ns))
-    first, policy = incidents.finish()[0], policies.destinations[destination]
-    return Forecast(
-        destination,
-        first.notification,
-        first.at_ns - event.time_ns,
-        None if incident is None else incident.name,
-        _name_group(event, policy.group_by) if policy.is_limited else None,
-    )
-
-
-def _name_group(event: Event, group_by: Sequence[str]) -> tuple[str, ...]:
-    fields = msgspec.json.decode(make_group_key(event, group_by), type=dict[str, str])
-    return tuple(fields[name] for name in group_by)

@@ -10,7 +10,7 @@ from relay.config import Config
 from relay.core.event import Cause, Event
 from relay.core.include import Include, Included
 from relay.core.notification import Notification, build_notification
-from relay.dryrun.incidents import forecast
+from relay.dryrun.forecast import forecast
 from relay.incidents.policy import build_policies
 from relay.ingest.docker.engine.parser import InvalidRecord, parse_event
 from relay.routing.router import Router, Verdict

@@ -14,7 +14,7 @@ from relay.core.written_time import parse_written_time
 from relay.core.zone import TimeZone
 from relay.dryrun.event_builder import START_NS
 from relay.dryrun.field_reader import FieldReader
-from relay.incidents.hold import HeldReason
+from relay.incidents.held import HeldReason
 from relay.incidents.silence_request import (
     MAX_DURATION_NS,
     InvalidSilence,

@@ -5,6 +5,7 @@ destination's, else the default. What concerns a message stands on the destinati
 defaults depend on who reads the messages.
 """
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -163,6 +164,12 @@ class Policies:
     def takes_incidents(self, route: str, destination: str) -> bool:
         """Whether the destination is notified of incidents by this route, and not of events."""
         return destination in self.incident_destinations.get(route, ())
+
+
+def without_holds(policies: Policies) -> Policies:
+    """Return policies by which nothing waits or is held back, but for others of its group."""
+    routes = {key: replace(each, for_ns=0, mute=()) for key, each in policies.routes.items()}
+    return dataclasses.replace(policies, routes=routes, labels=LabelPolicy(enable=False))
 
 
 def build_policies(config: Config) -> Policies:

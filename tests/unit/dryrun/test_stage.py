@@ -9,7 +9,7 @@ from relay.core.errors import ConfigError
 from relay.dryrun.event_builder import START_NS
 from relay.dryrun.stage import Stage, StagedSilence
 from relay.dryrun.suite import load_suite
-from relay.incidents.hold import HeldReason
+from relay.incidents.held import HeldReason
 from tests.unit.dryrun.suites import CONFIG, parse_suite, write_suite
 
 HOUR_NS = 3600 * 10**9
