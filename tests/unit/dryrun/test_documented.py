@@ -17,7 +17,7 @@ from tests import streams
 from tests.support.profiles import examples
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTED, TWO_MESSAGES = re.findall(
+DOCUMENTED, *SINGLE = re.findall(
     r"```yaml\n(.*?)```", (ROOT / "docs/testing.md").read_text(), re.DOTALL
 )
 _PIECES = st.text(alphabet="-?:{}[]&*!|>'\" \n\t$ab019,~", max_size=4) | st.sampled_from(
@@ -41,11 +41,12 @@ def test_they_hold(folder: Path) -> None:
     assert [it.differences for it in run_suite(load_suite(file, None, built_in, {}))] == [()] * 4
 
 
-def test_the_two_messages(folder: Path) -> None:
-    """The second example holds, too."""
+@pytest.mark.parametrize("example", SINGLE)
+def test_the_others_hold(folder: Path, example: str) -> None:
+    """Each is one test without its name."""
     header, _, _ = DOCUMENTED.partition("tests:")
-    file = folder / "two.yaml"
-    file.write_text(f"{header}tests:\n  - name: two\n{TWO_MESSAGES}")
+    file = folder / "one.yaml"
+    file.write_text(f"{header}tests:\n  - name: one\n{example}")
     assert [it.differences for it in run_suite(load_suite(file, None, built_in, {}))] == [()]
 
 
