@@ -29,8 +29,17 @@ NOT_RUN: Mapping[str, str] = {
 }
 """Why a command that looks like this is not executed; it is still parsed, by bash and by relay."""
 
+_EXPLAIN = "relay explain --action die --name web --attribute exitCode=1"
 ELSEWHERE: Mapping[tuple[str, str], str] = {
     ("docs/incidents.md", "relay check"): "tests/unit/docs/test_incidents.py",
+    **{
+        ("docs/quiet.md", command): "tests/unit/docs/test_quiet.py"
+        for command in (
+            "relay check",
+            f'{_EXPLAIN} --at "2026-11-26 23:00"',
+            _EXPLAIN,
+        )
+    },
     ("docs/quick-start.md", "RELAY_NTFY_TOPIC=my-containers relay check --show"): (
         "tests/unit/docs/test_quick_start.py"
     ),
