@@ -97,7 +97,7 @@ def describe_incident(
     if incident.status is Status.RESOLVED:
         until = format_time((incident.ended_ns or now_ns) + REMEMBERED_NS, zone)
         again = f"a problem opens it again until {until}"
-        following = f"{upcoming}, or {again}" if upcoming else again
+        following = f"{hold or upcoming}, or {again}" if upcoming else again
         return f"over: {state}; told: {reported}; next: {following}"
     since = format_time(incident.started_ns, zone)
     if hold is not None:

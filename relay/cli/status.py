@@ -159,17 +159,19 @@ def _table_lines(view: _View) -> Iterator[str]:
     )
     yield ""
     yield from _incident_lines(view)
-    yield from _silence_lines(view)
+    if lines := list(_hold_lines(view)):
+        yield from ("", *lines)
 
 
-def _silence_lines(view: _View) -> Iterator[str]:
-    """Yield how many silences are in force, if there are any."""
+def _hold_lines(view: _View) -> Iterator[str]:
+    """Yield how many silences are in force, and how many containers people are not notified of."""
     counts = view.incidents.counts
     if counts.silences_until_ns is not None:
         silences = format_count(counts.silences, "silence", "silences")
         until = view.zone.format_minute(counts.silences_until_ns, time_ns())
-        yield ""
         yield f"{silences}, {'the last ' if counts.silences > 1 else ''}until {until}"
+    if counts.opted_out:
+        yield f"{format_count(counts.opted_out, 'container', 'containers')} opted out by label"
 
 
 def _incident_lines(view: _View) -> Iterator[str]:
@@ -233,8 +235,9 @@ def _to_document(view: _View, problems: Collection[str]) -> object:
         "engines": {name: _engine_document(found) for name, found in daemon.engines.items()},
         "destinations": {to: _destination_document(to, view) for to in view.destinations},
         "incidents": {
-            "open": view.incidents.counts.open,
+            "open": counts.open,
             "first": [to_document(incident) for incident in view.incidents.incidents],
+            "opted_out": counts.opted_out,
         },
         "silences": {
             "active": counts.silences,

@@ -7,7 +7,7 @@ from relay.config.errors import ConfigIssue, KeyPath
 from relay.config.incident_keys import DEFAULT_RESOLVE_AFTER
 from relay.config.model import Config, Route
 from relay.config.types import format_duration
-from relay.core.incident import Notify
+from relay.core.incident import Audience, Notify
 
 
 def find_short_for(config: Config) -> list[ConfigIssue]:
@@ -29,7 +29,8 @@ def _check_for(
 ) -> Iterator[ConfigIssue]:
     """Yield an issue if ``for`` of a route at a destination is too short."""
     wait = destination.for_ if route.for_ is None else route.for_
-    if not wait or Notify.EVENTS in (route.notify, route.notify or destination.notify):
+    usual = Notify.EVENTS if destination.audience is Audience.PROGRAMS else Notify.INCIDENTS
+    if not wait or (route.notify or destination.notify or usual) is Notify.EVENTS:
         return
     well = route.resolve_after or destination.resolve_after
     if wait > (well or DEFAULT_RESOLVE_AFTER):

@@ -107,6 +107,19 @@ def test_no_relay(installation: Installation) -> None:
             },
             "next: resolved in 2 s, or a problem opens it again until 2027-01-15 09:00:07Z",
         ),
+        (
+            {
+                "status": Status.RESOLVED,
+                "resolution": Resolution.STOPPED,
+                "ended_ns": ns(7),
+                "update": UpdateReason.RESOLVED,
+                "held": "muted",
+                "mute_interval": "nights",
+                "held_until_ns": ns(60),
+            },
+            "next: held: muted by nights until 2027-01-15 08:01 UTC, "
+            "or a problem opens it again until 2027-01-15 09:00:07Z",
+        ),
     ],
 )
 def test_what_is_next(changes: dict[str, object], text: str) -> None:

@@ -301,3 +301,15 @@ def test_status(installation: Installation) -> None:
     assert as_json["well"]
     assert as_json["incidents"]["open"] == {"ops": {"critical": 7}}
     assert [each["subject"] for each in as_json["incidents"]["first"]] == names[:1:-1]
+
+
+def test_status_counts_who_opted_out(installation: Installation) -> None:
+    """Each container counts once, however many events it had."""
+    out = {"relay.enable": "false"}
+    first, again = die(0, "a", labels=out), die(3, "a", labels=out)
+    events = [first, die(1, "b", labels=out), start(2, "a"), again, die(4)]
+    fill(installation, World().play(events, 10))
+    with running_relay(installation.store, now_ns=ns(10)):
+        result, as_json = run("status"), json.loads(run("status", "--json").stdout)
+    assert result.stdout.endswith("\n\n2 containers opted out by label\n")
+    assert as_json["incidents"]["opted_out"] == 2

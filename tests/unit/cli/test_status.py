@@ -254,7 +254,7 @@ def test_json(installation: Installation) -> None:
                 },
             },
         },
-        "incidents": {"open": {}, "first": []},
+        "incidents": {"open": {}, "first": [], "opted_out": 0},
         "silences": {"active": 0, "until": None, "until_ns": None},
     }
 

@@ -265,6 +265,7 @@ NOT_LONGER = "so what was over before would be reported: write a longer 'for', o
         ("for: 30s", "to: a, for: 2m", []),
         ("for: 30s", "to: a, notify: events", []),
         ("for: 30s", "to: a, for: 0s", []),
+        ("notify: events", "to: a, for: 30s", []),
         (
             "for: 1m",
             "to: a",
@@ -305,6 +306,11 @@ def test_for_is_longer_than_resolve_after(keys: str, route: str, expected: list[
         assert problems(keys, route) == expected
     else:
         parse(keys, route)
+
+
+def test_what_programs_get_has_no_for() -> None:
+    """It is a warning that the key does nothing there, and not an error that it is too short."""
+    parse(route="to: a, for: 30s", service="http")
 
 
 def test_for_has_a_bound() -> None:

@@ -40,6 +40,13 @@ def _destination(text: str) -> str:
     return f"destinations:\n  ops: {text}\n"
 
 
+_PHONE = "destinations: {ops: {type: ntfy, topic: mine}}\n"
+
+
+def _interval(text: str) -> str:
+    return f"mute_time_intervals:\n  nights: [{text}]\n"
+
+
 _SLACK = "https://hooks.slack.com/services/T0/B0/c"
 
 CHAPTERS = (
@@ -152,6 +159,31 @@ CHAPTERS = (
         ),
     ),
     Chapter(
+        "When nobody is notified",
+        "Times of the week have a name in `mute_time_intervals`, and `mute` refers to it: "
+        "[quiet](quiet.md).",
+        (
+            _interval("{times: '22:00'}"),
+            _interval("{times: '02:00-02:00'}"),
+            _interval("{times: '22:00-26:00'}"),
+            _interval("{weekdays: [sat, son]}"),
+            _interval("{weekdays: 'mon:fri'}"),
+            _interval("{}"),
+            _interval("{times: '22:00-07:00', time_zone: Berlin}"),
+            _interval("{times: '22:00-07:00', timezone: UTC}"),
+            "mute_time_intervals:\n  nights: []\n",
+            "mute_time_intervals:\n  nights: {times: '22:00-07:00'}\n",
+            "mute_time_intervals:\n  nights: [{times: '22:00-07:00'}]\n"
+            + _route("{name: a, to: ops, mute: night}"),
+            _route("{name: a, to: ops, mute: nights}"),
+            _PHONE + _route("{name: a, to: ops, for: 30s}"),
+            _PHONE + _route("{name: a, to: ops, for: 5m, resolve_after: 10m}"),
+            _route("{name: a, to: ops, for: 8d}"),
+            _route("{name: a, to: ops, notify: events, for: 5m}"),
+            "labels: {enable: false, require: true}\n",
+        ),
+    ),
+    Chapter(
         "A variable or a file with the wrong content",
         "`EMPTY` is set, but empty; `QUOTED` has quotes around its value; `TRAILING` ends with a "
         "blank; `TWO_LINES` and `two-lines.txt` have two lines.",
@@ -174,6 +206,15 @@ CHAPTERS = (
         "engine or a receiver does. `relay check --strict` makes them errors. It also warns of "
         "an engine's socket that does not exist, and with `--connect` tries to reach everything.",
         (
+            _interval("{times: '22:00-07:00'}"),
+            _PHONE
+            + "mute_time_intervals:\n  always: [{weekdays: mon-sun}]\n"
+            + _route("{name: a, match: {action: die}, to: ops, mute: always}"),
+            _PHONE + "mute_time_intervals:\n  nights: [{times: '22:00-07:00'}]\n"
+            "  days: [{times: '07:00-22:00'}]\n"
+            + _route("{name: a, match: {action: die}, to: ops, mute: [nights, days]}"),
+            "destinations:\n  ops: {type: console}\n  phone: {type: ntfy, topic: mine}\n"
+            + _route("{name: a, match: {action: die}, to: [ops, phone], for: 5m}"),
             "destinations:\n  ops: {type: console}\n  spare: {type: console}\n",
             _destination("{type: slack, url: https://discord.com/api/webhooks/123/abc}"),
             _destination("{type: discord, url: https://hooks.slack.com/services/T0/B0/c}"),
