@@ -251,8 +251,7 @@ class ContainerTracker:
                 return []
             case "die":
                 ran_ns = find_run_time(container, event, podman=self.podman)
-                death = replace(event, ran_ns=ran_ns)
-                return _with_cause(container, death, inspected, blind_window)
+                return _with_cause(container, event, ran_ns, inspected, blind_window)
             case "oom" if matches_inferred_oom(container, event):
                 return []
             case "health_status" if is_known_health(container, event):
@@ -311,6 +310,7 @@ def _was_reset(known: Container, inspected: ContainerSnapshot, snapshot: Snapsho
 def _with_cause(
     container: Container,
     event: Event,
+    ran_ns: int | None,
     inspected: ContainerSnapshot | None,
     blind_window: BlindWindow | None,
 ) -> list[Event]:
@@ -333,7 +333,7 @@ def _with_cause(
             and (shown is None or shown.stopped_by_user is not False)
         ),
     )
-    death = replace(event, exit_code=exit_code, cause=cause)
+    death = replace(event, exit_code=exit_code, cause=cause, ran_ns=ran_ns)
     if shows_oom and container.oom_ns is None:
         return [infer_oom(event), death]
     return [death]
