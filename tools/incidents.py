@@ -8,15 +8,19 @@ and what they said. ``--relay FOLDER`` counts for the relay in another checkout.
 ``--full`` plays the rows of the acceptance table instead, side by side and with the default waits,
 and compares the messages, and when they come, with the table. It takes as long as the row with the
 longest loop: ``--minutes``, and two more.
+
+``--record FILE`` also keeps the engine's events, one a line: `tools.quiet_day` makes a day of them.
 """
 
 import argparse
 import re
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,7 +225,24 @@ def report(stimuli: Sequence[Stimulus], receiver: Receiver, starts_s: Mapping[st
     return "\n".join(lines)
 
 
-def count(relay: Path, stimuli: Sequence[Stimulus], scale: float, settle_s: float) -> str:
+@contextmanager
+def record(engine: PrivateEngine, file: Path | None) -> Iterator[None]:
+    """Write the engine's events to a file meanwhile."""
+    if file is None:
+        yield
+        return
+    docker = find_binaries().docker
+    command = [docker, "--host", engine.url, "events", "--format", "{{json .}}"]
+    with file.open("wb") as out, subprocess.Popen(command, stdout=out) as listener:
+        try:
+            yield
+        finally:
+            listener.terminate()
+
+
+def count(
+    relay: Path, stimuli: Sequence[Stimulus], scale: float, settle_s: float, recording: Path | None
+) -> str:
     """Play the stimuli side by side; return the report."""
     starts_s: dict[str, float] = {}
 
@@ -237,7 +258,7 @@ def count(relay: Path, stimuli: Sequence[Stimulus], scale: float, settle_s: floa
     ):
         example = relay / "config.example.yaml"
         config = write_config(Path(folder), **make_config(example, engine.url, receiver, stimuli))
-        with RelayProcess(config, env=env) as process:
+        with record(engine, recording), RelayProcess(config, env=env) as process:
             process.wait_for_log("engine.connected")
             players = [threading.Thread(target=play, args=(each,)) for each in stimuli]
             for player in players:
@@ -318,6 +339,7 @@ def main() -> int:
     parser.add_argument("--relay", type=Path, default=REPOSITORY, help="the checkout to count for")
     parser.add_argument("--scale", type=float, default=1.0, help="shortens the long stimuli")
     parser.add_argument("--settle", type=float, default=SETTLE_S, help="wait at the end, seconds")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keeps the engine's events")
     parser.add_argument("--full", action="store_true", help="plays the acceptance table")
     parser.add_argument("--minutes", type=float, default=60.0, help="of its loop")
     arguments = parser.parse_args()
@@ -326,7 +348,8 @@ def main() -> int:
     if unknown := set(arguments.stimuli) - set(names):
         parser.error(f"no such stimulus: {', '.join(sorted(unknown))}; there are {names}")
     chosen = [each for each in STIMULI if not arguments.stimuli or each.name in arguments.stimuli]
-    print(count(arguments.relay.resolve(), chosen, arguments.scale, arguments.settle))
+    relay, recording = arguments.relay.resolve(), arguments.record
+    print(count(relay, chosen, arguments.scale, arguments.settle, recording))
     return 0
 
 
