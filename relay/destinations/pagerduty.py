@@ -14,7 +14,7 @@ tags stand, are replaced, and no address remains a link except those of the conf
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -24,11 +24,12 @@ from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.types import Rate, RateLimit, Secret, WebhookUrl
 from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
-from relay.core.incident import Audience, incident_object
+from relay.core.incident import Audience, Status, incident_object
 from relay.core.text import defuse_links, escape_brackets, truncate_forwarded
 from relay.core.zone import UTC_ZONE
 from relay.destinations.common.card import HEALTH, LOGS, Card
-from relay.destinations.common.facts import list_facts
+from relay.destinations.common.command import is_command
+from relay.destinations.common.facts import list_facts, list_help
 from relay.destinations.common.included import get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import parse_object, without
@@ -143,7 +144,7 @@ def _details(card: Card) -> dict[str, object]:
     included = get_included(notification)
     origin = card.event.origin
     texts = {
-        **{_detail_name(name): value for name, value in list_facts(card.event)},
+        **{_detail_name(name): value for name, value in [*list_facts(card.event), *_help(card)]},
         "route": notification.route,
         "event_id": card.event.id,
         "notification_id": notification.id,
@@ -164,6 +165,17 @@ def _details(card: Card) -> dict[str, object]:
         "inspect": _inspect_values(card),
     }
     return {name: value for name, value in details.items() if value}
+
+
+def _help(card: Card) -> Sequence[tuple[str, str]]:
+    """Return what explains an incident that is open; none of its names is that of other details."""
+    report = card.incident
+    if report is None or report.status is Status.RESOLVED:
+        return ()
+    return [
+        ("Command" if is_command(name) else name, value)
+        for name, value in list_help(card.event, report)
+    ]
 
 
 def _incident_details(card: Card) -> dict[str, object]:

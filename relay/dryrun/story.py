@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.config import Config, Route
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import DEFAULT_ENGINE, Cause, Event
 from relay.core.include import FACTS_ONLY, Included
 from relay.destinations.catalog import parse_config
@@ -29,6 +30,8 @@ _EXIT_CODE = 1
 _RUNS_S = (6.0, 5.0, 7.0, 6.0, 7.0, 6.0, 8.0)
 """How long it runs before each crash except the first. With the delays before its restarts the loop
 takes a little more than a minute, so it has not ended when the second message is sent."""
+_FIRST_RUN_S = 7_200.0
+"""How long it had run before the first crash."""
 _FIRST_DELAY_S = 0.1
 """Docker waits so long before the first restart, and twice as long before each further one:
 https://docs.docker.com/reference/cli/docker/container/run/#restart"""
@@ -88,13 +91,15 @@ def tell_story(config: Config, destination: str, cast: Cast, start_ns: int) -> l
     config = config.model_copy(update={"routes": (route,)})
     router = Router(config.routes)
     incidents = SimulatedIncidents(build_policies(config), router, DEFAULT_ENGINE)
-    steps: list[Step] = []
+    steps, deaths = list[Step](), 0
     for event in _list_events(cast, start_ns):
         sent = [it for it in router.explain(event) if it.verdict is Verdict.SENT]
         planned = incidents.take(event, sent)
         incident = incidents.find_incident(destination, event)
         if incident is not None and sent:
-            answer = Answer(Included(logs=cast.logs))
+            deaths += 1
+            facts = ContainerFacts(restart_policy="unless-stopped", restart_count=deaths)
+            answer = Answer(Included(logs=cast.logs), facts)
             inquiry = Inquiry(incident.id, event, FACTS_ONLY)
             incidents.dispatcher.put_answer(inquiry, answer, Now(event.time_ns))
         steps += [it for it in planned if it.notification.update is not None]
@@ -125,7 +130,8 @@ def _list_events(cast: Cast, start_ns: int) -> list[Event]:
     for run_s in (0.0, *_RUNS_S):
         at_s += run_s
         death = _build_event(cast, "die", start_ns, at_s, {"exitCode": str(_EXIT_CODE)})
-        events.append(replace(death, cause=Cause.CRASHED))
+        ran_ns = round((run_s or _FIRST_RUN_S) * _SECOND_NS)
+        events.append(replace(death, cause=Cause.CRASHED, ran_ns=ran_ns))
         at_s += delay_s
         delay_s *= 2
         events.append(_build_event(cast, "start", start_ns, at_s))

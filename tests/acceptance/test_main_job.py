@@ -1,6 +1,7 @@
 """The example configuration on a real engine delivers what its routes match, and nothing else."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,9 +200,12 @@ def test_the_audit_hook_gets_the_deaths_alone(result: Result) -> None:
 
 def test_slack_gets_one_message_for_each_container(result: Result) -> None:
     """It is about the container, whatever became of it in the three seconds before."""
-    assert [it.json["text"] for it in result.ops] == [
-        f"🔴 {each} and is down · {result.engine_name}" for each in REPORTED
-    ]
+    texts = [it.json["text"] for it in result.ops]
+    assert len(texts) == len(REPORTED)
+    for text, what in zip(texts, REPORTED, strict=True):
+        assert text.startswith(f"🔴 {what}")
+        assert re.search(rf"\bis down\b.* · {re.escape(result.engine_name)}$", text)
+    assert "and is down: it has no restart policy" in texts[0]
 
 
 def test_slack_gets_messages_of_its_own_shape(result: Result) -> None:
@@ -210,7 +214,7 @@ def test_slack_gets_messages_of_its_own_shape(result: Result) -> None:
     message = request.json
     (header,) = message["blocks"]
     (attachment,) = message["attachments"]
-    section, context = attachment["blocks"]
+    section, command, *_, context = attachment["blocks"]
     fields = "\n".join(field["text"] for field in section["fields"])
     seconds = result.source_events[0]["timeNano"] // 1_000_000_000
 
@@ -218,7 +222,10 @@ def test_slack_gets_messages_of_its_own_shape(result: Result) -> None:
     assert "broken" in header["text"]["text"]
     assert attachment["color"] == RED
     assert f"<!date^{seconds}^" in fields
-    assert "Exit code\n3" in fields
+    assert f"Host\n{result.engine_name}" in fields
+    logs = command["elements"][0]["elements"][-1]
+    assert logs["style"] == {"code": True}
+    assert re.fullmatch(r"docker logs --since \d{4}-\d\d-\d\dT[0-9:]+Z broken", logs["text"])
     assert [it["text"].split("_")[0] for it in context["elements"]] == ["route died", "inc"]
     assert "<!channel>" not in request.body.decode()
 

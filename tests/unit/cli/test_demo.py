@@ -32,7 +32,7 @@ async def test_shows_a_crash_a_loop_and_its_end() -> None:
     """As the chat does, with the events before each message."""
     lines, _ = await show_all()
     assert [line for line in lines if "┃ 🔴" in line or "┃ 🟢" in line] == [
-        "          ┃ 🔴 shop-web-1 crashed with exit code 1 and is up again",
+        "          ┃ 🔴 shop-web-1 crashed with exit code 1 after running for 2 h and is up again",
         "          ┃ 🔴 shop-web-1 is crash-looping: crashed 8 times in 58 s with exit code 1",
         "          ┃ 🟢 Resolved: shop-web-1 is up again after 2 min (8 deaths)",
     ]

@@ -25,7 +25,7 @@ from tools.pictures.stamp import is_current, stamp
 from tools.pictures.terminal import show_terminal
 
 SENTENCES = {
-    "opened": "shop-web-1 crashed with exit code 1 and is up again",
+    "opened": "shop-web-1 crashed with exit code 1 after running for 2 h and is up again",
     "crash-looping": "shop-web-1 is crash-looping: crashed 8 times in 58 s with exit code 1",
     "resolved": "Resolved: shop-web-1 is up again after 2 min (8 deaths)",
 }

@@ -76,3 +76,17 @@ def test_what_is_reported(name: str) -> None:
     assert reported(routes, START, ("stop", 1.0, {}), died(2, 137)) == []
     assert reported(routes, START, ("kill", 1.0, {"signal": "3"}), died(60, 1)) == ["die died"]
     assert reported(routes, START, died(1, 0)) == []
+
+
+def test_those_with_a_file_include_a_bounded_log() -> None:
+    """Files say it in a comment beside it; without a file no message has a log."""
+    logs = {
+        kind: {route.name: route.include.logs for route in routes() if route.include.logs}
+        for kind, routes in SHIPPED.items()
+    }
+    assert logs == {"built-in": {}, "example": {"died": 20}, "container": {"died": 20}}
+    for path in ("config.example.yaml", "deploy/container/config/config.yaml"):
+        before, _, _ = (TOP / path).read_text().partition("include: {logs: 20}")
+        assert "Logs can hold secrets" in before
+    proxy = (TOP / "deploy/container/compose.yaml").read_text()
+    assert "ALLOW_LOGS: 1\n" in proxy
