@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from relay.core.event import Cause
-from tests.crash.plan import ContainerEvent
+from tests.crash.plan import SILENCED, ContainerEvent
 from tests.crash.receiver import Arrival
 
 
 def find_crashed(happened: Collection[ContainerEvent]) -> set[str]:
-    """Return the containers that crashed."""
-    return {it.container for it in happened if it.cause is Cause.CRASHED}
+    """Return the containers that crashed, except the one that is silenced."""
+    return {it.container for it in happened if it.cause is Cause.CRASHED} - {SILENCED}
 
 
 def find_ended(happened: Collection[ContainerEvent]) -> set[str]:

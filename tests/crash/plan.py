@@ -37,6 +37,9 @@ INCLUDE_LABELS = {**INCLUDE_LABEL, "note": "x" * LONG_BYTES}
 HIDDEN_EXIT_CODE_LABEL = {"exitCode": "0"}
 """A label that hides the exit code in events: only inspecting the container returns it."""
 
+SILENCED = "silenced"
+"""The container whose crash a silence holds back."""
+
 EXIT_CODE = 3
 """The exit code of every container."""
 

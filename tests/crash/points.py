@@ -59,6 +59,7 @@ _CALLS = {
     "incidents.due": ("relay.incidents.incidents:Incidents.due", 2),
     "incidents.settled": ("relay.incidents.incidents:Incidents.settled", 1),
     "incidents.dead_lettered": ("relay.incidents.incidents:Incidents.dead_lettered", 1),
+    "incidents.add_silence": ("relay.incidents.incidents:Incidents.add_silence", 1),
     "incidents.observe": ("relay.incidents.incidents:Incidents.observe", 1),
     "engine.handshake": ("relay.ingest.docker.engine.client:EngineClient.handshake", 1),
     "buffer.put_records": ("relay.ingest.docker.buffer:EventBuffer.put_records", 2),
@@ -130,6 +131,9 @@ ENRICH_POINTS = frozenset(point for point in POINTS if "enrich" in point.name)
 
 REFUSAL_POINTS = frozenset(point for point in POINTS if "dead_lettered" in point.name)
 """Those at a message about incidents that was refused."""
+
+CREATION_POINTS = frozenset(point for point in POINTS if "create" in point.name)
+"""Those at the creation of the store."""
 
 BY_NAME = {point.name: point for point in POINTS}
 

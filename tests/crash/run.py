@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relay.admin.operation import OperationError
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import ChangeSignal
+from tests.component.wait import TIMEOUT_S, ChangeSignal
 from tests.crash.child import Order
 from tests.crash.forkserver import ForkServer
 from tests.crash.incidents import find_crashed, find_ended
-from tests.crash.plan import EXIT_CODE, INCLUDE_LABEL, ContainerEvent, Lifetime, Plan
-from tests.crash.points import REFUSAL_POINTS
+from tests.crash.plan import EXIT_CODE, INCLUDE_LABEL, ContainerEvent, Lifetime, Plan, Waves
+from tests.crash.points import CREATION_POINTS, REFUSAL_POINTS
 from tests.crash.receiver import (
     BATCH_SIZE,
     BATCHED,
@@ -23,6 +24,13 @@ from tests.crash.receiver import (
     INCIDENT_HOOK,
     INCLUDE_HOOK,
     Receiver,
+)
+from tests.crash.silences import (
+    SILENCED_STORY,
+    add_to_running,
+    find_silence_faults,
+    silence_before_start,
+    wait_until_counted,
 )
 from tests.crash.verdict import (
     CONCURRENCY,
@@ -64,7 +72,10 @@ async def run_plan(plan: Plan, fork_server: ForkServer, folder: Path) -> RunResu
         config = write_config(folder, **_make_config(url, engine.socket))
         run = _Run(plan, fork_server, config, engine, receiver, changes)
         for number, lifetime in enumerate(plan.lifetimes):
+            if number == run.silenced_lifetime:
+                await silence_before_start(run.store)
             await run.run_lifetime(number, lifetime)
+    run.faults += await find_silence_faults(run.store, run.silences)
     verdict = check_run(run.happened, receiver.arrivals, run.kills.total())
     faults = (*run.faults, *verdict.faults)
     log = (folder / "log").read_text(errors="replace").splitlines()[-LOG_LINES:] if faults else []
@@ -144,6 +155,22 @@ class _Run:
         self.happened: dict[EventKey, ContainerEvent] = {}
         self.kills: Counter[str] = Counter()
         self.faults: list[str] = []
+        self.silences: list[int] = []
+        """Those that relay has said to have added while it ran."""
+
+    @property
+    def store(self) -> Path:
+        """The path of relay's store."""
+        return self._config.parent / "relay.db"
+
+    @property
+    def silenced_lifetime(self) -> int:
+        """The lifetime in which a silenced container crashes; relay itself creates the store if it
+        is killed at that."""
+        return 1 if self._plan.point in CREATION_POINTS else 0
+
+    def _list_silenced(self, number: int) -> Waves:
+        return [SILENCED_STORY] if number == self.silenced_lifetime else []
 
     async def run_lifetime(self, number: int, lifetime: Lifetime) -> None:
         """Run relay until it is killed at its point; stop it if everything arrives before that."""
@@ -153,14 +180,18 @@ class _Run:
         order = Order(str(self._config), number, point, lifetime.hit)
         streams = len(self._engine.streams)
         ended = asyncio.ensure_future(self._fork_server.run(order))
-        ended.add_done_callback(lambda _: self._changes.notify())
-        for wave in lifetime.during:
+        adding = asyncio.ensure_future(add_to_running(self.store, number))
+        for each in (ended, adding):
+            each.add_done_callback(lambda _: self._changes.notify())
+        for wave in [*self._list_silenced(number), *lifetime.during]:
             self._apply(wave)
             await self._wait_until(ended, lambda: self._arrived(self._plan.arrived_share))
         await self._wait_until(ended, lambda: len(self._engine.streams) > streams)
         await self._wait_until(ended, lambda: self._arrived(1.0))
+        await self._wait_until(ended, adding.done)
         if lifetime is self._plan.lifetimes[-1]:
             await self._wait_until(ended, self._has_ends)
+            await self._wait_until_counted()
         was_stopped = not ended.done()
         if was_stopped:
             self._fork_server.stop()
@@ -168,6 +199,10 @@ class _Run:
         if not ended.done():
             self._fork_server.kill()
         self._record_exit(await ended, point, was_stopped)
+        if adding.done():
+            self.silences.append(adding.result())
+        else:
+            adding.cancel()
 
     def _apply(self, wave: Sequence[ContainerEvent]) -> None:
         for event in wave:
@@ -207,6 +242,14 @@ class _Run:
     def _has_ends(self) -> bool:
         """Whether the end of every incident whose container was removed was reported."""
         return find_ended(self.happened.values()) <= self._receiver.ended
+
+    async def _wait_until_counted(self) -> None:
+        """Wait until relay has counted the crash that is silenced."""
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await wait_until_counted(self.store)
+        except (TimeoutError, OperationError):
+            self.faults.append("the silenced crash was not counted")
 
     async def _wait_until(self, ended: asyncio.Future[int], holds: Callable[[], bool]) -> None:
         """Wait until the condition holds or relay has ended; a wait that is too long is a fault."""
