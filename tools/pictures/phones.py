@@ -8,7 +8,10 @@ from email.message import EmailMessage
 from tools.pictures.markup import Markup, div, span
 from tools.pictures.parts import button, check_keys, format_time, unknown
 
-_NTFY_EMOJIS = {"red_circle": "🔴", "orange_circle": "🟠", "green_circle": "🟢"}
+_NTFY_EMOJIS = {
+    **{"red_circle": "🔴", "orange_circle": "🟠"},
+    **{"large_blue_circle": "🔵", "green_circle": "🟢"},
+}
 _NTFY_PRIORITIES = {5: "max priority", 4: "high priority", 3: "", 2: "low priority"}
 _MAIL_BODY = re.compile(r'<body style="([^"]*)">(.*)</body>', re.DOTALL)
 

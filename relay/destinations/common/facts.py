@@ -28,6 +28,11 @@ Facts = list[tuple[str, str]]
 
 _REPORTED_CAUSES = (Cause.CRASHED, Cause.OOM, Cause.UNKNOWN)
 """The causes of a death that is a problem."""
+_MEANWHILE = {
+    "engine_lost": "what its containers do is not seen; relay keeps trying",
+    "destination_failing": "its messages wait; relay keeps trying",
+}
+"""What an incident of relay's own means for its readers."""
 _ERROR_MAX = PREDICATE_MAX - len("cannot start its tasks: ")
 """The UTF-16 units of an error that every sentence has room for."""
 
@@ -65,6 +70,8 @@ def list_help(last: Event, report: IncidentReport) -> Facts:
     """Return what explains an open incident, and the command with which to look further."""
     problem, container = report.problem, report.container
     facts = []
+    if problem.type == TYPE_RELAY and problem.action in _MEANWHILE:
+        facts.append(("Meanwhile", _MEANWHILE[problem.action]))
     if container is not None:
         is_oom = problem.action == "oom" or problem.cause is Cause.OOM
         if is_oom and container.memory_limit is not None:

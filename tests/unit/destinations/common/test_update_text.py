@@ -169,6 +169,21 @@ def test_facts_of_a_problem_that_is_over_are_left_out() -> None:
     assert Card(FOR_PEOPLE["resolved"]).time == "2026-11-23T08:31:38Z"
 
 
+def test_what_relay_cannot_reach_says_what_that_means() -> None:
+    """The headline names the engine, so the host does not."""
+    facts = Card(FOR_PEOPLE["engine lost"]).facts
+    seen = "what its containers do is not seen; relay keeps trying"
+    assert facts == [("Host", "node-2"), ("Meanwhile", seen)]
+
+
+def test_an_open_problem_says_what_explains_it() -> None:
+    """The memory limit after a kill for memory, the policy unless the headline says it."""
+    facts = dict(Card(FOR_PEOPLE["out of memory"]).facts)
+    assert facts["Memory limit"] == "256 MiB"
+    assert facts["Restart policy"] == "always; restarted once so far"
+    assert list(dict(Card(FOR_PEOPLE["given up"]).facts)) == ["Host", "Image", "Logs"]
+
+
 def test_a_message_is_late_after_five_minutes() -> None:
     """It then says when it was made, with the day if that is another one."""
     update = made(OPENED, 0)
