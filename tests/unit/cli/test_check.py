@@ -50,6 +50,23 @@ notifications
 
 
 @pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ("", ""),
+        (
+            "labels: {require: true}",
+            "  containers: people are notified of those with the label relay.enable=true only\n",
+        ),
+        ("labels: {enable: false}", "  containers: their label relay.enable is ignored\n"),
+    ],
+)
+def test_check_says_what_labels_of_containers_do(file: Path, keys: str, line: str) -> None:
+    """If that is not the usual."""
+    file.write_text(f"{file.read_text()}\n{keys}\n")
+    assert run("check").stdout.endswith(f"  audit: every event at once\n{line}")
+
+
+@pytest.mark.parametrize(
     ("section", "line"),
     [
         ("{listen: '127.0.0.1:9321'}", "127.0.0.1:9321, without a token"),
