@@ -304,5 +304,6 @@ class IncidentTracker:
 
 
 def _what_decides(incident: Incident) -> tuple[object, ...]:
-    """Return what decides whether an update is held back, and may change with any event."""
-    return incident.update, incident.status, incident.later, incident.route, incident.life
+    """Return what decides whether an update is held back, and how many events are."""
+    life, unreported = incident.life, incident.unreported
+    return incident.update, incident.status, incident.later, incident.route, life, unreported

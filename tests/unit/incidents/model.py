@@ -5,18 +5,25 @@ pass, the model looks at everything for the next moment at which anything could 
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any
 
 from relay.core.event import Event
 from relay.core.incident import Audience, Notify
 from relay.core.severity import default_severity
-from relay.incidents.policy import DestinationPolicy, Policies
+from relay.incidents.policy import Policies
 from relay.routing.router import Router
 from tests.unit.incidents.model_case import HOUR, SEVERITY, Case
+from tests.unit.incidents.model_held import Group, HeldBack
+from tests.unit.incidents.model_hold import (
+    Silence,
+    Slot,
+    find_silence,
+    muted_until,
+    opts_out,
+)
 from tests.unit.incidents.model_story import MINUTE, SECOND, Heard, fact_of, loops
 
-RANK = ["opened", "reopened", "crash_looping", "worse", "stays_down", "resolved"]
+RANK = ["opened", "reopened", "crash_looping", "worse", "stays_down", "resolved", "reminder"]
 
 
 def subject_of(event: Event) -> tuple[str, str]:
@@ -26,17 +33,7 @@ def subject_of(event: Event) -> tuple[str, str]:
     return (event.engine, str(event.actor.name))
 
 
-@dataclass
-class Group:
-    """What is reported together."""
-
-    last: int | None = None
-    due: int | None = None
-    waiting: int | None = None
-    plain: list[tuple[Event, str]] = field(default_factory=list)
-
-
-class Model:
+class Model(HeldBack):
     """All cases and groups of all destinations."""
 
     def __init__(self, policies: Policies, router: Router, now: int) -> None:
@@ -53,6 +50,9 @@ class Model:
         self.online = self.settled = False
         self.known = 0
         self.quiet = now + 30 * SECOND
+        self.lead = 0
+        """How far the wall clock is ahead."""
+        self.silences: list[Silence] = []
 
     # The engine is heard, or not.
 
@@ -141,6 +141,7 @@ class Model:
                 self.held[f"{case.destination} unwatched"] += case.unreported
                 del self.cases[key]
         self.mind_groups()
+        self.ask_all()
 
     # Events.
 
@@ -181,7 +182,7 @@ class Model:
             case.heard.append(it)
             is_over = not case.open and case.news() is not None
             if is_problem and is_over and case.resolution != "unwatched":
-                case.reopen()
+                case.reopen(it.at)
             if case.story.up:
                 case.overdue = False
             if case.story.failures != story.failures:
@@ -194,7 +195,7 @@ class Model:
         in_time = case.open or event.time_ns - case.ended_at <= HOUR
         if is_problem and in_time and (unwatched or not belongs):
             case.route = route.name if unwatched else case.route
-            case.reopen()
+            case.reopen(event.time_ns)
             belongs = True
         if belongs:
             del takers[case.destination]
@@ -209,6 +210,8 @@ class Model:
         case.total, case.unreported = case.total + 1, case.unreported + 1
         case.last_event = max(case.last_event, event.time_ns)
         severity = (route.severity or default_severity(event)).value
+        if is_problem:
+            case.problems.append(event)
         if is_problem and SEVERITY.index(severity) > SEVERITY.index(case.severity):
             case.severity = severity
 
@@ -228,6 +231,7 @@ class Model:
         group = (to, self.group_of(to, event))
         case = Case(to, subject, event, route.name, group, severity, list(before))
         case.heard.append(it)
+        case.opened_at = event.time_ns
         case.looping = loops(case.story.failures)
         self.cases[to, subject] = case
         self.count(case, event, route, is_problem=True)
@@ -235,21 +239,29 @@ class Model:
     def add_plain(self, to: str, event: Event, route: Any) -> None:
         """An event of no case."""
         self.taken[to] += 1
-        if event.type == "relay" or self.policy(to).audience is not Audience.PEOPLE:
-            self.sent.append({"now": self.now, "to": to, "at once": event.action})
-            return
-        self.groups.setdefault((to, self.group_of(to, event)), Group()).plain.append(
-            (event, route.name)
-        )
-
-    def policy(self, to: str) -> DestinationPolicy:
-        """The policy of a destination."""
-        return self.policies.destinations[to]
+        silence = find_silence(self.silences, event, route.name, self.now + self.lead)
+        if opts_out(event, self.policies.labels):
+            self.held[f"{to} opted_out"] += 1
+        elif silence is not None:
+            self.held[f"{to} silenced"] += 1
+            silence.held += 1
+        elif event.type == "relay" or self.policy(to).audience is not Audience.PEOPLE:
+            policy = self.policies.routes[route.name, to]
+            if muted_until(policy, self.now, self.lead) is None:
+                self.sent.append({"now": self.now, "to": to, "at once": event.action})
+            elif self.policy(to).audience is Audience.PEOPLE:
+                self.gather(to, event, route.name)
+            else:
+                self.held[f"{to} muted"] += 1
+        else:
+            self.gather(to, event, route.name)
 
     def group_of(self, to: str, event: Event) -> str:
         """The group of an event: by project, else by name; at a pager each subject is alone."""
         project = event.actor.attributes.get("com.docker.compose.project")
         name = subject_of(event)[1]
+        if event.type == "relay":
+            name = event.actor.attributes.get("destination", event.engine)
         if self.policy(to).audience is not Audience.PEOPLE:
             return repr(subject_of(event))
         return f"{event.engine} {project or name}" if self.policy(to).group_by else "all"
@@ -290,12 +302,18 @@ class Model:
                 moments += [missed] if (missed := case.missed()) is not None else []
             else:
                 moments.append(case.ended_at + HOUR)
+            if case.ask_at is not None:
+                moments.append(case.ask_at)
             if case.named is not None:
                 moments.append(case.named + self.policy(case.destination).repeat_interval_ns)
         for (to, _), group in self.groups.items():
             if group.due is not None and group.waiting is None:
                 moments.append(group.due)
                 moments.append(self.free_at(to))
+            moments += [slot.ask_at for slot in group.slots if slot.ask_at is not None]
+        for silence in self.silences:
+            moments += [silence.begin - self.lead, silence.end - self.lead]
+        moments.append(((self.now + self.lead) // MINUTE // 10 + 1) * 10 * MINUTE - self.lead)
         for to in self.credit:
             moments.append(self.free_at(to))
         return min((moment for moment in moments if moment > self.now), default=None)
@@ -305,6 +323,7 @@ class Model:
         for case in self.cases.values():
             self.pass_time(case, self.known_until(case))
         self.mind_groups()
+        self.ask_again()
         for to in self.policies.destinations:
             self.report(to)
             self.remind(to)
@@ -316,16 +335,23 @@ class Model:
     # Messages.
 
     def news_of(self, key: tuple[str, str]) -> list[Case]:
-        """The cases of a group that have something to report."""
-        return [c for c in self.cases.values() if c.group == key and c.news() is not None]
+        """The cases of a group that have something to report which is not held back."""
+        return [
+            c
+            for c in self.cases.values()
+            if c.group == key and c.news() is not None and c.held is None
+        ]
 
     def mind_groups(self) -> None:
         """Each group with something to report is due, and no other."""
         for case in self.cases.values():
+            self.mind_hold(case)
             if case.news() is not None:
                 self.groups.setdefault(case.group, Group())
         for key, group in self.groups.items():
-            if not self.news_of(key) and not group.plain:
+            if not self.news_of(key) and all(slot.held for slot in group.slots):
+                if group.due is not None:
+                    group.after_mute = False
                 group.due = None
             elif group.due is None:
                 policy = self.policy(key[0])
@@ -348,26 +374,26 @@ class Model:
         for key, group in self.groups.items():
             if key[0] != to or group.due is None or group.waiting is not None:
                 continue
-            subjects = [case.subject for case in self.news_of(key)]
-            subjects += [subject_of(event) for event, _ in group.plain[-1:]]
-            if group.due <= self.now + within and any(map(self.may_report, subjects)):
+            may = [self.may_report(case.subject) for case in self.news_of(key)]
+            may += [self.may_report_plain(slot) for slot in group.slots]
+            if group.due <= self.now + within and any(may):
                 found.append(key)
         return sorted(found, key=lambda key: (self.groups[key].due, key))
 
+    def may_report_plain(self, slot: Slot) -> bool:
+        """Whether plain events may be reported now."""
+        engine = slot.events[-1][0].engine
+        return not slot.held and (engine == "relay" or self.settled or self.now >= self.quiet)
+
     def keep_quiet(self, keys: list[tuple[str, str]]) -> None:
-        """Some things are not worth a message."""
-        for case in [case for key in keys for case in self.news_of(key)]:
-            if case.open or not self.may_report(case.subject):
-                continue
-            policy = self.policies.routes.get((case.route, case.destination))
-            if case.news() in ("opened", "reopened"):
-                pager = self.policy(case.destination).audience is Audience.PAGER
-                reason = "brief" if pager or case.subject[0] == "relay" else None
-            else:
-                reason = "send_resolved" if policy and not policy.send_resolved else None
-            if reason is not None:
-                self.held[f"{case.destination} {reason}"] += case.unreported
-                self.mark(case)
+        """Some things are not reported, or not yet."""
+        for key in keys:
+            for case in self.news_of(key):
+                if self.may_report(case.subject):
+                    self.ask(case)
+            for slot in self.groups[key].slots:
+                if not slot.held:
+                    self.ask_slot(key, slot)
         self.mind_groups()
 
     def mark(self, case: Case) -> None:
@@ -379,6 +405,7 @@ class Model:
             "condition": case.story.condition(self.now),
         }
         case.unreported, case.again, case.died_ill, case.overdue = 0, False, False, False
+        case.held = case.ask_at = None
 
     def report(self, to: str) -> None:
         """Report what is due."""
@@ -404,14 +431,18 @@ class Model:
     def send(self, to: str, keys: list[tuple[str, str]]) -> None:
         """One message about some groups."""
         cases = [c for key in keys for c in self.news_of(key) if self.may_report(c.subject)]
+        if cases:
+            after = [key for key in keys if self.groups[key].after_mute]
+            cases += [c for c in self.list_reminded(to) if c.group in after and not self.why(c)]
         plain: list[tuple[Event, str]] = []
         number = len(self.sent)
         reasons = [self.reason(case) for case in cases]
         for key in keys:
             group = self.groups[key]
-            if group.plain and self.may_report(subject_of(group.plain[-1][0])):
-                plain += group.plain
-                group.plain = []
+            told = [slot for slot in group.slots if self.may_report_plain(slot)]
+            plain += [each for slot in told for each in slot.events]
+            group.slots = [slot for slot in group.slots if slot not in told]
+            group.after_mute = False
             group.last, group.due, group.waiting = self.now, None, number
         self.sent.append(
             {
@@ -449,17 +480,7 @@ class Model:
     def remind(self, to: str) -> None:
         """Remind of all that is open."""
         every = self.policy(to).repeat_interval_ns
-        cases = [
-            case
-            for case in self.cases.values()
-            if case.destination == to
-            and case.open
-            and case.named is not None
-            and case.news() is None
-            and case.waiting is None
-            and self.now < case.last_event + 7 * 24 * HOUR
-            and self.may_report(case.subject)
-        ]
+        cases = [case for case in self.list_reminded(to) if not self.why(case)]
         if not every or not cases or to in self.reminding or self.funds(to) < MINUTE:
             return
         if self.now < min(case.named or 0 for case in cases) + every:
@@ -478,6 +499,20 @@ class Model:
         )
         self.name(cases, number)
         self.credit[to] = (self.funds(to) - MINUTE, self.now)
+
+    def list_reminded(self, to: str) -> list[Case]:
+        """What is open, and was reported."""
+        return [
+            case
+            for case in self.cases.values()
+            if case.destination == to
+            and case.open
+            and case.named is not None
+            and case.news() is None
+            and case.waiting is None
+            and self.now < case.last_event + 7 * 24 * HOUR
+            and self.may_report(case.subject)
+        ]
 
     # What becomes of a message.
 
@@ -513,5 +548,8 @@ class Model:
     def waiting(self, to: str) -> int:
         """How many events wait to be reported."""
         return sum(case.unreported for case in self.cases.values() if case.destination == to) + sum(
-            len(group.plain) for (name, _), group in self.groups.items() if name == to
+            len(slot.events)
+            for (name, _), group in self.groups.items()
+            if name == to
+            for slot in group.slots
         )

@@ -23,6 +23,7 @@ class Case:
     before: list[int]
     """Earlier ends with exit code 0."""
     heard: list[Heard] = field(default_factory=list)
+    problems: list[Event] = field(default_factory=list)
     open: bool = True
     ended_at: int = 0
     resolution: str | None = None
@@ -38,6 +39,19 @@ class Case:
     named: int | None = None
     last_event: int = 0
     waiting: int | None = None
+    opened_at: int = 0
+    held: str | None = None
+    """Why its news waits."""
+    silence: Any = None
+    ask_at: int | None = None
+    """When to ask again why."""
+    seen: Any = None
+    """What it was when that was decided last."""
+
+    @property
+    def last(self) -> Event:
+        """The last problem that a route took."""
+        return self.problems[-1]
 
     @property
     def story(self) -> Story:
@@ -82,8 +96,9 @@ class Case:
             return None
         return story.died + 2 * MINUTE
 
-    def reopen(self) -> None:
+    def reopen(self, at: int) -> None:
         """It is open again."""
+        self.opened_at = at
         self.open, self.resolution = True, None
         self.again = self.reported is not None and not self.reported["open"]
         self.looping = loops(self.story.failures)

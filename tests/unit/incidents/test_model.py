@@ -11,10 +11,11 @@ from relay.core.event import Cause, Event
 from relay.core.incident import Audience, Notify
 from relay.incidents.message import Message
 from relay.incidents.observation import Observation, ObservedContainer
-from relay.incidents.policy import PolicyKeys
+from relay.incidents.policy import LabelPolicy, PolicyKeys
 from tests.unit.incidents import events as make
 from tests.unit.incidents.events import ns
 from tests.unit.incidents.model import Model
+from tests.unit.incidents.model_hold import INTERVALS, Silence
 from tests.unit.incidents.model_story import MINUTE
 from tests.unit.incidents.world import Setup, World
 
@@ -39,7 +40,23 @@ LIFE = {
 OWN = {"name": "own", "match": {"type": "relay"}, "to": ["ops"]}
 RAW = {"name": "raw", "match": {"action": "oom"}, "to": ["ops"]}
 
+QUIET = {
+    "ops": PolicyKeys(mute=(INTERVALS["early"],)),
+    "ill": PolicyKeys(mute=(INTERVALS["late"],), for_ns=3 * MINUTE),
+    "pager": PolicyKeys(for_ns=2 * MINUTE, mute=(INTERVALS["late"],)),
+}
+"""How destinations and routes are kept quiet, besides `KEYS`."""
+
 SETUPS = {
+    "quiet": Setup(
+        {"name": "died", **DIED}, ILL, LIFE, OWN, RAW, audiences=AUDIENCES, keys=KEYS | QUIET
+    ),
+    "few": Setup(
+        *({"name": "died", **DIED}, ILL, LIFE, OWN, RAW),
+        audiences=AUDIENCES,
+        keys=KEYS | QUIET,
+        labels=LabelPolicy(require=True),
+    ),
     "usual": Setup({"name": "died", **DIED}, ILL, LIFE, OWN, RAW, audiences=AUDIENCES, keys=KEYS),
     "renamed": Setup({"name": "dead", **DIED}, ILL, LIFE, OWN, RAW, audiences=AUDIENCES, keys=KEYS),
     "removed": Setup(ILL, LIFE, audiences=AUDIENCES, keys=KEYS),
@@ -76,7 +93,23 @@ OPERATIONS = st.one_of(
     st.tuples(st.sampled_from(["connect", "disconnect", "catch up"])),
     st.tuples(st.sampled_from(["break", "repair"]), st.sampled_from(["ops", "all", "pager"])),
     st.tuples(st.just("give up"), st.booleans()),
-    st.tuples(st.just("clock"), st.sampled_from([0.0, 7200.0, -3600.0])),
+    st.tuples(st.just("clock"), st.sampled_from([0.0, 7200.0, -3600.0, -600.0])),
+    *[
+        st.tuples(
+            st.just("silence"),
+            st.sampled_from(
+                [
+                    None,
+                    *({"name": "web"}, {"project": "shop"}, {"name": "mail"}),
+                    *({"route": "ill"}, {"route": "life"}),
+                ]
+            ),
+            st.sampled_from([60.0, 300.0, 3600.0]),
+            st.sampled_from([0.0, 0.0, 30.0, 600.0]),
+        )
+    ]
+    * 2,
+    st.tuples(st.just("expire"), st.integers(0, 3)),
     st.tuples(st.just("reload"), st.sampled_from(sorted(SETUPS))),
 )
 Steps = list[tuple[float, tuple[Any, ...]]]
@@ -86,7 +119,8 @@ STEPS = st.lists(st.tuples(PAUSES_S, OPERATIONS), min_size=20, max_size=60)
 def make_event(action: str, t: float, subject: tuple[str, str], cause: Cause) -> Event:
     """An event of a container."""
     name, id_ = subject
-    fields: dict[str, Any] = {"id_": id_, "project": NAMES[name]}
+    labels = {"api-b": {"relay.enable": "false"}, "web-a": {"relay.enable": "true"}}.get(id_)
+    fields: dict[str, Any] = {"id_": id_, "project": NAMES[name], "labels": labels}
     if action == "die":
         return make.die(t, name, cause, **fields)
     if action in ("healthy", "unhealthy"):
@@ -128,12 +162,13 @@ class Pair:
             case "give up", refused:
                 self.give_up(refused=refused)
             case "clock", lead_s:
-                self.world.lead_s = {"here": lead_s, "relay": lead_s}
-                self.world.due()
+                self.set_clock(lead_s)
             case "reload", name:
                 self.reload(SETUPS[name])
             case (name,):
                 self.change_connection(name)
+            case _:
+                self.change_silences(operation)
         self.world.check_balance()
         self.run(until)
         self.world.check_store()
@@ -153,6 +188,34 @@ class Pair:
         )
         self.world.observe(Observation("here", now_ns + lead_ns, [shown]))
         self.model.observe(name, id_, state, started_ns)
+
+    def set_clock(self, lead_s: float) -> None:
+        """The clocks of this machine and of its engine are set."""
+        self.world.set_clock(lead_s)
+        self.model.lead = round(lead_s * 1e9)
+        self.model.ask_all()
+        self.model.run(self.model.now)
+        self.settle_model()
+
+    def change_silences(self, operation: tuple[Any, ...]) -> None:
+        """Somebody adds a silence, or ends some."""
+        match operation:
+            case "silence", match, for_s, after_s:
+                self.world.silence(match, for_s, after_s)
+                wall = self.model.now + self.model.lead + round(after_s * 1e9)
+                self.model.silences.append(Silence(match, wall, wall + round(for_s * 1e9)))
+                self.model.ask_all()
+            case _, number:
+                self.expire(number)
+
+    def expire(self, number: int) -> None:
+        """Somebody ends some of the silences, if they are not over."""
+        wall = self.model.now + self.model.lead
+        for id_, silence in enumerate(self.model.silences, 1):
+            if id_ % 4 == number and not silence.expired and wall < silence.end:
+                self.world.expire(id_)
+                silence.expired = True
+                self.model.ask_all()
 
     def reload(self, setup: Setup) -> None:
         """The configuration is replaced."""
@@ -246,6 +309,10 @@ class Pair:
         assert len(sent) == len(expected)
         ids = [message.id for _, message in self.world.sent]
         assert len(ids) == len(set(ids))
+        silences = self.world.dispatcher.list_silences()
+        assert [each.held_events for each in silences] == [
+            each.held for each in self.model.silences
+        ]
         for to in ("ops", "all", "pager"):
             self.world.check_total(to)
             routes = {each.route for each in self.world.dispatcher.export().route_counts}
@@ -289,10 +356,12 @@ def describe(message: Message) -> dict[str, Any]:
 @settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-@given(STEPS)
-def test_the_dispatcher_does_what_the_model_does(steps: Steps) -> None:
-    """Events, restarts, gaps, clocks, reloads, dead destinations: the same messages, none lost."""
+@given(st.sampled_from(["usual", "quiet", "quiet", "few"]), STEPS)
+def test_the_dispatcher_does_what_the_model_does(setup: str, steps: Steps) -> None:
+    """Events, restarts, gaps, clocks, reloads, silences, dead destinations: the same messages, and
+    nothing is lost."""
     pair = Pair()
+    pair.reload(SETUPS[setup])
     for pause_s, operation in steps:
         pair.step(pause_s, operation)
     pair.run(pair.world.t + 10_000)
