@@ -68,7 +68,10 @@ print(blocks(DOCS / "testing.md", "yaml")[0])' >tests.yaml
 """The tests of the page, of a configuration that does not look at why a container ended."""
 
 BEFORE: Mapping[tuple[str, str], str] = {
-    ("docs/incidents.md", "relay incidents"): "container shop-api-1 bb:1 sh -c 'exit 1'\nsleep 0.3",
+    ("docs/incidents.md", "relay incidents"): (
+        "container shop-api-1 --label com.docker.compose.project=shop bb:1 sh -c 'exit 1'\n"
+        "sleep 0.3"
+    ),
     ("docs/operating.md", "relay tail --all"): (
         "export MEANWHILE='docker exec db true; docker restart db'"
     ),
