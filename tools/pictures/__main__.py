@@ -30,7 +30,7 @@ SCALE = 2.0
 """Pixels of a picture for each of the page, so it is sharp on any screen."""
 COLOURS = 64
 _LONG = dict.fromkeys(
-    ("terminal", "http-opened", "pagerduty-opened", "alertmanager-opened"), (1.5, 12)
+    ("terminal", "http-opened", "pagerduty-opened", "alertmanager-opened"), (1.5, 14)
 )
 """The scale and the colours of a picture that would be too large."""
 TIMEOUT_S = 60

@@ -177,7 +177,11 @@ def show_markdown(service: str, body: bytes) -> Markup:
         check_keys(service, it, "fallback", "color", "fields", "text")
         text = [markdown(it["text"])] if "text" in it else []
         fields = [
-            div("", div("bold", field["title"]), markdown(field["value"]))
+            div(
+                "" if field["short"] else "wide",
+                div("bold", field["title"]),
+                markdown(field["value"]),
+            )
             for field in it.get("fields", ())
         ]
         shown = [*text, div("fields two", *fields)] if fields else text

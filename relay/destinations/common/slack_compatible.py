@@ -32,6 +32,7 @@ from relay.core.text import (
     utf16_length,
 )
 from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.command import is_command
 from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.responses import parse_acknowledgement, parse_object
 
@@ -75,7 +76,7 @@ def message_text(card: Card) -> str:
 def build_attachments(card: Card) -> list[Attachment]:
     """Return two attachments: the facts, and below them what is included and the notes."""
     fields = [
-        {"title": name, "value": _inline_code(value, VALUE_MAX), "short": True}
+        {"title": name, "value": _inline_code(value, VALUE_MAX), "short": not is_command(name)}
         for name, value in (("Time", card.time), *card.facts)
     ]
     facts: Attachment = {"color": card.colour, "fields": fields}
