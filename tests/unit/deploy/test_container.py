@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[3] / "deploy" / "container"
 TOP = FOLDER.parents[1]
 USER = "65532:65532"
 
-ALLOWED = {"EVENTS", "PING", "VERSION", "CONTAINERS"}
+ALLOWED = {"ALLOW_LOGS", "EVENTS", "PING", "VERSION", "CONTAINERS"}
 """What the proxy lets through: names of its sections of the API."""
 
 
@@ -71,7 +71,7 @@ def test_only_the_proxy_has_the_engines_socket(file: str) -> None:
 
 
 def test_the_proxy_lets_through_only_what_relay_reads() -> None:
-    """Four sections of the API, each other one that it knows is refused by name."""
+    """Four sections of the API and logs; each other one that it knows is refused by name."""
     environment = document("compose.yaml")["services"]["socket-proxy"]["environment"]
     switches = {name: value for name, value in environment.items() if name != "LOG_LEVEL"}
     assert {name for name, value in switches.items() if value == 1} == ALLOWED
