@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -27,11 +27,13 @@ from relay.cli.options import (
     read_config,
     resolve_time,
 )
+from relay.cli.silence_table import describe_hold
 from relay.core.event import Cause, Event
 from relay.core.zone import TimeZone
 from relay.dryrun.forecast import find_holds, forecast
 from relay.dryrun.simulator import describe_mismatch, format_event
 from relay.incidents.policy import Policies, build_policies
+from relay.incidents.silence import Silences
 from relay.incidents.subject import subject_key
 from relay.incidents.view import IncidentView
 from relay.ingest.docker.containers.registry import ContainerRegistry
@@ -65,6 +67,7 @@ class Present:
     """The time of relay's clock."""
     zone: TimeZone
     """In which it writes times."""
+    silences: Silences = field(default_factory=Silences)
 
 
 @click.command()
@@ -241,6 +244,11 @@ class _Explanation:
         if incident is not None:
             present = self.present
             return f": {describe_incident(incident, self.policies, present.now_ns, present.zone)}"
+        silence = self.present.silences.find(
+            self.event, result.route.name, None, self.event.time_ns
+        )
+        if silence is not None:
+            return f": {describe_hold(silence, self.present.zone, self.event.time_ns)}"
         expected = forecast(self.policies, self.event, result, name)
         holds = find_holds(self.policies, self.event, result, name)
         return describe_forecast(expected, holds, self.event.time_ns, self.present.zone)
@@ -255,7 +263,8 @@ async def _ask_relay(config_file: Path | None, event: Event) -> Present:
             page = await relay.list_incidents(_MAX_INCIDENTS, include_ended=True, subject=key)
             known = {view.destination: view for view in page.incidents}
             info = await relay.call(DAEMON_INFO, None)
-            return Present(known, info.now_ns, find_zone(info.time_zone))
+            silences = Silences(await relay.list_silences())
+            return Present(known, info.now_ns, find_zone(info.time_zone), silences)
     except NoDaemon as error:
         raise OperationError(
             f"no relay is running ({error}): start one, or leave out --now"

@@ -55,10 +55,18 @@ def describe_period(silence: Silence, zone: TimeZone, now_ns: int) -> str:
 
 def describe_silence(silence: Silence, zone: TimeZone, now_ns: int) -> str:
     """Return a silence in a sentence: ``silence 3 until 14:00 CET: project=shop (deploy, ann)``."""
-    period = describe_period(silence, zone, now_ns)
     match = truncate(describe_match(silence), MATCH_MAX)
-    comment = truncate(silence.comment, COMMENT_MAX)
-    return f"silence {silence.id} {period}: {match} ({comment}, {format_name(silence.by)})"
+    return f"silence {silence.id} {describe_period(silence, zone, now_ns)}: {match} {_why(silence)}"
+
+
+def describe_hold(silence: Silence, zone: TimeZone, now_ns: int) -> str:
+    """Return what a silence does: ``held: silenced by 3 until 14:00 CET (deploy, ann)``."""
+    period = describe_period(silence, zone, now_ns)
+    return f"held: silenced by {silence.id} {period} {_why(silence)}"
+
+
+def _why(silence: Silence) -> str:
+    return f"({truncate(silence.comment, COMMENT_MAX)}, {format_name(silence.by)})"
 
 
 def describe_effect(added: SilenceView, *, is_daemon: bool) -> Iterator[str]:

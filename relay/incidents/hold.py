@@ -112,7 +112,7 @@ def _find_silenced(incident: Incident, at: Circumstances) -> Hold | None:
     if _is_end(incident):
         return None
     silence = None
-    if len(at.silences):
+    if at.silences.may_hold(at.wall_ns):
         event = incident.last.decode()
         silence = at.silences.find(event, incident.route, incident.id, at.wall_ns)
     if silence is not None:

@@ -102,6 +102,8 @@ class Silences:
         self._changed: dict[int, None] = {}
         self._finder: _Finder | None = None
         """Made when something is to be found; None after a change."""
+        self._last_until_ns: int | None = None
+        """When the last one ends; None after a change."""
 
     def __len__(self) -> int:
         return len(self._silences)
@@ -120,9 +122,17 @@ class Silences:
 
         ``event`` is a plain event, or the last problem of the incident with this id.
         """
-        if not self._silences:  # nearly always, and each plain event is asked about
+        if not self.may_hold(wall_ns):
             return None
         return self.choose(self.find_all(event, route, incident_id), wall_ns)
+
+    def may_hold(self, wall_ns: int) -> bool:
+        """Whether one may be in force. Nearly always none is, and each plain event is asked
+        about."""
+        if self._last_until_ns is None:
+            ends_ns = (each.until_ns for each in self if each.expired_ns is None)
+            self._last_until_ns = max(ends_ns, default=0)
+        return wall_ns < self._last_until_ns
 
     def find_all(self, event: Event, route: str, incident_id: str | None) -> list[Silence]:
         """Return the silences that an event fits, unless somebody has ended them; whether or not
@@ -235,12 +245,12 @@ class Silences:
     def _put(self, silence: Silence) -> None:
         self._silences[silence.id] = silence
         self._changed[silence.id] = None
-        self._finder = None
+        self._finder = self._last_until_ns = None
 
     def _remove(self, id_: int) -> None:
         del self._silences[id_]
         self._changed[id_] = None
-        self._finder = None
+        self._finder = self._last_until_ns = None
 
 
 class _Finder:

@@ -13,11 +13,14 @@ import pytest_asyncio
 
 from relay.admin.operation import Refused
 from relay.admin.operations import LocalOperations
+from relay.incidents.incidents import EngineClocks, Incidents
+from relay.incidents.rows import decode_rows
 from relay.incidents.silence_request import SilenceRequest
 from relay.incidents.silence_view import SilenceState, SilenceView
 from relay.store.outbox import open_outbox
 from tests.component.daemon_with_config import DaemonWithConfig, http_destination
 from tests.component.scripted_engine import ScriptedEngine
+from tests.unit.incidents.world import Setup
 
 DEATHS = {"name": "deaths", "match": {"action": "die"}, "to": ["ops"]}
 TOKEN = "0123456789abcdef"
@@ -126,3 +129,23 @@ async def test_over_http(daemon: DaemonWithConfig, url: str) -> None:
             assert (await ask("POST", "/api/silences", bad))[0] == 400
         for bad in (b'{"comment": "a", "by": "b"}', b'{"comment": "a", "by": "b", "match": {}}'):
             assert (await ask("POST", "/api/silences", bad))[0] == 422
+
+
+async def test_silences_outlive_a_reload_and_a_new_store(
+    daemon: DaemonWithConfig, engine: ScriptedEngine, url: str
+) -> None:
+    """A reload changes none, even if its route is gone; a store that is begun anew gets all."""
+    other = {**DEATHS, "name": "other"}
+    async with daemon.running(**config(url)), daemon.operations() as operations:
+        await operations.add_silence(SilenceRequest("deploy", "ann", {"route": "deaths"}))
+        await daemon.reload(**config(url, routes=[other]))
+        (kept,) = await operations.list_silences()
+        assert kept.match == {"route": "deaths"}
+    async with open_outbox(daemon.store) as outbox:
+        rows = decode_rows(await outbox.incident_rows())
+    setup = Setup()
+    clocks = EngineClocks(time_ns, time_ns)
+    incidents = Incidents(rows, setup.policies, setup.router, clocks)
+    incidents.take_changes()
+    incidents.mark_all_changed()
+    assert ("silences", "[1]") in incidents.take_changes()

@@ -1,5 +1,8 @@
 """``relay explain --now``, and its words for what is reported next."""
 
+import re
+from time import time_ns
+
 import pytest
 from msgspec.structs import replace
 
@@ -50,6 +53,21 @@ def test_another_container(installation: Installation) -> None:
     assert (
         "→ ops: opens an incident (web-2), told in 3 s with others of here/web-2" in result.stdout
     )
+
+
+def test_a_silence(installation: Installation) -> None:
+    """It would hold back an event that fits it, and no other."""
+    installation.file.write_text(CONFIG)
+    fill(installation, World())
+    with running_relay(installation.store, now_ns=time_ns()):
+        added = run("silence", "add", "--comment", "deploy", "--by", "ann", "name=web-*")
+        result, other = run(*DIE, "web-2"), run(*DIE, "db")
+    assert added.exit_code == 0
+    assert re.search(
+        r"→ ops: held: silenced by 1 until .*\d\d:\d\d UTC \(deploy, ann\); → audit at once",
+        result.stdout,
+    )
+    assert "→ ops: opens an incident (db), told in 3 s" in other.stdout
 
 
 def test_an_incident_that_is_over(installation: Installation) -> None:

@@ -112,6 +112,18 @@ def test_one_that_begins_at_once_is_in_force_if_the_clock_is_set_back() -> None:
     assert silences.next_change_ns(NOW - HOUR_NS) == NOW + HOUR_NS
 
 
+def test_whether_one_may_be_in_force() -> None:
+    """It costs nothing to ask when all are over."""
+    silences = Silences()
+    assert not silences.may_hold(NOW)
+    first = add(silences, match={"name": "a"})
+    add(silences, match={"name": "b"}, duration_ns=10)
+    found = [silences.may_hold(each) for each in (NOW - HOUR_NS, NOW + 10, NOW + HOUR_NS)]
+    assert found == [True, True, False]
+    silences.expire(first.id, NOW)
+    assert not silences.may_hold(NOW + 10)
+
+
 def test_of_several_the_one_that_ends_last_is_named() -> None:
     silences = Silences()
     add(silences, match={"project": "shop"})
