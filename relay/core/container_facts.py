@@ -17,8 +17,6 @@ class ContainerFacts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """How often its policy has restarted it since somebody started it last."""
     memory_limit: int | None = None
     """In bytes."""
-    started_ns: int | None = None
-    """When the life that ended began, by the engine's clock."""
 
     @property
     def restart_option(self) -> str | None:

@@ -18,7 +18,7 @@ class Include(msgspec.Struct, frozen=True):
 
 FACTS_ONLY = Include()
 """What relay asks about the container of an incident whose route includes nothing: the facts that
-its messages need."""
+its messages need. No message waits for them."""
 
 
 class Included(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from relay.incidents.actions import close_incidents, mark_replayed
 from relay.incidents.clock import Engines, Now
 from relay.incidents.effect import EffectObserver, find_effects
 from relay.incidents.incident import Incident
-from relay.incidents.inquiry import Answer, Inquiry
+from relay.incidents.inquiry import Answer, FindFacts, Inquiry
 from relay.incidents.intake import ImmediateNotification, Intake
 from relay.incidents.journal import Journal
 from relay.incidents.message import Message
@@ -151,14 +151,19 @@ class Dispatcher:
         """The policies in force."""
         return self._tracker.policies
 
-    def take(self, events: Iterable[RoutedEvent], now: Now) -> TakeResult:
+    def take(
+        self, events: Iterable[RoutedEvent], now: Now, find_facts: FindFacts = lambda _: None
+    ) -> TakeResult:
         """Take events in the order in which they happened.
+
+        ``find_facts`` is asked about the containers of incidents.
 
         An event on which an unexpected error occurs is sent by itself, and the error is logged;
         without a journal it is raised.
         """
         if set_clocks := self._engines.find_set_clocks(now):
             shift_times(self._tracker, set_clocks, now)
+        self._intake.find_facts = find_facts
         observer, take_one = self.effect_observer, self._intake.take
         if observer is not None and observer.is_watching:
             take_one = partial(self._take_watched, observer)

@@ -10,7 +10,6 @@ from functools import partial
 
 import msgspec
 
-from relay.core.container_facts import ContainerFacts
 from relay.core.event import RELAY_ENGINE
 from relay.core.include import FACTS_ONLY, Include
 from relay.core.notification import Notification, Repeat
@@ -18,7 +17,7 @@ from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher, RoutedEvent
 from relay.incidents.effect import EffectObserver
 from relay.incidents.incident import Incident
-from relay.incidents.inquiry import Answer, Inquiry
+from relay.incidents.inquiry import Answer, FindFacts, Inquiry
 from relay.incidents.intake import ImmediateNotification
 from relay.incidents.journal import Journal
 from relay.incidents.message import Message
@@ -34,10 +33,6 @@ from relay.routing.router import Router
 
 ReadClock = Callable[[], int]
 """Returns the nanoseconds since 1970."""
-
-FindFacts = Callable[[str], ContainerFacts | None]
-"""Returns what relay knows of a container by its id, without asking its engine."""
-
 
 MAX_INQUIRIES = 1000
 """About how many questions to engines may wait. Engines that are not connected answer none."""
@@ -99,7 +94,8 @@ class Incidents:
         self._changes: dict[RowKey, bytes | None] = {}
         self._inquiries: list[Inquiry] = []
         self._asked: dict[str, Include] = {}
-        """What engines were asked and have not answered, by the incident's id."""
+        """What routes include that engines were asked and have not answered, by the incident's
+        id."""
         self._on_change: Callable[[], None] = lambda: None
 
     def on_change(self, call: Callable[[], None]) -> None:
@@ -117,30 +113,19 @@ class Incidents:
     ) -> list[ImmediateNotification]:
         """Take events in the order in which they happened; return what is sent at once.
 
-        ``find_facts`` is asked about the containers of incidents that events open.
+        ``find_facts`` is asked about the containers of incidents.
         """
-        result = self._dispatcher.take(events, self._clocks.now())
+        result = self._dispatcher.take(events, self._clocks.now(), find_facts)
         if result.changes is NO_CHANGES:  # nearly always: the events belong to no incident
             return result.immediate
         for inquiry in result.inquiries:
             self._inquiries = [*self._inquiries[-MAX_INQUIRIES:], inquiry]
-            self._asked |= dict.fromkeys(inquiry.others, FACTS_ONLY)
-            self._asked[inquiry.incident] = inquiry.include
-            while len(self._asked) > MAX_INQUIRIES:
+            if inquiry.include != FACTS_ONLY:  # no message waits for facts
+                self._asked[inquiry.incident] = inquiry.include
+            if len(self._asked) > MAX_INQUIRIES:
                 del self._asked[next(iter(self._asked))]
         self._note(result.changes)
-        self._add_known(result.changes.rows.incidents, find_facts)
         return result.immediate
-
-    def _add_known(self, changed: Iterable[Incident], find_facts: FindFacts) -> None:
-        """Add what is known without asking to incidents of containers of which nothing is."""
-        for incident in changed:
-            if incident.container is None and incident.life.container:
-                facts = find_facts(incident.life.container)
-                if facts is not None:
-                    known = Inquiry(incident.id, incident.last.decode(), FACTS_ONLY)
-                    answer = Answer(facts=facts)
-                    self._note(self._dispatcher.put_answer(known, answer, self._clocks.now()))
 
     def stream_opened(self, engine: str, ahead_ns: int, *, is_local: bool) -> None:
         """Note that an engine's stream was opened.
@@ -180,8 +165,7 @@ class Incidents:
 
     def answered(self, inquiry: Inquiry, answer: Answer) -> None:
         """Add an engine's answer to the incidents of its subject."""
-        for id_ in (inquiry.incident, *inquiry.others):
-            self._asked.pop(id_, None)
+        self._asked.pop(inquiry.incident, None)
         self._note(self._dispatcher.put_answer(inquiry, answer, self._clocks.now()))
 
     # what is due
@@ -214,7 +198,7 @@ class Incidents:
     def _complete(self, message: Message) -> Notification:
         """Return the notification of a message.
 
-        Where nothing is reported later, it waits in the store for what the engine was asked.
+        Where nothing is reported later, it waits in the store for what its route includes.
         """
         notification = message.to_notification()
         policy = self._dispatcher.policies.destinations.get(message.destination)

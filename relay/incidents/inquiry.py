@@ -6,6 +6,8 @@ opens, when it becomes crash-looping, and when a death may be the last that its 
 what is known is old; never more often than `INQUIRIES` and `INTERVAL_NS` allow.
 """
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec.structs import replace
 
@@ -25,6 +27,10 @@ FACTS_AGE_NS = 10 * MINUTE_NS
 """How old the answer may be when a container dies again, until the engine is asked again."""
 
 
+FindFacts = Callable[[str], ContainerFacts | None]
+"""Returns what relay knows of a container by its id, without asking its engine."""
+
+
 class Inquiry(msgspec.Struct, frozen=True):
     """A question to an engine about the container of an incident."""
 
@@ -34,8 +40,6 @@ class Inquiry(msgspec.Struct, frozen=True):
     """What happened to the container."""
     include: Include
     """What the incident's route includes; `FACTS_ONLY` for nothing."""
-    others: tuple[str, ...] = ()
-    """The ids of further incidents that the event opened, and whose routes include nothing."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -70,14 +74,10 @@ class Inquiries:
         """
         for place, other in enumerate(self._waiting):
             if other.event.id == event.id:
-                if other.incident == incident:
-                    return True
-                if include is None:
-                    self._waiting[place] = replace(other, others=(*other.others, incident))
+                if include is None or other.incident == incident:
                     return True
                 if other.include == FACTS_ONLY:
-                    others = (other.incident, *other.others)
-                    self._waiting[place] = Inquiry(incident, event, include, others)
+                    self._waiting[place] = Inquiry(incident, event, include)
                     return True
         full_ns = max(self._full_ns.get(event.engine, 0), now_ns)
         if full_ns - now_ns > (INQUIRIES - 1) * INTERVAL_NS:

@@ -24,6 +24,7 @@ from relay.incidents.hold import find_mute_hold, find_plain_hold
 from relay.incidents.incident import Incident, Opening
 from relay.incidents.inquiry import (
     Answer,
+    FindFacts,
     Inquiries,
     Inquiry,
     add_facts,
@@ -55,6 +56,8 @@ class Intake:
         self._state = tracker.state
         self.inquiries = Inquiries()
         """What the engines are to be asked."""
+        self.find_facts: FindFacts = lambda _: None
+        """Knows the containers of the events that are taken."""
         self.held = dict[str, Hold]()
         """What held back an event that belongs to no incident, by destination; until somebody who
         watches empties it."""
@@ -266,10 +269,13 @@ class Intake:
     ) -> Incident:
         """Ask the engine about the container, also for what the route includes, if there is one.
 
-        Returns the incident; it is the same object if the engine was asked too often.
+        Returns the incident with what is known without asking; it is the same object if nothing is
+        and the engine was asked too often.
         """
         if event.type != "container":
             return incident
+        if incident.container is None and incident.life.container == event.actor.id:
+            incident = add_facts(incident, self.find_facts(event.actor.id))
         include = None if result is None else result.route.include.request
         is_asked = self.inquiries.ask(incident.id, event, include, now.steady_ns)
         return mark_asked(incident, event) if is_asked else incident

@@ -16,7 +16,6 @@ from relay.core.event import RELAY_ENGINE, Event
 from relay.core.incident import (
     Condition,
     IncidentReport,
-    Problem,
     Status,
     Update,
     UpdateReason,
@@ -164,7 +163,6 @@ def report(
     reported, first = incident.reported, incident.first.decode()
     last = first if incident.later is None else incident.later.decode()
     condition = find_condition(incident.life, now.at(incident.life.engine))
-    problem = describe_problem(first, last)
     return IncidentReport(
         id=incident.id,
         status=incident.status,
@@ -186,12 +184,12 @@ def report(
         and not incident.was_refused,
         sequence=incident.message_count + 1,
         opening_route=incident.opening_route,
-        problem=problem,
+        problem=describe_problem(first, last),
         opening_event=first if with_opening else None,
         opening_severity=incident.opening_severity if with_opening else None,
         unknown_since_ns=incident.life.unknown_since_ns,
         included=incident.included if with_included else None,
-        container=_add_start(incident.container, problem),
+        container=incident.container,
         given_up=condition is Condition.DOWN and _is_given_up(incident),
         ending=incident.life.ended,
     )
@@ -209,15 +207,8 @@ def _is_given_up(incident: Incident) -> bool:
     return not life.will_restart or (facts is not None and facts.restart_policy == "no")
 
 
-def _add_start(facts: ContainerFacts | None, problem: Problem) -> ContainerFacts | None:
-    """Return what is known of a container, with when the life began that ended with a problem."""
-    if problem.ran_ns is None:
-        return facts
-    return replace(facts or ContainerFacts(), started_ns=problem.time_ns - problem.ran_ns)
-
-
 def add_answer(notification: Notification, answer: Answer) -> Notification:
-    """Return a message that waits for what an engine was asked about its only event."""
+    """Return a message that waited for what its route includes, with the engine's answer."""
     notification = replace(notification, included=answer.included)
     update, facts = notification.update, answer.facts
     if update is None or not update.incidents or facts is None:
@@ -225,7 +216,7 @@ def add_answer(notification: Notification, answer: Answer) -> Notification:
     first, *rest = update.incidents
     if is_task(subject_key(notification.events[0])):
         facts = ContainerFacts(memory_limit=facts.memory_limit)
-    first = replace(first, container=_add_start(facts, first.problem))
+    first = replace(first, container=facts)
     is_down = first.ending is None and first.condition in (Condition.DOWN, Condition.RESTARTING)
     if answer.is_final and is_down:
         first = replace(first, condition=Condition.DOWN, given_up=True)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from relay.core.exchange import Answer
-from relay.core.include import FACTS_ONLY, Included
+from relay.core.include import Included
 from relay.core.notification import Notification
 from relay.store import dead_letters, deliveries, enqueue, incidents
 from relay.store.enqueue import Enqueued, EnqueueOptions, PreparedNotification
@@ -223,9 +223,7 @@ def enrich_within_quota(
         _evict_dead_letters(quota, evicted, connection)
     if bytes_used(connection) <= max_bytes:
         return EnrichResult(0, evicted.dead_letters), held.values()
-    includes = notification.include != FACTS_ONLY
-    missing = Included(missing=STORE_FULL) if includes else None
-    stripped = msgspec.structs.replace(notification, included=missing)
+    stripped = msgspec.structs.replace(notification, included=Included(missing=STORE_FULL))
     deliveries.replace_notification(held, stripped, connection)
     return EnrichResult(len(held), evicted.dead_letters), held.values()
 

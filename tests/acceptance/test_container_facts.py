@@ -147,7 +147,7 @@ def test_a_label_does_not_say_how_long_it_ran(
 def test_the_first_message_of_an_alert(
     relay: RelayProcess, engine: PrivateEngine, receiver: Receiver
 ) -> None:
-    """It is made at once, and waits for the answer: nothing is said to be missing."""
+    """It is sent at once, and does not say that facts are missing."""
     engine.run("sh", "-c", "exit 3", name="alerting")
     received = receiver.wait_for(
         lambda all_: any(it.path.startswith("/alerts") and b"alerting" in it.body for it in all_),

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from relay.core.include import FACTS_ONLY, Included
+from relay.core.include import Included
 from relay.core.notification import Notification
 
 
 def get_included(notification: Notification) -> Included | None:
     """Return the data of the route's ``include``; None if nothing was asked for."""
-    if notification.include in (None, FACTS_ONLY):  # an incident is asked about on its own
+    if notification.include is None:  # an incident is asked about on its own
         return notification.included
     return notification.included or Included(missing="could not be had in time")
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import RELAY_ENGINE, Event
 from relay.core.incident import Audience
 from relay.core.include import Included
@@ -163,6 +164,19 @@ def test_a_pager_waits_in_the_store_for_what_its_route_includes() -> None:
     clock.advance(3)
     ((to_ops, _),) = incidents.due().notifications
     assert (to_ops.include, to_ops.included) == (None, answer)
+
+
+def test_a_pager_does_not_wait_for_facts() -> None:
+    """Its message is sent at once, with what relay knows without asking the engine."""
+    clock, setup = Clock(), Setup(CRASHES, audiences=AUDIENCES)
+    for known in (ContainerFacts("always", memory_limit=2**26), None):
+        incidents = make(clock, setup)
+        death = die(0)
+        incidents.take([(death, setup.router.route(death))], {death.actor.id: known}.get)
+        ((to_pager, _),) = incidents.due().notifications
+        assert to_pager.include is None
+        assert to_pager.update is not None
+        assert to_pager.update.incidents[0].container == known
 
 
 def test_a_large_flood_is_reported_in_slices() -> None:

@@ -14,7 +14,6 @@ from relay.core.counters import EngineCounters
 from relay.core.event import Actor, Event, Origin, format_rfc3339, make_self_event
 from relay.core.include import FACTS_ONLY, Include, Included
 from relay.core.notification import Notification, build_notification
-from relay.destinations.common.included import get_included
 from relay.incidents.inquiry import Answer, Inquiry
 from relay.ingest.docker.engine.errors import AnswerTooLong, EngineRefused, EngineUnavailable
 from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_BYTES, QUEUE_SIZE, Engine, Enricher
@@ -491,15 +490,14 @@ async def test_the_facts_stay_if_the_log_fails() -> None:
     assert answer.included == Included(missing="a socket proxy forbids it (403)")
 
 
-async def test_a_message_that_waits_for_the_facts() -> None:
-    """Its incident gets them, and nothing counts as included."""
-    message = msgspec.structs.replace(OPENED, include=FACTS_ONLY)
+async def test_a_message_that_waits_for_what_its_route_includes() -> None:
+    """Its incident gets the facts of the same inspection."""
+    message = msgspec.structs.replace(OPENED, include=Include(inspect=("RestartCount",)))
     assert message.update is not None
     outbox, engine = FakeOutbox(), FakeEngine(inspected())
     async with run_enricher(engine, outbox) as enricher:
         enricher.enqueue(*make_commit(message))
         _, complete, _ = await outbox.enriched.get()
-    assert complete.included is None
+    assert complete.included == Included(inspect={"RestartCount": 2})
     assert complete.update is not None
     assert complete.update.incidents[0].container == ContainerFacts("on-failure", 2, 2, 2**26)
-    assert get_included(complete) is get_included(message) is None
