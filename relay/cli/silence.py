@@ -10,7 +10,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from relay.admin.operation import OperationError
+from relay.admin.operation import OperationError, Refused
 from relay.cli.connect import StoreLocation, connect, locate_store, require_store
 from relay.cli.group import Group
 from relay.cli.options import (
@@ -127,7 +127,10 @@ async def _add(
         require_store(location, connection)
         request = await complete_incident(connection.operations, request)
         request = _set_period(request, period, connection.zone)
-        added = await connection.operations.add_silence(request)
+        try:
+            added = await connection.operations.add_silence(request)
+        except Refused as error:
+            raise click.UsageError(str(error)) from error
     if as_json:
         click.echo(to_json_line(to_document(added)))
     else:
