@@ -46,10 +46,11 @@ def check_shell(block: Block) -> Iterator[str]:
     """Yield what is wrong with a block of commands, without executing one."""
     if block.language == "console" and not block.text.startswith("$ "):
         yield "does not begin with a prompt"
-    for command in find_commands(block):
-        if problem := find_syntax_error(command.text):
-            yield problem
-            continue
+    commands = find_commands(block)
+    if problem := find_syntax_error("\n".join(command.text for command in commands)):
+        yield problem
+        return
+    for command in commands:
         named = _FILE.findall(command.text)
         files = {each for each in named if each.split("/")[0] in _FOLDERS or ".lock" in each}
         yield from (f"there is no {each}" for each in files if not (ROOT / each).exists())
