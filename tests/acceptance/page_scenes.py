@@ -99,6 +99,7 @@ EngineApi(Path("/run/docker.sock")).make_events(256)'
         until [[ $(docker inspect --format "$state" looping) == '3 false false' ]]; do
             sleep 0.1
         done
+        sleep 4  # it is reported before it is removed
         docker rm --force looping >/dev/null
         sleep 1""",
     (
