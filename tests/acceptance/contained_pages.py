@@ -26,7 +26,8 @@ docker() {
   esac || return
   if [[ $* =~ ^(run (-d|--detach) |start ) ]]; then
     until command docker logs relay 2>&1 | grep -q '"relay.started"'; do
-      [[ $(command docker inspect --format '{{.State.Running}}' relay) == true ]] || return
+      state=$(command docker inspect --format '{{.State.Running}} {{.RestartCount}}' relay)
+      [[ $state == 'true 0' ]] || { command docker logs relay; return 1; }
       sleep 0.1
     done
   fi
@@ -42,8 +43,8 @@ BEFORE: Mapping[str, str] = {
     "docker stop relay": _RUN,
     "docker create ": _CLEAR,
     "docker run --detach --name relay --read-only": (
-        f"{_RUN.replace(' -d ', ' --rm ')} init --slack https://hooks.slack.com/services/… "
-        "--output - >config.yaml && chmod 644 config.yaml\n"
+        "docker run --rm relay init --slack https://hooks.slack.com/services/… --output - "
+        ">config.yaml && chmod 644 config.yaml\n"
         f"mkdir secrets && echo x >secrets/slack_url && chown -R {USER} secrets"
     ),
     "docker run -d --name relay --restart unless-stopped --security-opt": _CLEAR,
