@@ -9,13 +9,19 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from relay.core.event import Cause
-from tests.crash.plan import SILENCED, ContainerEvent
+from relay.incidents.state import Rows
+from tests.crash.plan import OPTED_OUT_LABELS, SILENCED, ContainerEvent
 from tests.crash.receiver import Arrival
 
 
 def find_crashed(happened: Collection[ContainerEvent]) -> set[str]:
-    """Return the containers that crashed, except the one that is silenced."""
-    return {it.container for it in happened if it.cause is Cause.CRASHED} - {SILENCED}
+    """Return the containers that crashed and are told: not silenced, and not opted out."""
+    crashed = {it.container for it in happened if _is_crash(it) and it.labels != OPTED_OUT_LABELS}
+    return crashed - {SILENCED}
+
+
+def _is_crash(event: ContainerEvent) -> bool:
+    return event.cause is Cause.CRASHED
 
 
 def find_ended(happened: Collection[ContainerEvent]) -> set[str]:
@@ -62,6 +68,26 @@ def find_incident_faults(
         yield from _find_wrong_sum(arrival.document)
     yield from (f"{name} was told {count} times" for name, count in counts.items() if count > 1)
     yield from (f"{name} has ids {sorted(each)}" for name, each in ids.items() if len(each) > 1)
+
+
+def find_count_faults(happened: Collection[ContainerEvent], rows: Rows) -> Iterator[str]:
+    """Find crashes that are not counted once, as reported, as waiting, or with their reason.
+
+    ``rows`` are those in the store at the end.
+    """
+    taken = sum(each.taken for each in rows.route_counts)
+    if taken != (crashes := sum(map(_is_crash, happened))):
+        yield f"of {crashes} crashes {taken} are counted"
+    reported = sum(each.reported for each in rows.route_counts)
+    held = Counter[str]()
+    for each in rows.route_counts:
+        held.update(each.held)
+    waiting = sum(each.unreported for each in rows.incidents)
+    if taken != reported + waiting + held.total():
+        yield f"{taken} crashes are not {reported} told, {waiting} waiting, held {dict(held)}"
+    opted_out = sum(_is_crash(it) and it.labels == OPTED_OUT_LABELS for it in happened)
+    if held["opted_out"] + waiting < opted_out:
+        yield f"of {opted_out} opted out only {held['opted_out']} are counted"
 
 
 def _is_answered(arrival: Arrival) -> bool:

@@ -40,6 +40,9 @@ HIDDEN_EXIT_CODE_LABEL = {"exitCode": "0"}
 SILENCED = "silenced"
 """The container whose crash a silence holds back."""
 
+OPTED_OUT_LABELS = {"relay.enable": "false"}
+"""The labels of containers whose crashes are not told to people."""
+
 EXIT_CODE = 3
 """The exit code of every container."""
 
@@ -146,6 +149,8 @@ def _make_stories(rng: random.Random, *, including: bool) -> list[list[Container
         labels = HIDDEN_EXIT_CODE_LABEL if rng.random() < 0.3 else {}
         if including and len(stories) % 2 == 0:
             labels = INCLUDE_LABELS
+        elif not labels and len(stories) % 4 == 1:
+            labels = OPTED_OUT_LABELS
         stories.append(_make_story(f"c{len(stories)}", labels, rng))
         left -= len(stories[-1])
     return stories

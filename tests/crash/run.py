@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from relay.admin.operation import OperationError
+from relay.incidents.rows import decode_rows
+from relay.store.outbox import open_outbox
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import TIMEOUT_S, ChangeSignal
 from tests.crash.child import Order
 from tests.crash.forkserver import ForkServer
-from tests.crash.incidents import find_crashed, find_ended
+from tests.crash.incidents import find_count_faults, find_crashed, find_ended
 from tests.crash.plan import EXIT_CODE, INCLUDE_LABEL, ContainerEvent, Lifetime, Plan, Waves
 from tests.crash.points import CREATION_POINTS, REFUSAL_POINTS
 from tests.crash.receiver import (
@@ -76,6 +78,9 @@ async def run_plan(plan: Plan, fork_server: ForkServer, folder: Path) -> RunResu
                 await silence_before_start(run.store)
             await run.run_lifetime(number, lifetime)
     run.faults += await find_silence_faults(run.store, run.silences)
+    async with open_outbox(run.store) as outbox:
+        rows = decode_rows(await outbox.incident_rows())
+    run.faults += find_count_faults(run.happened.values(), rows)
     verdict = check_run(run.happened, receiver.arrivals, run.kills.total())
     faults = (*run.faults, *verdict.faults)
     log = (folder / "log").read_text(errors="replace").splitlines()[-LOG_LINES:] if faults else []

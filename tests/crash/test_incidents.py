@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from relay.core.event import Cause
-from tests.crash.incidents import find_incident_faults, find_unreported
-from tests.crash.plan import ContainerEvent
+from relay.incidents.route_counts import RouteCounts
+from relay.incidents.state import Rows
+from tests.crash.incidents import find_count_faults, find_incident_faults, find_unreported
+from tests.crash.plan import OPTED_OUT_LABELS, ContainerEvent
 from tests.crash.receiver import INCIDENT_HOOK, Arrival
 from tests.crash.verdict import check_run
 
@@ -99,6 +101,25 @@ def test_an_end_that_did_not_happen() -> None:
     """The container was not removed."""
     (found,) = find_incident_faults(WEB, [OPENED, ENDED])
     assert "never happened" in found
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        (RouteCounts("hook-d", "crashes", taken=2, reported=1, held={"opted_out": 1}), []),
+        (RouteCounts("hook-d", "crashes", taken=3, reported=2, held={"opted_out": 1}), ["of 2"]),
+        (RouteCounts("hook-d", "crashes", taken=2, reported=2, held={"opted_out": 1}), ["2 cra"]),
+        (RouteCounts("hook-d", "crashes", taken=2, reported=2), ["of 1 opted out only 0"]),
+    ],
+    ids=["good", "twice", "wrong sum", "not counted"],
+)
+def test_counts(counts: RouteCounts, expected: list[str]) -> None:
+    """Each crash is counted once, also that of a container that is not told."""
+    opted_out = ContainerEvent("own", "die", Cause.CRASHED, OPTED_OUT_LABELS)
+    faults = find_count_faults([*HAPPENED, opted_out], Rows(route_counts=[counts]))
+    assert [fault.startswith(it) for fault, it in zip(faults, expected, strict=True)] == [
+        True for _ in expected
+    ]
 
 
 def test_they_are_part_of_the_verdict() -> None:
