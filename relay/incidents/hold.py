@@ -154,11 +154,17 @@ def _find_unsent_end(incident: Incident, at: Circumstances) -> Hold | None:
 
 
 def _find_muted(incident: Incident, at: Circumstances) -> Hold | None:
-    """Find out whether an interval is in force. Services that group by themselves get ends."""
-    if _is_end(incident) and at.destination.audience.groups_by_itself:
+    """Find out whether an interval is in force.
+
+    Services that group by themselves get ends at once, and nothing of what came and went.
+    """
+    groups_by_itself = at.destination.audience.groups_by_itself
+    if _is_end(incident) and groups_by_itself:
         return None
     hold = find_mute_hold(at.route.mute, at.wall_ns)
-    if hold is not None and _is_brief(incident, at):
+    if hold is None:
+        return None
+    if _is_brief(incident, at) or (_is_missed(incident) and groups_by_itself):
         return Hold(HeldReason.MUTED, interval=hold.interval, is_final=True)
     return hold
 
