@@ -203,7 +203,8 @@ class Pair:
             case "silence", match, for_s, after_s:
                 self.world.silence(match, for_s, after_s)
                 wall = self.model.now + self.model.lead + round(after_s * 1e9)
-                self.model.silences.append(Silence(match, wall, wall + round(for_s * 1e9)))
+                begin = wall if after_s else 0  # what has begun goes on if the clock is set back
+                self.model.silences.append(Silence(match, begin, wall + round(for_s * 1e9)))
                 self.model.ask_all()
             case _, number:
                 self.expire(number)
