@@ -103,8 +103,8 @@ class Incident(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     asked_ns: int | None = None
     """When the event happened about which its engine was asked last, by the engine's clock; None
     if the engine was not asked about this container."""
-    asked_deaths: int = 0
-    """How many `deaths` it had then."""
+    counted_deaths: int = 0
+    """How many `deaths` it had when its engine said what is known of the container."""
     hold: Hold | None = None
     """What holds its update back or, if that is final, why the last one was not reported; None if
     it was."""

@@ -94,13 +94,13 @@ def needs_facts(incident: Incident, event: Event) -> bool:
         return True
     if event.action != "die" or facts is None or not facts.max_retries:
         return False
-    deaths_since = incident.deaths - incident.asked_deaths
+    deaths_since = incident.deaths - incident.counted_deaths
     return (facts.restart_count or 0) + deaths_since >= facts.max_retries
 
 
 def mark_asked(incident: Incident, event: Event) -> Incident:
     """Return the incident after the engine was asked about one of its events."""
-    return replace(incident, asked_ns=event.time_ns, asked_deaths=incident.deaths)
+    return replace(incident, asked_ns=event.time_ns)
 
 
 def learn(incident: Incident, inquiry: Inquiry, answer: Answer) -> Incident:
@@ -130,9 +130,18 @@ def add_facts(incident: Incident, facts: ContainerFacts | None) -> Incident:
         return incident
     if is_task(incident.subject):
         facts = ContainerFacts(memory_limit=facts.memory_limit)
-    elif facts.restart_count is None and incident.container is not None:
-        facts = replace(facts, restart_count=incident.container.restart_count)
-    return incident if facts == incident.container else replace(incident, container=facts)
+    if (facts, incident.deaths) == (incident.container, incident.counted_deaths):
+        return incident
+    return replace(incident, container=facts, counted_deaths=incident.deaths)
+
+
+def find_current_facts(incident: Incident) -> ContainerFacts | None:
+    """Return what is known of the container now: once it has failed again, not how often it was
+    restarted."""
+    facts = incident.container
+    if facts is None or incident.deaths == incident.counted_deaths:
+        return facts
+    return replace(facts, restart_count=None)
 
 
 def subject_of(inquiry: Inquiry) -> str:

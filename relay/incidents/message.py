@@ -26,7 +26,7 @@ from relay.core.severity import Severity
 from relay.incidents.clock import Now
 from relay.incidents.group import Group
 from relay.incidents.incident import SEVERITIES, Incident
-from relay.incidents.inquiry import Answer
+from relay.incidents.inquiry import Answer, find_current_facts
 from relay.incidents.life import find_condition
 from relay.incidents.plain import MAX_EVENTS, MAX_NAMES, PlainEvents
 from relay.incidents.subject import is_task, subject_key
@@ -189,7 +189,7 @@ def report(
         opening_severity=incident.opening_severity if with_opening else None,
         unknown_since_ns=incident.life.unknown_since_ns,
         included=incident.included if with_included else None,
-        container=incident.container,
+        container=find_current_facts(incident),
         given_up=condition is Condition.DOWN and _is_given_up(incident),
         ending=incident.life.ended,
     )

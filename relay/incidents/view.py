@@ -20,6 +20,7 @@ from relay.incidents.destination import find_budget_time
 from relay.incidents.group import Group
 from relay.incidents.held import HeldReason
 from relay.incidents.incident import SEVERITIES, Incident
+from relay.incidents.inquiry import find_current_facts
 from relay.incidents.life import find_condition
 from relay.incidents.route_counts import RouteCounts
 from relay.incidents.silence import Silence
@@ -208,7 +209,7 @@ def find_details(
             None if each.later is None else each.later.decode(),
             each.life.failures_ns,
             each.life.well_since_ns,
-            each.container,
+            find_current_facts(each),
         )
         for each in found
     ]

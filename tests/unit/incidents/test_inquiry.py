@@ -72,15 +72,19 @@ def test_no_answer_leaves_what_is_known() -> None:
     assert (found.container, found.problem.ran_ns) == (None, 1_000_000_000)
 
 
-def test_an_engine_that_no_longer_knows_the_count() -> None:
-    """The last count that it said stays."""
+def test_a_restart_count_holds_until_the_next_death() -> None:
+    """A message after that does not have it, and a later answer has the new one."""
     world = World()
     engine = Engine(world)
     engine.take(die(0), Answer(facts=FOREVER))
     engine.take(start(0.1))
-    engine.take(die(700), Answer(facts=replace(FOREVER, restart_count=None)))
-    world.run(710)
-    assert report_of(world).container == FOREVER
+    engine.take(die(1))
+    world.run(10)
+    assert report_of(world).container == replace(FOREVER, restart_count=None)
+    engine.take(start(10))
+    engine.take(die(11), Answer(facts=replace(FOREVER, restart_count=3)))
+    world.run(80)
+    assert report_of(world).container == replace(FOREVER, restart_count=3)
 
 
 def test_when_an_engine_is_asked() -> None:
