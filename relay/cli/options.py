@@ -159,7 +159,7 @@ def resolve_time(
     try:
         return value.to_ns(zone, now_ns, ahead=ahead)
     except ValueError as error:
-        raise click.UsageError(f"{name} {error}") from error
+        raise click.UsageError(f"{name} {value.text!r} {error}") from error
 
 
 class Filters(msgspec.Struct, frozen=True):

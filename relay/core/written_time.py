@@ -32,6 +32,8 @@ hour on one day, and in Samoa they once skipped a day."""
 class WrittenTime(msgspec.Struct, frozen=True):
     """A day, a time of day, or both; without an offset a zone has to say when that is."""
 
+    text: str
+    """What was written."""
     day: date | None
     clock: time
     nanos: int = 0
@@ -97,7 +99,7 @@ def parse_written_time(text: str) -> WrittenTime:
     if day is not None and day.year not in _YEARS:
         raise ValueError(f"is not between {_YEARS[0]} and {_YEARS[-1]}")
     nanos = int((found["fraction"] or "").ljust(9, "0"))
-    return WrittenTime(day, clock, nanos, offset, abbreviation)
+    return WrittenTime(text, day, clock, nanos, offset, abbreviation)
 
 
 def _read_zone(text: str) -> tuple[timezone | None, str | None]:

@@ -52,9 +52,13 @@ def test_a_time_in_a_zone() -> None:
 
 
 def test_a_time_that_does_not_exist() -> None:
-    """The message names the option and the zone."""
-    with pytest.raises(click.UsageError, match="--at is skipped by the clocks of Europe/Berlin"):
+    """The message names the option, what was written, and the zone."""
+    skipped = "--at '2026-03-29 02:30' is skipped by the clocks of Europe/Berlin"
+    with pytest.raises(click.UsageError, match=skipped):
         find_time("2026-03-29 02:30", BERLIN)
+    abroad = "--at '08:29 EST' is in EST; in Europe/Berlin it is then CET"
+    with pytest.raises(click.UsageError, match=abroad):
+        find_time("08:29 EST", BERLIN)
 
 
 def test_since_selects_dead_letters_in_the_zone() -> None:

@@ -64,7 +64,7 @@ def test_since_is_in_the_zone(installation: Installation) -> None:
         assert run("dead", "list", "--since", "07:50").stderr == "no dead letters\n"
         skipped = run("dead", "list", "--since", "2026-03-29 02:30")
     assert skipped.exit_code == 2
-    assert "--since is skipped by the clocks of Europe/Berlin" in skipped.output
+    assert "--since '2026-03-29 02:30' is skipped by the clocks of Europe/Berlin" in skipped.output
 
 
 def test_status_and_incidents(installation: Installation) -> None:
