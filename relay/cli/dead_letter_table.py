@@ -21,7 +21,7 @@ from relay.core.event import Event, Origin, format_rfc3339
 from relay.core.incident import Status, Update
 from relay.core.notification import resolve_severity
 from relay.core.text import truncate
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
 from relay.destinations.common.event_text import describe_event
@@ -33,7 +33,7 @@ from relay.store.records import DeadLetter
 HEADINGS = ("ID", "DIED", "DESTINATION", "ROUTE", "WHAT HAPPENED", "WHY", "ATTEMPTS")
 
 
-def format_row(dead_letter: DeadLetter, zone: TimeZone = UTC_ZONE) -> tuple[str, ...]:
+def format_row(dead_letter: DeadLetter, zone: TimeZone) -> tuple[str, ...]:
     """Return the cells under `HEADINGS`."""
     return (
         str(dead_letter.number),
@@ -64,7 +64,7 @@ def to_document(dead_letter: DeadLetter) -> dict[str, object]:
     }
 
 
-def format_page(dead_letter: DeadLetter, zone: TimeZone = UTC_ZONE) -> Iterator[str]:
+def format_page(dead_letter: DeadLetter, zone: TimeZone) -> Iterator[str]:
     """Yield everything about a dead letter as lines of text.
 
     Text from others is indented, so that no line of it can be taken for one of relay's.
@@ -78,7 +78,7 @@ def format_page(dead_letter: DeadLetter, zone: TimeZone = UTC_ZONE) -> Iterator[
         yield ""
         yield from format_facts(_event_facts(event, zone))
         yield from format_section("attributes", event.actor.attributes.items())
-    card = Card(notification)
+    card = Card(notification, zone=zone)
     yield from format_section("inspected", card.inspect_fields)
     for output in card.output:
         for name, text in output.texts:

@@ -84,7 +84,8 @@ def demo(destination: str | None, config_file: Path | None) -> None:
     if destination is None:
         if config_file is not None:
             raise click.UsageError("--config is for --to DESTINATION")
-        asyncio.run(play(tell_story(chat_config(), CHAT, Cast(), time_ns()), click.echo))
+        story = tell_story(chat_config(), CHAT, Cast(), time_ns())
+        asyncio.run(play(story, click.echo, zone=UTC_ZONE))
         click.echo("Nothing was sent. The same at your own chat: relay demo --to DESTINATION")
     else:
         config = read_config(config_file)
@@ -98,7 +99,8 @@ async def play(
     print_line: PrintLine,
     sleep: Sleep = asyncio.sleep,
     send: Send | None = None,
-    zone: TimeZone = UTC_ZONE,
+    *,
+    zone: TimeZone,
 ) -> bool:
     """Print the steps of a story, with pauses and times in ``zone``; ``send`` each message.
 
@@ -176,7 +178,8 @@ async def play_at(destination: str, config: Config, sleep: Sleep = asyncio.sleep
     async with _open_sending(destination, config, sleep) as send:
         steps = tell_story(config, destination, DEMONSTRATION, start_ns)
         click.echo(f"Sends {len(messages)} messages to {format_name(destination)}.")
-        return await play(steps, click.echo, sleep, send, TimeZone(config.time_zone))
+        zone = TimeZone(config.time_zone)
+        return await play(steps, click.echo, sleep, send, zone=zone)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from relay.cli.incident_table import (
 from relay.cli.tables import format_duration, format_time
 from relay.core.incident import Status
 from relay.core.text import truncate
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.dryrun.forecast import Forecast
 from relay.incidents.enable_label import ENABLE_LABEL
 from relay.incidents.held import HeldReason, Hold
@@ -85,7 +85,7 @@ def _format_wait(wait_ns: int) -> str:
 
 
 def describe_incident(
-    incident: IncidentView, policies: Policies, now_ns: int, zone: TimeZone = UTC_ZONE
+    incident: IncidentView, policies: Policies, now_ns: int, zone: TimeZone
 ) -> str:
     """Return the state of an incident, when it was reported last, and what is reported next.
 

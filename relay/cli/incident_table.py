@@ -22,7 +22,8 @@ from relay.core.event import format_rfc3339
 from relay.core.incident import Condition, Status, UpdateReason, is_flapping
 from relay.core.severity import Severity
 from relay.core.text import truncate
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
+from relay.destinations.common.container_text import format_memory
 from relay.destinations.common.document import event_object
 from relay.destinations.common.event_text import describe_event
 from relay.incidents.subject import is_own
@@ -52,7 +53,7 @@ _CONDITIONS = {
 
 
 def format_row(
-    incident: IncidentView, now_ns: int, zone: TimeZone = UTC_ZONE, *, is_daemon: bool
+    incident: IncidentView, now_ns: int, zone: TimeZone, *, is_daemon: bool
 ) -> tuple[str, ...]:
     """Return the cells under `HEADINGS`; ``is_daemon`` says whether relay runs."""
     return (
@@ -85,7 +86,7 @@ def _describe_loop(incident: IncidentView) -> str:
 
 
 def describe_reports(
-    incident: IncidentView, now_ns: int, zone: TimeZone = UTC_ZONE, *, is_daemon: bool
+    incident: IncidentView, now_ns: int, zone: TimeZone, *, is_daemon: bool
 ) -> str:
     """Return when the incident was reported last, or why it was not, and the next update."""
     last = describe_last_report(incident, zone)
@@ -96,7 +97,7 @@ def describe_reports(
     return f"{last}; {describe_update(incident, now_ns, is_daemon=is_daemon)}"
 
 
-def describe_last_report(incident: IncidentView, zone: TimeZone = UTC_ZONE) -> str:
+def describe_last_report(incident: IncidentView, zone: TimeZone) -> str:
     """Return when the incident was reported last, or why it was not."""
     if incident.refused:
         return "refused: told again with its next update"
@@ -109,7 +110,7 @@ def describe_last_report(incident: IncidentView, zone: TimeZone = UTC_ZONE) -> s
     return NOT_YET if incident.reported_ns is None else format_time(incident.reported_ns, zone)
 
 
-def describe_hold(incident: IncidentView, zone: TimeZone = UTC_ZONE) -> str | None:
+def describe_hold(incident: IncidentView, zone: TimeZone) -> str | None:
     """Return what holds the incident's update back, or did so with the last one; None if nothing.
 
     As in ``held: silenced by 3 until 14:00 UTC (deploy, ann)``.
@@ -215,7 +216,7 @@ def _times(name: str, time_ns: int | None) -> dict[str, object]:
 
 
 def format_page(
-    details: IncidentDetails, now_ns: int, zone: TimeZone = UTC_ZONE, *, is_daemon: bool
+    details: IncidentDetails, now_ns: int, zone: TimeZone, *, is_daemon: bool
 ) -> Iterator[str]:
     """Yield everything about an incident at one destination as lines of text."""
     incident = details.incident
@@ -254,7 +255,7 @@ def _describe_container(details: IncidentDetails) -> str:
     parts = [
         facts.restart_option and f"restart policy {facts.restart_option}",
         count and format_count(count, "restart", "restarts"),
-        limit and f"memory limit {limit / 2**20:,.0f} MiB",
+        limit and f"memory limit {format_memory(limit)}",
         None if ran_ns is None else f"had run for {format_duration(ran_ns)}",
     ]
     return ", ".join(part for part in parts if part)

@@ -13,7 +13,7 @@ from relay.core.exchange import Answer
 from relay.core.notification import Notification
 from relay.core.status import DestinationStatus
 from relay.core.text import escape_json, truncate
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.headline import headline
 
 NAME_MAX = 30
@@ -51,7 +51,7 @@ def format_section(title: str, facts: Iterable[tuple[str, str]]) -> Iterator[str
         yield from lines
 
 
-def format_time(time_ns: int, zone: TimeZone = UTC_ZONE) -> str:
+def format_time(time_ns: int, zone: TimeZone) -> str:
     """Return a time to the second: ``2026-11-23 06:48:34Z``, or ``2026-11-23 07:48:34 CET``."""
     text = zone.format_second(time_ns)
     return f"{text[:-4]}Z" if text.endswith(" UTC") else text
@@ -96,7 +96,7 @@ def format_name(text: str) -> str:
     return truncate(text, NAME_MAX)
 
 
-def describe_notification(notification: Notification, zone: TimeZone = UTC_ZONE) -> str:
+def describe_notification(notification: Notification, zone: TimeZone) -> str:
     """Return the headline of a notification."""
     return headline(notification, SUMMARY_MAX, zone=zone)
 
@@ -116,7 +116,7 @@ def describe_destination(
     name: str,
     status: DestinationStatus | None,
     now_ns: int,
-    zone: TimeZone = UTC_ZONE,
+    zone: TimeZone,
     *,
     is_configured: bool,
 ) -> str:

@@ -46,7 +46,7 @@ from relay.config.types import (
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.incident import Audience, Notify
 from relay.core.notification import Notification
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 
 
 class TlsConfig(Section):
@@ -328,7 +328,7 @@ class DestinationConfig(Section):
         on_template_error: OnTemplateError,
         *,
         colour: bool,
-        zone: TimeZone = UTC_ZONE,
+        zone: TimeZone,
     ) -> Renderer:
         """Return a function that turns a notification into a request.
 

@@ -114,7 +114,7 @@ async def build_topology(
                 continue
             connections = await guard.enter_async_context(AsyncExitStack())
             counters = None if runner is None else runner.counters
-            opening = open_client(name, destination, config.routes, console, counters, zone)
+            opening = open_client(name, destination, config.routes, console, counters, zone=zone)
             client = await connections.enter_async_context(opening)
             new_clients[name] = partial(Attachment, client, connections, certificates)
         new_renderers = {

@@ -16,7 +16,7 @@ from relay.config import BatchConfig, DestinationConfig, Renderer, Route
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Outcome, Request, Response, Sender
 from relay.core.notification import Notification, mark_late
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.delivery.batching import batch_id
 from relay.delivery.retry import Attempt, classify
 from relay.delivery.senders import open_sender
@@ -87,7 +87,8 @@ async def open_client(
     routes: Sequence[Route],
     console: ConsoleOutput,
     counters: DestinationCounters | None = None,
-    zone: TimeZone = UTC_ZONE,
+    *,
+    zone: TimeZone,
 ) -> AsyncIterator[DestinationClient]:
     """Open the client of a destination, with connections of its own.
 
@@ -108,7 +109,8 @@ def make_renderer(
     console: ConsoleOutput,
     counters: DestinationCounters,
     wall_ns: Callable[[], int] = time_ns,
-    zone: TimeZone = UTC_ZONE,
+    *,
+    zone: TimeZone,
 ) -> Renderer:
     """Return the renderer of a destination, which counts and logs templates that fail.
 

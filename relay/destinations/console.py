@@ -15,7 +15,7 @@ from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import escape_json, truncate
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.card import Card
 from relay.destinations.common.document import encode_document
 from relay.destinations.common.event_text import describe_image
@@ -53,13 +53,13 @@ class ConsoleDestination(DestinationConfig):
         on_template_error: OnTemplateError,
         *,
         colour: bool,
-        zone: TimeZone = UTC_ZONE,
+        zone: TimeZone,
     ) -> Renderer:
         """See `DestinationConfig`. ``routes`` is not used: the lines show no text of a route."""
         return lambda notification: render(notification, colour=colour, zone=zone)
 
 
-def render(notification: Notification, *, colour: bool, zone: TimeZone = UTC_ZONE) -> Request:
+def render(notification: Notification, *, colour: bool, zone: TimeZone) -> Request:
     """Return readable lines if ``colour`` is set, else the document of ``format: json``.
 
     Both end with a line break. The readable lines have no control characters except their own

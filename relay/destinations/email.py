@@ -38,7 +38,7 @@ from relay.core.incident import UpdateReason
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import utf16_length
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.card import HEALTH, LOGS, Card
 from relay.destinations.common.envelope import ValueTemplates
 from relay.destinations.common.html_text import render_html
@@ -205,7 +205,7 @@ class EmailDestination(MessageDestination):
         on_template_error: OnTemplateError,
         *,
         colour: bool,
-        zone: TimeZone = UTC_ZONE,
+        zone: TimeZone,
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
         headers = ValueTemplates("headers", self.headers, on_template_error, zone)

@@ -20,7 +20,7 @@ from relay.config.types import HeaderText, TemplateText, TemplateTree, split_lin
 from relay.core.exchange import Request
 from relay.core.notification import Notification
 from relay.core.text import ELLIPSIS, escape_json_bytes
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common import document
 from relay.destinations.common.envelope import Envelope
 from relay.destinations.common.template_values import template_context
@@ -111,7 +111,7 @@ class HttpDestination(WebhookDestination):
         on_template_error: OnTemplateError,
         *,
         colour: bool,
-        zone: TimeZone = UTC_ZONE,
+        zone: TimeZone,
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
         envelope = Envelope(self, on_template_error, zone)

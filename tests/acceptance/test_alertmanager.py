@@ -19,6 +19,7 @@ import pytest
 from relay.core.event import Event
 from relay.core.exchange import Response
 from relay.core.notification import Notification
+from relay.core.zone import UTC_ZONE
 from relay.delivery.client import ConsoleOutput, DestinationClient, open_client
 from relay.delivery.rate_limit import RateLimiter
 from relay.delivery.refresh import Refresher
@@ -111,7 +112,7 @@ def _wait_until_ready(started: Alertmanager) -> None:
 async def client_of(running: Alertmanager) -> AsyncIterator[DestinationClient]:
     destination = AlertmanagerDestination.model_validate({"url": running.url})
     console = ConsoleOutput(sys.stdout.buffer, colour=False)
-    async with open_client("alerts", destination, (), console) as client:
+    async with open_client("alerts", destination, (), console, zone=UTC_ZONE) as client:
         yield client
 
 

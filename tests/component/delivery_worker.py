@@ -10,6 +10,7 @@ import msgspec
 from relay.core.event import Actor
 from relay.core.exchange import Request, Response
 from relay.core.notification import Notification, build_notification
+from relay.core.zone import UTC_ZONE
 from relay.delivery.client import DestinationClient
 from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiter, RateLimiters
@@ -110,7 +111,7 @@ def make_worker(
 ) -> DeliveryWorker:
     """A worker for an http destination with these options."""
     destination = http_destination(**parts)
-    render = destination.build_renderer((), print, colour=False)
+    render = destination.build_renderer((), print, colour=False, zone=UTC_ZONE)
     client = DestinationClient(name, destination, render, to)
     limiter = rate_limiter or RateLimiters().assign({name: client.destination})[name]
     return DeliveryWorker(

@@ -15,6 +15,7 @@ from relay.core.event import RELAY_ENGINE, Event
 from relay.core.exchange import Dead, Delivered, Outcome, Reason
 from relay.core.notification import Notification
 from relay.core.tasks import spawn
+from relay.core.zone import UTC_ZONE
 from relay.daemon.incidents import IncidentLoop, load_incidents, settle_lost
 from relay.delivery.client import ConsoleOutput, make_renderer
 from relay.destinations.catalog import parse_config
@@ -132,7 +133,9 @@ class World:
         model = self.config.destinations[destination]
         console = ConsoleOutput(io.BytesIO(), colour=False)
         counters, routes = DestinationCounters(), self.config.routes
-        render = make_renderer(destination, model, routes, console, counters, self.now_ns)
+        render = make_renderer(
+            destination, model, routes, console, counters, self.now_ns, zone=UTC_ZONE
+        )
         return render(notification).body.decode()
 
     def reported(self) -> list[tuple[float, str, int]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from relay.core.zone import TimeZone
 from relay.daemon import run
 from relay.daemon.supervisor import Supervisor
 from relay.delivery.client import DestinationClient, open_client
@@ -337,10 +338,10 @@ async def test_many_changes_during_one_attempt(
     opened = 0
 
     @asynccontextmanager
-    async def count_clients(*arguments: Any) -> AsyncIterator[DestinationClient]:
+    async def count_clients(*arguments: Any, zone: TimeZone) -> AsyncIterator[DestinationClient]:
         nonlocal opened
         opened += 1
-        async with open_client(*arguments) as client:
+        async with open_client(*arguments, zone=zone) as client:
             yield client
         opened -= 1  # not reached if the client is closed without being used
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from relay.admin.operations import NotReloaded
 from relay.config import Config
+from relay.core.zone import TimeZone
 from relay.daemon import reload
 from relay.daemon.reload import FileReader, ReadTimeout
 from relay.daemon.supervisor import Applied, Supervisor
@@ -143,11 +144,11 @@ async def test_clients_of_a_failed_reload_are_closed(
     opened, closed = 0, 0
 
     @asynccontextmanager
-    async def count_clients(*arguments: Any) -> AsyncIterator[DestinationClient]:
+    async def count_clients(*arguments: Any, zone: TimeZone) -> AsyncIterator[DestinationClient]:
         nonlocal opened, closed
         opened += 1
         try:
-            async with open_client(*arguments) as client:
+            async with open_client(*arguments, zone=zone) as client:
                 yield client
         finally:
             closed += 1

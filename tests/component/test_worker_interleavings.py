@@ -15,6 +15,7 @@ from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Actor
 from relay.core.exchange import Reason, Request, Response
 from relay.core.include import Include, Included
 from relay.core.notification import Notification, build_notification
+from relay.core.zone import UTC_ZONE
 from relay.delivery import filler
 from relay.delivery import worker as worker_module
 from relay.delivery.client import DestinationClient
@@ -177,7 +178,7 @@ class World:
 
     def _new_worker(self) -> DeliveryWorker:
         destination = http_destination(retry=RETRY, **self.plan.parts)
-        render = destination.build_renderer((), print, colour=False)
+        render = destination.build_renderer((), print, colour=False, zone=UTC_ZONE)
         client = DestinationClient(self.plan.name, destination, render, self.to)
         return DeliveryWorker(
             client,

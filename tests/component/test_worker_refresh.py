@@ -9,6 +9,7 @@ import pytest
 from relay.config import Rate
 from relay.core.exchange import Reason, Response
 from relay.core.notification import Notification
+from relay.core.zone import UTC_ZONE
 from relay.delivery.circuit_breaker import FAILURE_THRESHOLD
 from relay.delivery.client import DestinationClient
 from relay.delivery.queue import MemoryBudget
@@ -51,7 +52,7 @@ def make_alerts_worker(
 ) -> DeliveryWorker:
     """A worker for an Alertmanager, named ``hook`` as in the other tests."""
     destination = AlertmanagerDestination.model_validate({"url": "http://am"})
-    render = destination.build_renderer((), print, colour=False)
+    render = destination.build_renderer((), print, colour=False, zone=UTC_ZONE)
     client = DestinationClient("hook", destination, render, to)
     observer = RecordingObserver()
     return DeliveryWorker(

@@ -9,6 +9,7 @@ import pytest
 from relay.config import Rate
 from relay.core.exchange import Request, Response
 from relay.core.notification import build_notification
+from relay.core.zone import UTC_ZONE
 from relay.delivery.client import DestinationClient
 from relay.delivery.queue import MemoryBudget
 from relay.delivery.rate_limit import RateLimiter
@@ -55,7 +56,7 @@ def make_client(sender: EchoSender) -> DestinationClient:
     return DestinationClient(
         "sink",
         DESTINATION,
-        DESTINATION.build_renderer((), print, colour=False),
+        DESTINATION.build_renderer((), print, colour=False, zone=UTC_ZONE),
         sender,
     )
 

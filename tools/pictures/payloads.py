@@ -8,6 +8,7 @@ from pathlib import Path
 from relay.cli.demo import play
 from relay.config import Config
 from relay.core.incident import Audience
+from relay.core.zone import UTC_ZONE
 from relay.destinations.catalog import parse_config
 from relay.destinations.common.service import MessageDestination
 from relay.dryrun.story import CHAT, Cast, chat_config, list_messages, tell_story
@@ -56,7 +57,7 @@ def make_payloads(service: str, cast: Cast | None = None) -> dict[str, bytes]:
         config = config.model_copy(update={"destinations": {CHAT: to}})
     steps = tell_story(config, CHAT, cast or Cast(), START_NS)
     sent = [it.notification for it in list_messages(steps)]
-    renderer = to.build_renderer(config.routes, _fail, colour=True)
+    renderer = to.build_renderer(config.routes, _fail, colour=True, zone=UTC_ZONE)
     is_story = to.audience is not Audience.PROGRAMS
     return {moment: renderer(it).body for moment, it in zip(MOMENTS, sent, strict=is_story)}
 
@@ -69,7 +70,7 @@ def make_demo(cast: Cast | None = None) -> str:
 
     lines: list[str] = []
     steps = tell_story(chat_config(), CHAT, cast or Cast(), START_NS)
-    asyncio.run(play(steps, lines.append, skip))
+    asyncio.run(play(steps, lines.append, skip, zone=UTC_ZONE))
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from relay.config.templates.budget import TemplateError
 from relay.config.templates.template import Template, is_template
 from relay.core.exchange import Request
 from relay.core.notification import Notification
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.template_values import template_context
 from relay.destinations.common.webhook import WebhookDestination, append_query
 
@@ -26,7 +26,7 @@ class Envelope:
         self,
         destination: WebhookDestination,
         on_template_error: OnTemplateError,
-        zone: TimeZone = UTC_ZONE,
+        zone: TimeZone,
     ) -> None:
         self._authorization = _authorization_headers(destination)
         self._headers = ValueTemplates("headers", destination.headers, on_template_error, zone)

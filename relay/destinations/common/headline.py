@@ -5,7 +5,7 @@ from collections.abc import Callable
 from relay.core.incident import Status
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable, truncate
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.event_text import describe_event
 from relay.destinations.common.pieces import Escapes, Piece, PieceKind, join
 from relay.destinations.common.update_text import make_title
@@ -15,7 +15,8 @@ def headline(
     notification: Notification,
     limit: int,
     escape: Callable[[str], str] = escape_unprintable,
-    zone: TimeZone = UTC_ZONE,
+    *,
+    zone: TimeZone,
 ) -> str:
     """Describe what a notification reports, in one sentence.
 

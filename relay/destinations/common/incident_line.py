@@ -18,7 +18,7 @@ from relay.core.incident import (
     is_flapping,
 )
 from relay.core.text import truncate, truncate_or_blank
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.container_text import describe_given_up, format_times
 from relay.destinations.common.event_text import SUBJECT_MAX, shorten_error
 from relay.destinations.common.exit_code import describe_end
@@ -168,7 +168,7 @@ def find_lasting(report: IncidentReport) -> str:
 def describe_incident(
     report: IncidentReport,
     now_ns: int,
-    zone: TimeZone = UTC_ZONE,
+    zone: TimeZone,
     length: Length = Length.FULL,
 ) -> Pieces:
     """Return what a message says of an incident, on one line and without a full stop.

@@ -25,7 +25,7 @@ from relay.config.validators import reject_paste_mistake
 from relay.core.exchange import Request
 from relay.core.incident import Audience
 from relay.core.notification import Notification
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.card import Card
 from relay.destinations.common.envelope import Envelope
 from relay.destinations.common.pieces import Pieces, split_links
@@ -78,7 +78,7 @@ class MessageDestination(DestinationConfig):
         on_template_error: OnTemplateError,
         *,
         colour: bool,
-        zone: TimeZone = UTC_ZONE,
+        zone: TimeZone,
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
         texts = CustomText(self, routes, on_template_error, zone)
@@ -101,7 +101,7 @@ class ServiceDestination(MessageDestination, WebhookDestination):
         on_template_error: OnTemplateError,
         *,
         colour: bool,
-        zone: TimeZone = UTC_ZONE,
+        zone: TimeZone,
     ) -> Renderer:
         """See `DestinationConfig`. The repr of the renderer shows no secret."""
         render = super().build_renderer(routes, on_template_error, colour=colour, zone=zone)
@@ -117,7 +117,7 @@ class CustomText:
         to: MessageDestination,
         routes: Sequence[RouteTexts],
         on_template_error: OnTemplateError,
-        zone: TimeZone = UTC_ZONE,
+        zone: TimeZone,
     ) -> None:
         self._zone = zone
         titles = {route.name: route.title for route in routes}

@@ -7,7 +7,7 @@ from relay.core.event import format_rfc3339
 from relay.core.include import Included
 from relay.core.notification import Notification
 from relay.core.text import escape_unprintable
-from relay.core.zone import UTC_ZONE, TimeZone
+from relay.core.zone import TimeZone
 from relay.destinations.common.headline import headline
 from relay.destinations.common.included import get_included
 
@@ -16,7 +16,7 @@ TEMPLATE_HEADLINE_MAX = 200
 
 
 def template_context(
-    notification: Notification, *, for_people: bool, zone: TimeZone = UTC_ZONE
+    notification: Notification, *, for_people: bool, zone: TimeZone
 ) -> Mapping[str, object]:
     """Return the values that a template may use for a notification, by name.
 

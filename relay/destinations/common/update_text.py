@@ -131,7 +131,7 @@ def make_title(notification: Notification, update: Update, zone: TimeZone) -> Ti
         others.append(f"{plain:,} other event{'s' if plain > 1 else ''}")
     after = f" ({', '.join(others)})" if others else ""
     if not firing:
-        return Title(f"{late}Resolved: ", _describe_ends(update), after)
+        return Title(f"{late}Resolved: ", _describe_ends(update, zone), after)
     if update.reason is UpdateReason.REMINDER:
         return Title(late, _describe_reminder(update, firing), after)
     again = "Again: " if update.reason is UpdateReason.REOPENED else ""
@@ -296,11 +296,11 @@ def _describe_problems(
     return _with_names(update, f"{count:,} {nouns.pop()}s {what}", firing, count)
 
 
-def _describe_ends(update: Update) -> list[Pieces]:
+def _describe_ends(update: Update, zone: TimeZone) -> list[Pieces]:
     """Return how incidents that are all over have ended, with fewer and fewer names."""
     reports, count = update.incidents, count_incidents(update)
     if count == 1:
-        return [describe_incident(reports[0], update.made_ns, length=length) for length in Length]
+        return [describe_incident(reports[0], update.made_ns, zone, length) for length in Length]
     nouns = {find_kind(each.problem).noun for each in reports}
     if update.more or nouns != {"container"} or not _have_recovered(reports):
         return _with_names(update, f"{count:,} incidents are over", reports, count)

@@ -16,6 +16,7 @@ from relay.cli.dead_letter_table import format_page, format_row
 from relay.core.exchange import Answer
 from relay.core.incident import Status
 from relay.core.text import utf16_length
+from relay.core.zone import UTC_ZONE
 from relay.store.outbox import Outbox
 from relay.store.records import DeadLetter
 from tests.unit.cli.cli_store import (
@@ -320,7 +321,7 @@ dead_letters = st.builds(
 @given(dead_letters)
 def test_a_page(dead_letter: DeadLetter) -> None:
     """Every line is printable, and what others wrote is indented."""
-    first, *lines = format_page(dead_letter)
+    first, *lines = format_page(dead_letter, zone=UTC_ZONE)
     assert first == f"dead letter {dead_letter.number}"
     assert all(line.isprintable() for line in lines)
     assert not any(line and not line.startswith("  ") for line in lines)
@@ -329,4 +330,7 @@ def test_a_page(dead_letter: DeadLetter) -> None:
 @given(dead_letters)
 def test_a_row(dead_letter: DeadLetter) -> None:
     """Every cell is printable and short."""
-    assert all(cell.isprintable() and utf16_length(cell) <= 100 for cell in format_row(dead_letter))
+    assert all(
+        cell.isprintable() and utf16_length(cell) <= 100
+        for cell in format_row(dead_letter, zone=UTC_ZONE)
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from relay.cli.demo import SPEED, play
 from relay.core.notification import Notification
+from relay.core.zone import UTC_ZONE
 from relay.dryrun.story import CHAT, Cast, chat_config, tell_story
 from tests.unit.cli.cli_store import run
 
@@ -24,7 +25,7 @@ async def show_all() -> tuple[list[str], float]:
         nonlocal slept_s
         slept_s += duration_s
 
-    assert await play(STEPS, lambda line: lines.append(click.unstyle(line)), sleep)
+    assert await play(STEPS, lambda line: lines.append(click.unstyle(line)), sleep, zone=UTC_ZONE)
     return lines, slept_s
 
 
@@ -65,7 +66,7 @@ async def test_an_interrupted_story_is_ended() -> None:
             raise asyncio.CancelledError
 
     with suppress(asyncio.CancelledError):
-        await play(STEPS, lambda _: None, sleep, send)
+        await play(STEPS, lambda _: None, sleep, send, zone=UTC_ZONE)
     assert [it.status for it in sent] == ["firing", "resolved"]
 
 

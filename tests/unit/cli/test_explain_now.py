@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from relay.cli.forecast import describe_incident
 from relay.core.incident import Audience, Condition, Resolution, Status, UpdateReason
+from relay.core.zone import UTC_ZONE
 from relay.incidents.policy import DestinationPolicy, Policies, RoutePolicy
 from tests.unit.cli.cli_store import Installation, failure, run, running_relay
 from tests.unit.cli.incident_samples import VIEW, fill
@@ -142,7 +143,7 @@ def test_no_relay(installation: Installation) -> None:
 )
 def test_what_is_next(changes: dict[str, object], text: str) -> None:
     """An update that is due, else what happens if nothing does."""
-    described = describe_incident(replace(VIEW, **changes), POLICIES, ns(10))
+    described = describe_incident(replace(VIEW, **changes), POLICIES, ns(10), zone=UTC_ZONE)
     assert text in described
     if text.startswith("next"):
         assert described.endswith(text)

@@ -14,6 +14,7 @@ from relay.cli.incident_table import (
 from relay.core.container_facts import ContainerFacts
 from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
+from relay.core.zone import UTC_ZONE
 from relay.incidents.state import Rows
 from relay.incidents.subject import engine_key
 from relay.incidents.view import find_details
@@ -87,7 +88,7 @@ HELD = {
 def test_reports(changes: dict[str, object], text: str) -> None:
     """When it was reported last or why it was not, and what is next."""
     view = msgspec.structs.replace(VIEW, **changes)
-    assert describe_reports(view, ns(10), is_daemon=True) == text
+    assert describe_reports(view, ns(10), is_daemon=True, zone=UTC_ZONE) == text
 
 
 def test_states() -> None:
@@ -123,7 +124,7 @@ def test_the_timeline_of_one_that_is_over() -> None:
     """Its end and the reason are in it."""
     world = World().play([die(0), start(0.1)], 61)
     (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
+    lines = list(format_page(details, world.now.steady_ns, is_daemon=True, zone=UTC_ZONE))
     assert lines[-3:] == [
         "    2027-01-15 08:00:03Z  told, by the 1st message about it: delivered",
         "    2027-01-15 08:01:00Z  over: recovered",
@@ -138,7 +139,7 @@ def test_the_timeline_of_one_whose_message_was_given_up() -> None:
     world.play([die(0)], 10)
     world.give_up(world.waiting[0])
     (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
+    lines = list(format_page(details, world.now.steady_ns, is_daemon=True, zone=UTC_ZONE))
     assert (
         "    2027-01-15 08:00:03Z  told, by the 1st message about it: given up, it is a dead letter"
         in lines
@@ -157,7 +158,7 @@ def test_the_timeline_of_flapping_health() -> None:
     ]
     world.play(events, 55)
     (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
+    lines = list(format_page(details, world.now.steady_ns, is_daemon=True, zone=UTC_ZONE))
     assert "  state        flapping, up" in lines
     assert "    2027-01-15 08:00:20Z  became unhealthy" in lines
     assert lines[-1] == "    2027-01-15 08:01:03Z  to be told: flapping"
@@ -167,7 +168,7 @@ def test_events_that_were_only_counted() -> None:
     """The page says how many no message stood for yet."""
     world = World().play([die(0), die(5), die(6)], 20)
     (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    lines = list(format_page(details, world.now.steady_ns, is_daemon=True))
+    lines = list(format_page(details, world.now.steady_ns, is_daemon=True, zone=UTC_ZONE))
     assert "  events       3, 2 of them not told yet" in lines
 
 
@@ -179,7 +180,7 @@ def test_the_timeline_of_one_whose_events_may_be_missing() -> None:
     rows = Rows(incidents=[msgspec.structs.replace(incident, life=life)])
     (details,) = find_details(rows, world.now, incident.id)
     assert "    2027-01-15 08:00:07Z  events may be missing from here on" in [
-        *format_page(details, world.now.steady_ns, is_daemon=True)
+        *format_page(details, world.now.steady_ns, is_daemon=True, zone=UTC_ZONE)
     ]
 
 
@@ -187,13 +188,15 @@ def test_what_is_known_of_the_container() -> None:
     """The page has it in words, the JSON under the names of the payload."""
     world = World().play([replace(die(0), ran_ns=2_518_000_000)], 1)
     (details,) = find_details(world.dispatcher.export(), world.now, "inc_")
-    assert "  container    had run for 3 s" in format_page(details, ns(1), is_daemon=True)
+    assert "  container    had run for 3 s" in format_page(
+        details, ns(1), is_daemon=True, zone=UTC_ZONE
+    )
     facts = ContainerFacts("on-failure", 3, 2, 512 * 2**20)
     known = replace(details, container=facts)
     assert (
         "  container    restart policy on-failure:3, 2 restarts, memory limit 512 MiB, "
         "had run for 3 s"
-    ) in format_page(known, ns(1), is_daemon=True)
+    ) in format_page(known, ns(1), is_daemon=True, zone=UTC_ZONE)
     document = details_to_document(known)
     assert {name: document[name] for name in list(document)[-4:]} == {
         "restart_policy": "on-failure:3",

@@ -17,6 +17,7 @@ from relay.cli.tables import (
 )
 from relay.core.exchange import Answer
 from relay.core.text import utf16_length
+from relay.core.zone import UTC_ZONE
 from tests.unit.destinations.strategies import hostile
 
 SECOND_NS = 10**9
@@ -45,7 +46,7 @@ def test_a_duration(duration_s: float, text: str) -> None:
 
 def test_a_time() -> None:
     """Is in UTC, to the second."""
-    assert format_time(1_795_416_514_938_518_046) == "2026-11-23 06:48:34Z"
+    assert format_time(1_795_416_514_938_518_046, zone=UTC_ZONE) == "2026-11-23 06:48:34Z"
 
 
 @pytest.mark.parametrize(

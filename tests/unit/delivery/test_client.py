@@ -9,6 +9,7 @@ import standardwebhooks
 
 from relay.core.counters import DestinationCounters
 from relay.core.exchange import Request, Response
+from relay.core.zone import UTC_ZONE
 from relay.delivery.batching import batch_id
 from relay.delivery.client import (
     ConsoleOutput,
@@ -39,7 +40,7 @@ class RecordingSender:
 def make_client(sender: RecordingSender, **parts: object) -> DestinationClient:
     entry = {"url": "https://hooks.example/x", "signing_secret": SECRET, **parts}
     to = HttpDestination.model_validate(entry)
-    render = to.build_renderer((), print, colour=False)
+    render = to.build_renderer((), print, colour=False, zone=UTC_ZONE)
     return DestinationClient("hook", to, render, sender, make_signer(to))
 
 
@@ -57,7 +58,9 @@ def test_a_message_that_is_late_says_so() -> None:
     to = SlackDestination.model_validate({"url": "https://hooks.slack.example/x"})
     clock = [OPENED.events[0].time_ns]
     console = ConsoleOutput(BytesIO(), colour=False)
-    render = make_renderer("ops", to, (), console, DestinationCounters(), lambda: clock[0])
+    render = make_renderer(
+        "ops", to, (), console, DestinationCounters(), lambda: clock[0], zone=UTC_ZONE
+    )
     assert b"delayed" not in render(made(OPENED)).body
     clock[0] += 8 * 3_600 * 10**9
     assert b"(07:29 UTC, delayed) shop-web-1 crashed" in render(made(OPENED)).body

@@ -13,6 +13,7 @@ from relay.config import Rate
 from relay.core.exchange import Reason, Request, Response
 from relay.core.include import Included
 from relay.core.notification import Notification, Repeat
+from relay.core.zone import UTC_ZONE
 from relay.delivery.batching import MAX_BODY_BYTES
 from relay.delivery.client import DestinationClient
 from relay.delivery.rate_limit import RateLimiter
@@ -54,7 +55,7 @@ class Refreshing:
         self.to = Receiver(*answers)
         self.limiter = limiter or RateLimiter()
         destination = AlertmanagerDestination.model_validate({"url": "http://am", **keys})
-        render = destination.build_renderer((), print, colour=False)
+        render = destination.build_renderer((), print, colour=False, zone=UTC_ZONE)
         self.client = DestinationClient("alerts", destination, render, self.to)
         self.may_send = True
         self.held: list[bool] = []

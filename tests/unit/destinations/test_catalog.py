@@ -5,6 +5,7 @@ from pydantic import SecretStr
 
 from relay.config import DestinationConfig
 from relay.core.exchange import Request
+from relay.core.zone import UTC_ZONE
 from relay.destinations import console
 from relay.destinations.catalog import DESTINATION_TYPES
 from relay.destinations.common.card import Card
@@ -25,7 +26,9 @@ def fail_on_template_error(where: str, why: str) -> None:
 
 def render_for(destination: DestinationConfig) -> Request:
     """The request for the notification."""
-    return destination.build_renderer((), fail_on_template_error, colour=False)(NOTIFICATION)
+    return destination.build_renderer((), fail_on_template_error, colour=False, zone=UTC_ZONE)(
+        NOTIFICATION
+    )
 
 
 def http() -> HttpDestination:
@@ -56,12 +59,14 @@ def test_slack_gets_a_message() -> None:
 def test_the_console_gets_a_line() -> None:
     """The line is readable on a terminal and JSON elsewhere."""
     for colour in (True, False):
-        render = ConsoleDestination().build_renderer((), fail_on_template_error, colour=colour)
-        assert render(NOTIFICATION) == console.render(NOTIFICATION, colour=colour)
+        render = ConsoleDestination().build_renderer(
+            (), fail_on_template_error, colour=colour, zone=UTC_ZONE
+        )
+        assert render(NOTIFICATION) == console.render(NOTIFICATION, colour=colour, zone=UTC_ZONE)
 
 
 def test_a_renderer_shows_no_secret() -> None:
     """Neither the renderer nor the request shows a secret in its repr."""
     for destination in (http(), SlackDestination(url=SecretStr(SECRET))):
-        render = destination.build_renderer((), fail_on_template_error, colour=False)
+        render = destination.build_renderer((), fail_on_template_error, colour=False, zone=UTC_ZONE)
         assert "s3cret" not in repr(render) + repr(render(NOTIFICATION))

@@ -11,6 +11,7 @@ from relay.core.incident import Status
 from relay.core.include import Included
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
+from relay.core.zone import UTC_ZONE
 from relay.destinations import console
 from relay.destinations.common.document import encode_document
 from tests.unit.destinations.messages import read_golden
@@ -29,18 +30,20 @@ COLOURS = re.compile(r"\x1b\[(0|2|1;3[1236])m")
 
 def line(notification: Notification) -> str:
     """The readable lines without their colours."""
-    return COLOURS.sub("", console.render(notification, colour=True).body.decode())
+    return COLOURS.sub("", console.render(notification, colour=True, zone=UTC_ZONE).body.decode())
 
 
 def test_matches_the_golden_file() -> None:
     """A crash, an OOM, a failing health check and crashes with included data match the file."""
-    lines = [console.render(it, colour=True).body.decode() for it in SAMPLE_NOTIFICATIONS]
+    lines = [
+        console.render(it, colour=True, zone=UTC_ZONE).body.decode() for it in SAMPLE_NOTIFICATIONS
+    ]
     assert "".join(lines) == read_golden("console.txt")
 
 
 def test_without_a_terminal_it_is_json_lines() -> None:
     """Piped output is the document of ``format: json``, one line per notification."""
-    body = console.render(NOTIFICATIONS[0], colour=False).body
+    body = console.render(NOTIFICATIONS[0], colour=False, zone=UTC_ZONE).body
     assert body == encode_document(NOTIFICATIONS[0]) + b"\n"
 
 
@@ -48,7 +51,7 @@ def test_piped_output_is_printable() -> None:
     """Unprintable characters are escaped, and the JSON is the same."""
     actor = msgspec.structs.replace(OOM.actor, name="a\x7f\x9b31m\u202e\U000e0041é漢🔥")
     piped = build_notification("r", msgspec.structs.replace(OOM, actor=actor))
-    body = console.render(piped, colour=False).body
+    body = console.render(piped, colour=False, zone=UTC_ZONE).body
     assert r"a\u007f\u009b31m\u202e\udb40\udc41é漢🔥" in body.decode()
     assert stdlib.loads(body) == stdlib.loads(encode_document(piped))
 
@@ -56,7 +59,7 @@ def test_piped_output_is_printable() -> None:
 @given(notifications)
 def test_any_piped_output_is_printable(notification: Notification) -> None:
     """Every character before the line end is printable, and nothing is lost."""
-    body = console.render(notification, colour=False).body.decode()
+    body = console.render(notification, colour=False, zone=UTC_ZONE).body.decode()
     assert body.endswith("\n")
     assert body[:-1].isprintable()
     assert stdlib.loads(body) == stdlib.loads(encode_document(notification))
@@ -110,7 +113,7 @@ def test_lines_are_bounded_and_printable(notification: Notification) -> None:
 
 def test_incidents_match_the_golden_file() -> None:
     """One incident is one line. Several, and plain events, have a line each below the headline."""
-    lines = [console.render(it, colour=True).body.decode() for it in ALL_UPDATES]
+    lines = [console.render(it, colour=True, zone=UTC_ZONE).body.decode() for it in ALL_UPDATES]
     assert "".join(lines) == read_golden("console_incidents.txt")
 
 

@@ -17,6 +17,7 @@ from relay.core.incident import UpdateReason
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import ZERO_WIDTH_SPACE
+from relay.core.zone import UTC_ZONE
 from relay.delivery.redact import collect_secrets
 from relay.delivery.retry import Attempt, classify
 from relay.destinations.common.card import Card
@@ -70,7 +71,7 @@ def parse(raw: bytes) -> EmailMessage:
 
 def mail(notification: Notification, more: str = "") -> EmailMessage:
     """The mail about a notification."""
-    made = destination(more).build_renderer((), fail_on_template_error, colour=False)
+    made = destination(more).build_renderer((), fail_on_template_error, colour=False, zone=UTC_ZONE)
     return parse(made(notification).body)
 
 
@@ -193,7 +194,7 @@ def test_no_name_becomes_a_header(attack: str) -> None:
     """The headers are the same, whatever a container is called."""
     failures = []
     made = destination(", headers: {X-Container: '{{ event.name }}'}").build_renderer(
-        (), lambda *failure: failures.append(failure), colour=False
+        (), lambda *failure: failures.append(failure), colour=False, zone=UTC_ZONE
     )
     raw = made(hostile_notification(attack)).body
     found = parse(raw)

@@ -12,6 +12,7 @@ from relay.config import DestinationConfig, Renderer
 from relay.core.incident import Audience
 from relay.core.notification import Notification
 from relay.core.text import ZERO_WIDTH_SPACE
+from relay.core.zone import UTC_ZONE
 from relay.destinations.alertmanager import AlertmanagerDestination
 from relay.destinations.catalog import DESTINATION_TYPES
 from relay.destinations.common.card import Card
@@ -65,7 +66,9 @@ def destination(kind: str, more: str = "") -> DestinationConfig:
 @cache
 def cached_renderer(kind: str, more: str = "", *, colour: bool = False) -> Renderer:
     """The renderer that the daemon uses, built once for all tests."""
-    return destination(kind, more).build_renderer((), fail_on_template_error, colour=colour)
+    return destination(kind, more).build_renderer(
+        (), fail_on_template_error, colour=colour, zone=UTC_ZONE
+    )
 
 
 NOTIFICATIONS = (
@@ -137,7 +140,8 @@ def test_rendering_is_deterministic(kind: str, monkeypatch: pytest.MonkeyPatch) 
     repetition."""
     monkeypatch.setattr(AlertmanagerDestination, "clock", lambda: 2**62)
     first, second = (
-        destination(kind).build_renderer((), fail_on_template_error, colour=False) for _ in range(2)
+        destination(kind).build_renderer((), fail_on_template_error, colour=False, zone=UTC_ZONE)
+        for _ in range(2)
     )
     for notification in NOTIFICATIONS:
         assert first(notification) == first(notification) == second(notification)

@@ -13,6 +13,7 @@ from relay.config import Renderer
 from relay.core.event import Actor
 from relay.core.notification import build_notification
 from relay.core.text import ZERO_WIDTH_SPACE, utf16_length
+from relay.core.zone import UTC_ZONE
 from relay.destinations import (
     discord,
     googlechat,
@@ -77,7 +78,9 @@ LINK = f"{SITE}shop-web-1"
 def renderer(kind: str) -> Renderer:
     """The renderer of a destination whose route has a title and a text with the same link."""
     texts = Texts(TEXT.replace("\n", " "), TEXT)
-    return destination(kind).build_renderer([texts], fail_on_template_error, colour=False)
+    return destination(kind).build_renderer(
+        [texts], fail_on_template_error, colour=False, zone=UTC_ZONE
+    )
 
 
 def message_about(kind: str, name: str, page: str = "shop-web-1") -> object:
@@ -126,7 +129,9 @@ def test_what_is_filled_in_stays_harmless(kind: str, attack: str) -> None:
 def test_an_address_that_is_filled_in_is_no_link(kind: str) -> None:
     """Not even one whose scheme the author wrote."""
     route = Texts(None, "https://{{ event.name }}/x and {{ event.name }}")
-    made = destination(kind).build_renderer([route], fail_on_template_error, colour=False)
+    made = destination(kind).build_renderer(
+        [route], fail_on_template_error, colour=False, zone=UTC_ZONE
+    )
     event = crash_of("evil.example")
     message = json.loads(made(build_notification("crashed", event)).body)
     # in a card of Google Chat only an ``a`` is a link
@@ -182,7 +187,7 @@ def test_a_text_of_many_pieces_is_bounded(kind: str, filler: str) -> None:
     notification = msgspec.structs.replace(notification, route="crashed", included=included)
     text = "{% for line in included.logs %}{{ line }}{{ '\\n' }}https://wiki.example/{% endfor %}"
     made = destination(kind).build_renderer(
-        [Texts(text, text)], fail_on_template_error, colour=False
+        [Texts(text, text)], fail_on_template_error, colour=False, zone=UTC_ZONE
     )
     assert_bounded(kind, made(notification).body)
 

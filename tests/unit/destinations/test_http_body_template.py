@@ -11,6 +11,7 @@ from hypothesis import given
 from relay.config.types import MAX_BODY_TEXTS
 from relay.core.exchange import Request
 from relay.core.notification import Notification, build_notification
+from relay.core.zone import UTC_ZONE
 from relay.destinations import http
 from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import ALL_INCLUDED, CONTAINER_GONE, CRASH, NOTIFICATIONS
@@ -43,7 +44,7 @@ def render(
     entry = {"url": "https://x/hook", "format": "template", **parts}
     to = HttpDestination.model_validate(entry)
     noted = Failures() if failures is None else failures
-    return to.build_renderer((), noted.note, colour=False)(notification)
+    return to.build_renderer((), noted.note, colour=False, zone=UTC_ZONE)(notification)
 
 
 def body(notification: Notification, tree: object, failures: Failures | None = None) -> Any:
@@ -150,7 +151,7 @@ def test_the_next_notification_has_its_own_budget() -> None:
         {"url": "https://x", "format": "template", "body": ["{{ 'x' * 30000 }}"] * 4}
     )
     failures = Failures()
-    render = to.build_renderer((), failures.note, colour=False)
+    render = to.build_renderer((), failures.note, colour=False, zone=UTC_ZONE)
     assert render(build_notification("r", CRASH)) == render(build_notification("r", CRASH))
     assert failures == []
 

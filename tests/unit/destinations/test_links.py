@@ -10,6 +10,7 @@ import pytest
 
 from relay.config import Renderer
 from relay.core.notification import Notification, build_notification
+from relay.core.zone import UTC_ZONE
 from relay.destinations.catalog import DESTINATION_TYPES
 from relay.destinations.common.service import MessageDestination
 from tests.unit.destinations.contract import contracts
@@ -29,7 +30,9 @@ TEMPLATE = f"{SITE}{{{{ event.name }}}}?id={{{{ incident.id if incident else eve
 def renderer(kind: str, link: str = TEMPLATE, name: str = "crashed") -> Renderer:
     """The renderer of a destination whose route has a link."""
     route = Texts(link=link, name=name)
-    return destination(kind).build_renderer([route], fail_on_template_error, colour=False)
+    return destination(kind).build_renderer(
+        [route], fail_on_template_error, colour=False, zone=UTC_ZONE
+    )
 
 
 def send(kind: str, notification: Notification, link: str = TEMPLATE) -> Any:
@@ -100,7 +103,9 @@ def test_of_an_incident(kind: str) -> None:
 @every_service
 def test_without_a_link_nothing_changes(kind: str) -> None:
     """A template that renders nothing makes no link, and no note."""
-    plain = destination(kind).build_renderer((), fail_on_template_error, colour=False)
+    plain = destination(kind).build_renderer(
+        (), fail_on_template_error, colour=False, zone=UTC_ZONE
+    )
     if kind == "alertmanager":  # its alerts have the time at which they are sent
         return
     for notification in (*NOTIFICATIONS, *ALL_UPDATES):
@@ -114,7 +119,7 @@ def test_one_that_is_too_long_is_left_out_with_a_note(kind: str) -> None:
     failures: list[tuple[str, str]] = []
     route = Texts(link=TEMPLATE)
     made = destination(kind).build_renderer(
-        [route], lambda key, why: failures.append((key, why)), colour=False
+        [route], lambda key, why: failures.append((key, why)), colour=False, zone=UTC_ZONE
     )
     body = made(build_notification("crashed", crash_of("x" * 5_000))).body
     ((key, why),) = failures

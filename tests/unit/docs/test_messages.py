@@ -2,6 +2,7 @@
 
 import pytest
 
+from relay.core.zone import UTC_ZONE
 from relay.destinations.common.headline import headline
 from tests.unit.destinations.updates import FOR_PEOPLE
 from tests.unit.docs.pages import DOCS
@@ -16,4 +17,4 @@ SHOWN = (
 @pytest.mark.parametrize("what", SHOWN)
 def test_shows_the_sentences_as_they_are(what: str) -> None:
     """Word by word."""
-    assert headline(FOR_PEOPLE[what], 200) in (DOCS / "messages.md").read_text()
+    assert headline(FOR_PEOPLE[what], 200, zone=UTC_ZONE) in (DOCS / "messages.md").read_text()

@@ -23,6 +23,7 @@ from relay.core.event import Actor
 from relay.core.include import Included
 from relay.core.notification import build_notification
 from relay.core.text import escape_unprintable
+from relay.core.zone import UTC_ZONE
 from relay.destinations.common.template_values import template_context
 from tests.unit.config.templates.templates import DOUBLING_LOOP, render, render_error
 from tests.unit.destinations.samples import CRASH, INCLUDE, with_fields
@@ -63,7 +64,7 @@ def _in_child(source: str, result: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
     before_kb, before_s = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
-        Template(source).render(template_context(HUGE, for_people=True))
+        Template(source).render(template_context(HUGE, for_people=True, zone=UTC_ZONE))
         kind = None
     except TemplateError as error:
         kind = error.kind
@@ -245,7 +246,7 @@ def test_a_long_text_on_many_lines_can_be_used() -> None:
     """A label may hold a configuration of many lines."""
     labels = {"x": "some=thing\n" * 1_500}
     few = build_notification("r", with_fields(CRASH, actor=Actor("a", "b", "c", labels)))
-    context = template_context(few, for_people=True)
+    context = template_context(few, for_people=True, zone=UTC_ZONE)
     source = "{{ event.labels.x | length }} {{ event.labels.x[:4] }}{{ event.labels.x }}"
     assert Template(source).render(context).startswith("18000 somesome=thing")
 
@@ -277,7 +278,7 @@ def test_shared_budget() -> None:
 
 def test_a_failed_render_leaves_nothing_behind() -> None:
     """Reading a context after a failed render counts against no budget."""
-    known = template_context(build_notification("r", CRASH), for_people=False)
+    known = template_context(build_notification("r", CRASH), for_people=False, zone=UTC_ZONE)
     with pytest.raises(TemplateError):
         Template("{{ 'x' * 99999 }}").render(known)
     event = known["event"]

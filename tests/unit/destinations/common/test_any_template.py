@@ -14,6 +14,7 @@ from relay.config import Renderer
 from relay.config.templates.template import is_template
 from relay.core.errors import ConfigError
 from relay.core.notification import Notification
+from relay.core.zone import UTC_ZONE
 from relay.destinations.catalog import parse_config
 from tests.support.profiles import examples
 from tests.unit.destinations.contract import contracts
@@ -90,7 +91,9 @@ def renderer_for(entry: str) -> Renderer | None:
         config = parse_config(text, file="f", environ={}, folder=Path())
     except ConfigError:
         return None
-    return config.destinations["to"].build_renderer(config.routes, ignore_failure, colour=False)
+    return config.destinations["to"].build_renderer(
+        config.routes, ignore_failure, colour=False, zone=UTC_ZONE
+    )
 
 
 def few_examples(test: Callable[..., None]) -> Callable[..., None]:

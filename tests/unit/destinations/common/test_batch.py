@@ -6,6 +6,7 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 
 from relay.core.exchange import Request
+from relay.core.zone import UTC_ZONE
 from relay.destinations.common.document import STRUCTURED_TYPE, encode_document, join_bodies
 from relay.destinations.http import HttpDestination
 from tests.unit.destinations.samples import SAMPLE_NOTIFICATIONS
@@ -18,7 +19,7 @@ def destination(**parts: object) -> HttpDestination:
 
 def batch_request(to: HttpDestination, count: int = len(SAMPLE_NOTIFICATIONS)) -> Request:
     """The first notifications of the samples in one request."""
-    render = to.build_renderer((), fail_on_template_error, colour=False)
+    render = to.build_renderer((), fail_on_template_error, colour=False, zone=UTC_ZONE)
     return join_bodies([render(each) for each in SAMPLE_NOTIFICATIONS[:count]])
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from relay.config.templates.template import Template
 from relay.core.event import Event
 from relay.core.notification import Notification, build_notification
+from relay.core.zone import UTC_ZONE
 from relay.destinations.catalog import parse_config
 from relay.destinations.common.pieces import Piece, PieceKind, Pieces, join
 from relay.destinations.common.service import CustomText, ServiceDestination
@@ -33,7 +34,9 @@ def make_custom_text(failures: list[tuple[str, str]]) -> CustomText:
     config = parse_config(CONFIG, file="f", environ={}, folder=Path())
     to = config.destinations["ops"]
     assert isinstance(to, ServiceDestination)
-    return CustomText(to, config.routes, lambda where, why: failures.append((where, why)))
+    return CustomText(
+        to, config.routes, lambda where, why: failures.append((where, why)), zone=UTC_ZONE
+    )
 
 
 def test_texts_of_a_route_override_the_destinations() -> None:
@@ -73,7 +76,7 @@ def test_without_custom_texts_the_card_is_relays_own() -> None:
     """The card has no custom texts."""
     failures: list[tuple[str, str]] = []
     plain = SlackDestination.model_validate({"url": "https://x"})
-    made = CustomText(plain, (), lambda where, why: failures.append((where, why)))
+    made = CustomText(plain, (), lambda where, why: failures.append((where, why)), zone=UTC_ZONE)
     card = made.make_card(build_notification("r", OOM))
     assert (card.custom_title, card.custom_text, failures) == ((), (), [])
 
@@ -100,7 +103,7 @@ ALL = (
 def test_no_value_starts_a_line(notification: Notification) -> None:
     """A line break or an unprintable character from others is escaped."""
     to = SlackDestination.model_validate({"url": "https://x", "title": ALL, "text": ALL})
-    card = CustomText(to, (), lambda where, why: None).make_card(notification)
+    card = CustomText(to, (), lambda where, why: None, zone=UTC_ZONE).make_card(notification)
     assert join(card.custom_title).isprintable()
     assert join(card.custom_text).isprintable()
 
@@ -108,7 +111,7 @@ def test_no_value_starts_a_line(notification: Notification) -> None:
 def render_text(source: str, event: Event = CRASH) -> Pieces:
     """The pieces of a ``text``."""
     to = SlackDestination.model_validate({"url": "https://x", "text": source})
-    made = CustomText(to, (), lambda where, why: None)
+    made = CustomText(to, (), lambda where, why: None, zone=UTC_ZONE)
     return made.make_card(build_notification("r", event)).custom_text
 
 

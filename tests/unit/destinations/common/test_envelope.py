@@ -10,6 +10,7 @@ from yarl import URL
 
 from relay.core.exchange import Request
 from relay.core.notification import Notification, build_notification
+from relay.core.zone import UTC_ZONE
 from relay.destinations.common.envelope import VALUE_MAX, Envelope
 from relay.destinations.http import HttpDestination
 from relay.destinations.slack import SlackDestination
@@ -24,7 +25,7 @@ def wrap(
 ) -> Request:
     to = HttpDestination.model_validate({"url": "https://x", **parts})
     noted: list[tuple[str, str]] = [] if failures is None else failures
-    envelope = Envelope(to, lambda where, why: noted.append((where, why)))
+    envelope = Envelope(to, lambda where, why: noted.append((where, why)), zone=UTC_ZONE)
     return envelope.wrap(BARE, notification, to.method)
 
 
@@ -61,7 +62,7 @@ def test_headers_and_query_are_added() -> None:
 def test_a_url_is_never_encoded_anew(url: str, sent: str) -> None:
     """The query of the URL is unchanged, as it may be signed."""
     to = HttpDestination.model_validate({"url": "https://x", "query": {"q": "1"}})
-    assert Envelope(to, print).wrap(Request(b"", url), crash("a")).url == sent
+    assert Envelope(to, print, zone=UTC_ZONE).wrap(Request(b"", url), crash("a")).url == sent
 
 
 def test_a_query_replaces_characters_without_encoding() -> None:
@@ -100,7 +101,7 @@ def test_a_get_has_no_body() -> None:
 def test_a_services_method_is_its_own() -> None:
     """It is the method that the API of the service requires."""
     to = SlackDestination.model_validate({"url": "https://x"})
-    assert Envelope(to, print).wrap(BARE, crash("a")).method == "POST"
+    assert Envelope(to, print, zone=UTC_ZONE).wrap(BARE, crash("a")).method == "POST"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from relay.core.event import Actor, Cause, Event, Origin, make_self_event
 from relay.core.incident import Status
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
+from relay.core.zone import UTC_ZONE
 from relay.destinations.common.card import Card
 from relay.destinations.common.event_text import (
     PREDICATE_MAX,
@@ -306,18 +307,23 @@ def test_a_long_name_leaves_space_for_what_happened() -> None:
 def test_says_how_many_more_and_that_it_is_resolved() -> None:
     """A group is described by its first event; a resolved one says so first."""
     group = Notification("ntf_1", "crashed", (CRASH, CRASH), Status.RESOLVED, count=4)
-    assert headline(group, 100) == "Resolved: shop-web-1 crashed with exit code 42 (and 3 more)"
+    assert (
+        headline(group, 100, zone=UTC_ZONE)
+        == "Resolved: shop-web-1 crashed with exit code 42 (and 3 more)"
+    )
 
 
 def test_the_number_of_further_events_is_never_cut() -> None:
     """A truncated headline keeps its end."""
     group = Notification("ntf_1", "r", (web("exec_start", detail="x" * 99),), count=4)
-    assert headline(group, 60) == "web-1 runs " + "x" * 35 + "… (and 3 more)"
+    assert headline(group, 60, zone=UTC_ZONE) == "web-1 runs " + "x" * 35 + "… (and 3 more)"
 
 
 def test_one_event_mentions_no_others() -> None:
     """A notification of one event mentions no other events."""
-    assert headline(build_notification("crashed", CRASH), 100) == describe_event(CRASH)
+    assert headline(build_notification("crashed", CRASH), 100, zone=UTC_ZONE) == describe_event(
+        CRASH
+    )
 
 
 @given(events)
@@ -331,4 +337,4 @@ def test_a_sentence_is_one_bounded_line(event: Event) -> None:
 @given(for_people)
 def test_a_headline_keeps_its_limit(notification: Notification) -> None:
     """The limit includes everything around the sentence."""
-    assert utf16_length(headline(notification, 60)) <= 60
+    assert utf16_length(headline(notification, 60, zone=UTC_ZONE)) <= 60

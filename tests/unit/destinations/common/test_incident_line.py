@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from relay.core.container_facts import ContainerFacts
 from relay.core.event import Cause, make_self_event
 from relay.core.incident import Condition, IncidentReport, Resolution, UpdateReason
+from relay.core.zone import UTC_ZONE
 from relay.destinations.common.headline import headline
 from relay.destinations.common.incident_line import describe_incident, format_span
 from relay.destinations.common.pieces import join
@@ -27,7 +28,7 @@ REASON = UpdateReason
 
 def say(incident: IncidentReport, after_s: float = 3.0) -> str:
     """The headline about one incident."""
-    return headline(made(update_of(incident), after_s), 200)
+    return headline(made(update_of(incident), after_s), 200, zone=UTC_ZONE)
 
 
 def ago(seconds: float) -> int:
@@ -167,8 +168,15 @@ def test_a_headline_with_less_space_says_less() -> None:
     full = say(incident)
     assert "2 h and is down: it has no restart policy" in full
     short = "web crashed with exit code 139 and is down: it has no restart policy"
-    assert headline(update, len(full) - 1) == headline(update, len(short)) == short
-    assert headline(update, len(short) - 1) == "web crashed with exit code 139 and is down"
+    assert (
+        headline(update, len(full) - 1, zone=UTC_ZONE)
+        == headline(update, len(short), zone=UTC_ZONE)
+        == short
+    )
+    assert (
+        headline(update, len(short) - 1, zone=UTC_ZONE)
+        == "web crashed with exit code 139 and is down"
+    )
 
 
 def test_a_reminder_says_what_had_happened() -> None:
@@ -176,7 +184,7 @@ def test_a_reminder_says_what_had_happened() -> None:
     incident = report(reason=REASON.REMINDER, container=NO_POLICY, given_up=True, subject="web")
     what = "crashed with exit code 42; it has no restart policy"
     assert say(incident, 86_400) == f"Still down for 24 h: web ({what})"
-    line = join(describe_incident(incident, CRASH.time_ns + 86_400 * SECOND_NS))
+    line = join(describe_incident(incident, CRASH.time_ns + 86_400 * SECOND_NS, zone=UTC_ZONE))
     assert line == f"web is still down after 24 h (since 2026-11-23 07:29 UTC): {what}"
     sick = report(UNHEALTHY, reason=REASON.REMINDER, unhealthy=1, condition=SICK)
     assert say(sick) == "Still unhealthy for 3 s: sick"

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from relay.core.incident import Update, UpdateReason
 from relay.core.notification import LATE_NS, Notification, mark_late
 from relay.core.text import utf16_length
+from relay.core.zone import UTC_ZONE
 from relay.destinations.common.card import Card
 from relay.destinations.common.headline import headline
 from relay.destinations.common.pieces import join
@@ -45,13 +46,16 @@ def lines(notification: Notification, limit: int = 2_000) -> list[str]:
 )
 def test_says_what_happened_to_several(what: str, expected: str) -> None:
     """What they have in common, and their names."""
-    assert headline(FOR_PEOPLE[what], 200) == expected
+    assert headline(FOR_PEOPLE[what], 200, zone=UTC_ZONE) == expected
 
 
 def test_leaves_out_names_before_words() -> None:
     """A short headline says how many there are."""
     many = FOR_PEOPLE["100 incidents and 9,900 more"]
-    assert headline(many, 66) == "10,000 containers failed: web-0, web-1, web-2 and 9,997 more"
+    assert (
+        headline(many, 66, zone=UTC_ZONE)
+        == "10,000 containers failed: web-0, web-1, web-2 and 9,997 more"
+    )
     assert lines(many)[-2:] == ["and 9,980 more", "Host: node-1 (engine “here”)"]
     assert len(lines(many)) == 22
     assert lines(many, 200)[3:] == ["and 9,997 more", "Host: node-1 (engine “here”)"]
@@ -101,7 +105,10 @@ def test_too_many_incidents_are_declared() -> None:
     plain = FOR_PEOPLE["plain events"]
     assert plain.update is not None
     overflow = replace(plain, update=replace(plain.update, overflow=True))
-    assert headline(overflow, 200) == "Too many incidents: shop: 3 stopped, 3 removed, 3 started"
+    assert (
+        headline(overflow, 200, zone=UTC_ZONE)
+        == "Too many incidents: shop: 3 stopped, 3 removed, 3 started"
+    )
     assert lines(overflow)[0] == (
         "Too many incidents: a new problem is reported once, and its end is not"
     )
@@ -141,7 +148,7 @@ def test_a_title_of_the_configuration_has_the_status(
 def test_a_title_that_names_the_incident_is_left_alone(title: str, adds: bool) -> None:
     """It says itself how the incident is."""
     to = SlackDestination.model_validate({"url": "https://x", "title": title})
-    card = CustomText(to, (), lambda key, why: None).make_card(RESOLVED)
+    card = CustomText(to, (), lambda key, why: None, zone=UTC_ZONE).make_card(RESOLVED)
     assert card.title(200).startswith("Resolved: ") == adds
 
 
@@ -189,7 +196,9 @@ def test_a_message_is_late_after_five_minutes() -> None:
     update = made(OPENED, 0)
     assert mark_late(update, CRASH.time_ns + LATE_NS) is update
     late = mark_late(update, CRASH.time_ns + 24 * 3_600 * SECOND_NS)
-    assert headline(late, 200).startswith("(2026-11-23 07:29 UTC, delayed) shop-web-1 crashed")
+    assert headline(late, 200, zone=UTC_ZONE).startswith(
+        "(2026-11-23 07:29 UTC, delayed) shop-web-1 crashed"
+    )
     events = Notification("ntf_1", "r", (CRASH,))
     assert mark_late(events, CRASH.time_ns * 2) is events
 
@@ -200,7 +209,7 @@ def test_one_plain_event_has_its_own_sentence() -> None:
     single = Notification(
         "ntf_1", "r", (event,), update=Update(UpdateReason.EVENTS, actions={"start": 1})
     )
-    assert headline(single, 200) == "web started"
+    assert headline(single, 200, zone=UTC_ZONE) == "web started"
     assert Card(single).body == ()
 
 
