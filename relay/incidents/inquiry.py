@@ -98,11 +98,6 @@ def needs_facts(incident: Incident, event: Event) -> bool:
     return (facts.restart_count or 0) + deaths_since >= facts.max_retries
 
 
-def mark_asked(incident: Incident, event: Event) -> Incident:
-    """Return the incident after the engine was asked about one of its events."""
-    return replace(incident, asked_ns=event.time_ns)
-
-
 def learn(incident: Incident, inquiry: Inquiry, answer: Answer) -> Incident:
     """Return an incident of the subject of an inquiry with its answer.
 

@@ -29,7 +29,6 @@ from relay.incidents.inquiry import (
     Inquiry,
     add_facts,
     learn,
-    mark_asked,
     needs_facts,
     subject_of,
 )
@@ -278,7 +277,7 @@ class Intake:
             incident = add_facts(incident, self.find_facts(event.actor.id))
         include = None if result is None else result.route.include.request
         is_asked = self.inquiries.ask(incident.id, event, include, now.steady_ns)
-        return mark_asked(incident, event) if is_asked else incident
+        return replace(incident, asked_ns=event.time_ns) if is_asked else incident
 
     def put_answer(self, inquiry: Inquiry, answer: Answer, now: Now) -> None:
         """Add the answer to a question to the incidents of its subject."""

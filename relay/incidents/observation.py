@@ -25,6 +25,7 @@ class ObservedContainer(msgspec.Struct, frozen=True):
     will_restart: bool = True
     """False if it is down and its restart policy will not start it again."""
     facts: ContainerFacts | None = None
+    """How it is configured, and how often it was restarted."""
 
 
 class Observation(msgspec.Struct, frozen=True):
