@@ -1,6 +1,6 @@
 """Mail, by way of an SMTP server (RFC 5321).
 
-A mail says the same in plain text and in HTML. Its ``Message-ID`` is made of the notification's id,
+A mail says the same in plain text and in HTML, below its subject, which is the headline. Its ``Message-ID`` is made of the notification's id,
 so every attempt has the same one and a mailbox can drop repetitions. Its ``References`` (RFC 5322,
 section 3.6.4) name its incidents, so all mails about an incident are in one thread. The sender adds
 the ``Date``, which is that of the attempt.
@@ -51,7 +51,7 @@ from relay.destinations.common.mail_headers import (
     plain_id,
     replace_headers,
 )
-from relay.destinations.common.pieces import join
+from relay.destinations.common.pieces import PieceKind, join
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
 from relay.destinations.common.service import MessageDestination
 
@@ -227,10 +227,11 @@ class EmailDestination(MessageDestination):
         mail = EmailMessage(SMTPUTF8 if self.needs_utf8 else SMTP.clone(cte_type="7bit"))
         mail["From"] = _to_header(self.mail_from)
         mail["To"] = [_to_header(mailbox) for mailbox in self.mail_to]
-        mail.set_content(
-            f"{break_links(title)}\n\n{render_plain_text(card, LIMITS, with_link=True)}\n"
-        )
-        mail.add_alternative(render_html(card, title, LIMITS), subtype="html")
+        # A subject has no links: a headline with one of the configuration stands in the text, too.
+        heading = title if any(kind is PieceKind.LINK for kind, _ in title) else ()
+        parts = (break_links(heading), render_plain_text(card, LIMITS, with_link=True))
+        mail.set_content("\n\n".join(filter(None, parts)) + "\n")
+        mail.add_alternative(render_html(card, heading, LIMITS), subtype="html")
         mail.set_boundary(f"=_{plain_id(notification.id)}")  # "=_" is in no quoted-printable text
         priority = _PRIORITIES[Severity.INFO if card.is_resolved else card.severity]
         headers = encode_headers({"Subject": join(title), **_AUTOMATIC, **priority})

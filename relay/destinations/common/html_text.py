@@ -21,6 +21,7 @@ from relay.destinations.common.plain_text import (
 
 _FONT = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _FIXED = "font-family:ui-monospace,Consolas,Menlo,monospace"
+_HEADING = "font-size:18px;font-weight:600"
 _NAME = "padding:2px 16px 2px 0;vertical-align:top;white-space:nowrap;opacity:.65"
 _VALUE = "padding:2px 0;vertical-align:top;word-break:break-word"
 _BUTTON = (
@@ -29,15 +30,16 @@ _BUTTON = (
 _OUTPUT = "margin:4px 0 0;white-space:pre-wrap;word-break:break-word;font-size:13px;" + _FIXED
 
 
-def render_html(card: Card, title: Sequence[Piece], limits: TextLimits) -> str:
-    """Return a whole document. ``title`` is the headline, not escaped yet."""
+def render_html(card: Card, heading: Sequence[Piece], limits: TextLimits) -> str:
+    """Return a whole document. ``heading`` is not escaped yet; without one there is none."""
+    shown = f'<div style="{_HEADING}">{_own(heading)}</div>'
     return "\n".join(
         (
             '<!DOCTYPE html><html><head><meta charset="utf-8">'
             '<meta name="color-scheme" content="light dark"></head>',
             f'<body style="margin:0;padding:12px;font-size:15px;line-height:1.4;{_FONT}">',
             f'<div style="border-left:4px solid {card.colour};padding:2px 0 2px 14px">',
-            f'<div style="font-size:18px;font-weight:600">{_own(title)}</div>',
+            *([shown] if heading else []),
             *_parts(card, limits),
             "</div></body></html>\n",
         )

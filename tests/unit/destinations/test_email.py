@@ -232,6 +232,22 @@ def test_only_the_links_of_the_configuration_are_links() -> None:
     assert "http://evil.example" not in plain + reader.text
 
 
+def test_the_subject_is_not_repeated() -> None:
+    """Mail programs show the first line of a text beside the subject."""
+    found = mail(OPENED)
+    plain, html = texts(found)
+    assert plain.startswith("Host: ")
+    assert found["Subject"] not in plain + html
+
+
+def test_a_headline_with_a_link_stands_in_the_text_too() -> None:
+    """In a subject nobody can follow it."""
+    found = mail(OPENED, ", title: 'see https://wiki.example.com/shop'")
+    plain, html = texts(found)
+    assert plain.startswith(f"{found['Subject']}\n\n")
+    assert _Reader(html).links == ["https://wiki.example.com/shop"]
+
+
 def test_an_image_can_be_copied() -> None:
     """Nothing invisible is in it."""
     image = "registry.example.com:5000/shop/web:1.2.3"

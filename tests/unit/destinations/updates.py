@@ -218,6 +218,7 @@ _THREE = (
 )
 _SICK = with_fields(CRASH, action="health_status", health="unhealthy", cause=None, exit_code=None)
 _OOM_DEATH = with_fields(CRASH, cause=Cause.OOM, exit_code=137)
+_NOT_FOUND = with_fields(CRASH, exit_code=127)
 _FAILED = problem(action="start_failed", cause=None, exit_code=None, error=HOSTILE_NAME)
 _LOST = make_self_event(
     "engine_lost",
@@ -279,10 +280,10 @@ FOR_PEOPLE = {
     "given up": made(
         update_of(
             report(
+                _NOT_FOUND,
                 deaths=4,
                 total=4,
                 started_ns=CRASH.time_ns - 2 * SECOND_NS,
-                problem=problem(exit_code=127),
                 given_up=True,
                 container=ContainerFacts(
                     restart_policy="on-failure", max_retries=3, restart_count=3
