@@ -31,7 +31,8 @@ from relay.core.event import Origin, format_rfc3339
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.incident import Audience, IncidentReport
 from relay.core.text import defuse_links, escape_brackets, truncate_forwarded
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.included import get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded
 from relay.destinations.common.responses import parse_acknowledgement

@@ -22,7 +22,8 @@ from relay.config.validators import reject_paste_mistake, require_package
 from relay.core.exchange import Request
 from relay.core.severity import Severity
 from relay.core.text import ZERO_WIDTH_SPACE, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
 from relay.destinations.common.service import MessageDestination
 

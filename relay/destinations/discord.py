@@ -31,8 +31,9 @@ from relay.core.text import (
     truncate,
     utf16_length,
 )
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
 from relay.destinations.common.command import is_command
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.pieces import Escapes, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,

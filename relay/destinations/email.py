@@ -1,9 +1,9 @@
 """Mail, by way of an SMTP server (RFC 5321).
 
-A mail says the same in plain text and in HTML, below its subject, which is the headline. Its ``Message-ID`` is made of the notification's id,
-so every attempt has the same one and a mailbox can drop repetitions. Its ``References`` (RFC 5322,
-section 3.6.4) name its incidents, so all mails about an incident are in one thread. The sender adds
-the ``Date``, which is that of the attempt.
+A mail says the same in plain text and in HTML, below its subject, which is the headline. Its
+``Message-ID`` is made of the notification's id, so every attempt has the same one and a mailbox can
+drop repetitions. Its ``References`` (RFC 5322, section 3.6.4) name its incidents, so all mails
+about an incident are in one thread. The sender adds the ``Date``, which is that of the attempt.
 
 Names, labels and images are hostile. Each is printable and on one line, so none begins a header;
 in HTML they are escaped, and in both texts a zero-width space breaks what a mail program would turn
@@ -39,7 +39,8 @@ from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.core.text import utf16_length
 from relay.core.zone import TimeZone
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.envelope import ValueTemplates
 from relay.destinations.common.html_text import render_html
 from relay.destinations.common.mail_headers import (

@@ -21,7 +21,8 @@ from relay.core.text import (
     escape_with,
     truncate,
 )
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,

@@ -30,7 +30,8 @@ from relay.config.errors import ConfigIssue
 from relay.config.types import Rate, RateLimit, Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import escape_with, truncate, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.pieces import Escapes, Piece, PieceKind
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
 from relay.destinations.common.responses import parse_number, parse_object, without

@@ -27,8 +27,9 @@ from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.incident import Audience, Status, incident_object
 from relay.core.text import defuse_links, escape_brackets, truncate_forwarded
 from relay.core.zone import UTC_ZONE
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
 from relay.destinations.common.command import is_command
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.facts import list_facts, list_help
 from relay.destinations.common.included import get_included
 from relay.destinations.common.pieces import FORWARDED, join_forwarded

@@ -20,7 +20,8 @@ from relay.config.types import Duration, WebhookUrl, WholeNumber, at_least, at_m
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.severity import Severity
 from relay.core.text import utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.plain_text import TextLimits, render_plain_text
 from relay.destinations.common.responses import (
     parse_date_s,

@@ -23,8 +23,9 @@ from typing import Literal
 from relay.config.types import Rate, RateLimit
 from relay.core.exchange import Request, Response, ResponseHint
 from relay.core.text import escape_with, truncate, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card, Output
+from relay.destinations.common.card import Card
 from relay.destinations.common.command import is_command
+from relay.destinations.common.container_output import HEALTH, LOGS, Output
 from relay.destinations.common.pieces import Escapes, PieceKind
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.slack_compatible import hint_from_slack_error, parse_slack_json

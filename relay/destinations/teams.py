@@ -23,8 +23,9 @@ from relay.config.errors import ConfigIssue, IssueScope
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.severity import Severity
 from relay.core.text import truncate, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card, Output
+from relay.destinations.common.card import Card
 from relay.destinations.common.command import is_command
+from relay.destinations.common.container_output import HEALTH, LOGS, Output
 from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.responses import (
     ERROR_STATUSES,

@@ -24,7 +24,8 @@ from relay.config.templates.link import find_host
 from relay.config.types import Rate, RateLimit, WebhookUrl, WholeNumber
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import truncate_or_blank, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.pieces import Piece, PieceKind
 from relay.destinations.common.responses import (
     ECHO_MAX_BYTES,

@@ -5,27 +5,20 @@ A `Card` is the whole content: headline, lines, facts, container output, link an
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
 from relay.config.templates.link import find_host
-from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.event import Event, Origin, format_rfc3339, format_second
 from relay.core.incident import IncidentReport, Status, Update, UpdateReason
 from relay.core.include import Included
 from relay.core.notification import Notification, resolve_severity
 from relay.core.severity import Severity
-from relay.core.text import (
-    escape_unprintable,
-    truncate,
-    truncate_or_blank,
-    truncate_start,
-    utf16_length,
-)
+from relay.core.text import escape_unprintable, truncate, truncate_or_blank, utf16_length
 from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.command import is_command
+from relay.destinations.common.container_output import LOGS, Output, list_output
 from relay.destinations.common.event_text import describe_host
 from relay.destinations.common.facts import (
     list_commands,
@@ -35,7 +28,7 @@ from relay.destinations.common.facts import (
 )
 from relay.destinations.common.headline import headline_pieces
 from relay.destinations.common.incident_line import describe_incident, name_piece, own
-from relay.destinations.common.included import format_inspect_fields, get_included
+from relay.destinations.common.included import list_included, list_inspect_fields
 from relay.destinations.common.pieces import (
     PLAIN,
     Escapes,
@@ -61,19 +54,10 @@ from relay.destinations.common.update_text import (
     list_lines,
 )
 
-MAX_INCLUDED = 2
-"""A message shows what the engine answered about this many of its incidents, at most."""
-NAME_MAX = 40
-"""The UTF-16 units of a container's name beside what the engine answered about it."""
-SHARE_MIN = 60
-"""The fewest UTF-16 units of the output of one container, if there is output of others too."""
 EVENT_ID_MAX = len("evt_") + 12
 """How much of an event's id is shown: enough to find it in the log."""
 LINK_HOST_MAX = 60
 """The UTF-16 units of a host in the name of a link."""
-LOGS = "Last log lines"
-HEALTH = "Last health check"
-"""The titles of the two kinds of container output."""
 
 _COLOURS = {
     Severity.CRITICAL: "#d0021b",
@@ -88,31 +72,6 @@ _ORIGINS = {
     Origin.REPLAYED: "replayed from the engine's history",
     Origin.INFERRED: "found by comparing containers: the engine sent no event",
 }
-
-
-class Output(msgspec.Struct, frozen=True):
-    """What containers printed, of one kind."""
-
-    title: str
-    """`LOGS` or `HEALTH`."""
-    texts: tuple[tuple[str, str], ...]
-    """The texts with line breaks, at least one, each with the name of its container. The name is
-    empty if it goes without saying."""
-
-    def fit(self, limit: int, escape: Callable[[str], str] = escape_unprintable) -> str:
-        """Return the text escaped, in at most ``limit`` UTF-16 units; a long one keeps its end.
-
-        Of several, each has the same share, below the name of its container; if that is less than
-        `SHARE_MIN`, only the first is there.
-        """
-        texts = self.texts if limit >= SHARE_MIN * len(self.texts) else self.texts[:1]
-        share, shown = limit // len(texts), []
-        for name, text in texts:
-            heading = f"{truncate(name, share // 2, escape)}:\n" if name else ""
-            heading = heading if share >= SHARE_MIN else ""
-            rest = share - utf16_length(heading) - (len(texts) > 1)
-            shown.append(heading + truncate_start(text, max(1, rest), escape))
-        return "\n".join(shown)
 
 
 class Opening(NamedTuple):
@@ -335,45 +294,15 @@ class Card(msgspec.Struct, frozen=True, dict=True):
             for name, value in self.facts
         ]
 
+    @cached_property
+    def included(self) -> list[tuple[str, Included]]:
+        """What the engine answered, each with the name of its container: see `list_included`."""
+        return list_included(self.notification)
+
     @property
     def inspect_fields(self) -> list[tuple[str, str]]:
-        """The inspect fields of the route's ``include``, as paths and values.
-
-        If two containers have some, each path begins with the name of its container, and each
-        container has half as many: a service shares its room among all fields.
-        """
-        containers = self.included
-        return [
-            (f"{name} {path}" if name else path, value)
-            for name, included in containers
-            for path, value in islice(
-                format_inspect_fields(included), MAX_INSPECT_FIELDS // len(containers)
-            )
-        ]
-
-    @property
-    def included(self) -> list[tuple[str, Included]]:
-        """The data of the route's ``include``, each with the name of its container.
-
-        The name is empty if the message is about one container. A message about several incidents
-        may have the data of the first `MAX_INCLUDED`. That of an incident which is over was in an
-        earlier message, if there was one.
-        """
-        update = self.notification.update
-        reports = () if update is None else update.incidents
-        if update is None or (len(reports) == 1 and not update.more):
-            included = get_included(self.notification)
-            is_known = bool(reports) and _was_shown(reports[0])
-            return [] if included is None or is_known else [("", included)]
-        several = [
-            (each.subject, each.included)
-            for each in reports
-            if each.included is not None and not _was_shown(each)
-        ]
-        return [
-            (truncate_or_blank(name, NAME_MAX), included)
-            for name, included in several[:MAX_INCLUDED]
-        ]
+        """The inspect fields of the route's ``include``: see `list_inspect_fields`."""
+        return list_inspect_fields(self.included)
 
     def share_inspect(self, total: int) -> int:
         """Return how much of ``total`` each of the `inspect_fields` may take."""
@@ -404,13 +333,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
     @property
     def output(self) -> list[Output]:
         """What the containers printed, by kind; none is blank."""
-        logs = [(name, "\n".join(it.logs or ())) for name, it in self.included]
-        health = [(name, it.health or "") for name, it in self.included]
-        kinds = [
-            Output(title, tuple((name, text) for name, text in texts if text.strip()))
-            for title, texts in ((LOGS, logs), (HEALTH, health))
-        ]
-        return [each for each in kinds if each.texts]
+        return list_output(self.included)
 
     def output_limits(self, limits: Mapping[str, int]) -> Mapping[str, int]:
         """Return the limits of each kind of output: beside a link, the logs have less room."""
@@ -440,7 +363,3 @@ class Card(msgspec.Struct, frozen=True, dict=True):
             return self.event.id[:EVENT_ID_MAX]
         more = count_incidents(update) - 1
         return f"{update.incidents[0].id}{f' and {more:,} more' if more else ''}"
-
-
-def _was_shown(report: IncidentReport) -> bool:
-    return report.status is Status.RESOLVED and report.notified_before

@@ -19,8 +19,9 @@ from itertools import pairwise
 import msgspec
 
 from relay.core.text import ZERO_WIDTH_SPACE, truncate
-from relay.destinations.common.card import Card, Output
+from relay.destinations.common.card import Card
 from relay.destinations.common.command import is_command
+from relay.destinations.common.container_output import Output
 from relay.destinations.common.pieces import Piece, PieceKind, join
 
 _BAR = "│ "

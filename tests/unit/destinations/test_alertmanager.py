@@ -14,7 +14,8 @@ from relay.core.severity import Severity
 from relay.core.text import utf16_length
 from relay.destinations import alertmanager
 from relay.destinations.alertmanager import AlertmanagerDestination
-from relay.destinations.common.card import LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import LOGS
 from tests.unit.destinations.contract import SEVERITY_NAMES, TAGS, Contract
 from tests.unit.destinations.messages import format_golden, read_golden, strings
 from tests.unit.destinations.samples import (

@@ -13,7 +13,8 @@ from relay.core.event import Event
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
 from relay.destinations import discord
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.discord import DiscordDestination
 from tests.unit.destinations.contract import CHAT_STYLES, MARKDOWN, TAGS, Contract
 from tests.unit.destinations.messages import strings

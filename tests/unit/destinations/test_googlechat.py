@@ -11,7 +11,8 @@ from hypothesis import given
 from relay.config import Rate
 from relay.core.notification import build_notification
 from relay.destinations import googlechat
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.googlechat import GoogleChatDestination
 from tests.unit.destinations.contract import EMOJI, TAGS, Contract
 from tests.unit.destinations.samples import (

@@ -7,7 +7,8 @@ import pytest
 from relay.core.notification import build_notification
 from relay.core.text import BLANK
 from relay.destinations import googlechat, teams
-from relay.destinations.common.card import LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import LOGS
 from tests.unit.destinations import test_googlechat, test_teams
 from tests.unit.destinations.samples import (
     CONTAINER_GONE,

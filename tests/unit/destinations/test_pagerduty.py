@@ -14,7 +14,8 @@ from relay.core.include import Included
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import pagerduty
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.pagerduty import PagerDutyDestination
 from tests.unit.destinations.contract import SEVERITY_NAMES, TAGS, Contract
 from tests.unit.destinations.messages import format_golden, read_golden, strings

@@ -13,7 +13,8 @@ from relay.core.event import Event
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import slack
-from relay.destinations.common.card import LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import LOGS
 from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.contract import CHAT_STYLES, TAGS, Contract
 from tests.unit.destinations.messages import strings, without_objects

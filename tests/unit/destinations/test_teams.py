@@ -11,7 +11,8 @@ from hypothesis import given
 from relay.core.notification import Notification, build_notification
 from relay.core.text import utf16_length
 from relay.destinations import teams
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.teams import TeamsDestination
 from tests.unit.destinations.contract import Contract
 from tests.unit.destinations.messages import strings, without_objects

@@ -13,7 +13,8 @@ from relay.core.event import Event, Origin
 from relay.core.notification import build_notification
 from relay.core.text import utf16_length
 from relay.destinations import telegram
-from relay.destinations.common.card import LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import LOGS
 from relay.destinations.telegram import TelegramDestination
 from tests.unit.destinations.contract import EMOJI, WORDS, Contract
 from tests.unit.destinations.samples import (

@@ -6,7 +6,8 @@ from hypothesis import given
 from relay.core.event import Origin
 from relay.core.notification import Notification, build_notification
 from relay.core.text import BLANK, utf16_length
-from relay.destinations.common.card import HEALTH, LOGS, Card, Output
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS, Output
 from relay.destinations.common.pieces import join
 from tests.unit.destinations.samples import (
     CONTAINER_GONE,

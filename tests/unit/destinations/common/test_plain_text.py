@@ -8,7 +8,8 @@ from hypothesis import given
 
 from relay.core.event import Event, Origin
 from relay.core.notification import build_notification
-from relay.destinations.common.card import HEALTH, LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import HEALTH, LOGS
 from relay.destinations.common.plain_text import TextLimits, break_links, render_plain_text
 from tests.unit.destinations.samples import (
     ATTACKS,

@@ -10,7 +10,8 @@ from hypothesis import given
 from relay.core.event import Event, Origin
 from relay.core.notification import Notification, build_notification
 from relay.destinations.common import slack_compatible
-from relay.destinations.common.card import LOGS, Card
+from relay.destinations.common.card import Card
+from relay.destinations.common.container_output import LOGS
 from relay.destinations.common.service import ServiceDestination
 from relay.destinations.common.slack_compatible import build_attachments, message_text
 from tests.unit.destinations.contract import CHAT_STYLES, WORDS, Contract
