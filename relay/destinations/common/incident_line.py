@@ -188,7 +188,9 @@ def describe_incident(
     else:
         rest = _describe_open(report, length)
     unknown = _describe_unknown(report, now_ns, zone)
-    return merge_pieces(*name_subject(report), own(rest), *_name_error(report), own(unknown))
+    error = name_error(report)
+    in_parentheses = (own(" ("), *error, own(")")) if error else ()
+    return merge_pieces(*name_subject(report), own(rest), *in_parentheses, own(unknown))
 
 
 def describe_lasting_problem(report: IncidentReport, length: Length = Length.FULL) -> str:
@@ -196,10 +198,20 @@ def describe_lasting_problem(report: IncidentReport, length: Length = Length.FUL
 
     As in ``crashed with exit code 3; it has no restart policy``.
     """
-    if find_kind(report.problem).is_state and _count(report) == 1:
+    kind = find_kind(report.problem)
+    is_sick = kind is _UNHEALTHY and report.condition is Condition.UNHEALTHY
+    if (is_sick or kind.noun in ("engine", "destination")) and _count(report) == 1:
         return ""
     what = _describe_problem(report, length, with_span=False, is_over=True)
     return what + _explain_state(report, length, "; ")
+
+
+def name_error(report: IncidentReport) -> Pieces:
+    """Return why it cannot be started or why relay lost it; nothing if it is over."""
+    error = report.problem.error
+    if not error.strip() or report.status is Status.RESOLVED:
+        return ()
+    return (Piece(PieceKind.FILLED, truncate(shorten_error(error), ERROR_MAX)),)
 
 
 def has_given_up(report: IncidentReport) -> bool:
@@ -273,14 +285,6 @@ def _explain_state(report: IncidentReport, length: Length, joint: str) -> str:
         return ""
     why = describe_given_up(report.container)
     return f"{joint}{why}" if why else ""
-
-
-def _name_error(report: IncidentReport) -> list[Piece]:
-    """Return, in parentheses, why it cannot be started or why relay lost it; nothing at its end."""
-    error = report.problem.error
-    if not error.strip() or report.status is Status.RESOLVED:
-        return []
-    return [own(" ("), Piece(PieceKind.FILLED, truncate(shorten_error(error), ERROR_MAX)), own(")")]
 
 
 def _count(report: IncidentReport) -> int:

@@ -5,7 +5,7 @@ headline of a route, and `list_lines` one line for each incident. The words for 
 `relay.destinations.common.incident_line`.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -28,6 +28,7 @@ from relay.destinations.common.incident_line import (
     format_span,
     has_given_up,
     merge_pieces,
+    name_error,
     name_piece,
     name_subject,
     own,
@@ -321,8 +322,16 @@ def _describe_reminder(update: Update, firing: Sequence[IncidentReport]) -> list
     names = _with_names(update, what, firing, count)
     if count > 1:
         return names
-    reasons = [describe_lasting_problem(firing[0], length) for length in Length]
-    return [*((*names[0], own(f" ({reason})")) for reason in reasons if reason), *names]
+    return [*(merge_pieces(*names[0], *why) for why in _explain_reminder(firing[0])), *names]
+
+
+def _explain_reminder(report: IncidentReport) -> Iterator[Pieces]:
+    """Yield what made a subject as it still is, in parentheses and shorter and shorter."""
+    error = name_error(report)
+    for length, shown in (*((length, error) for length in Length), (Length.SHORTEST, ())):
+        what = describe_lasting_problem(report, length)
+        if what or shown:
+            yield own(f" ({what}{': ' if what and shown else ''}"), *shown, own(")")
 
 
 def _with_names(

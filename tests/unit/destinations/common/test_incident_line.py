@@ -188,6 +188,21 @@ def test_a_reminder_says_what_had_happened() -> None:
     assert line == f"web is still down after 24 h (since 2026-11-23 07:29 UTC): {what}"
     sick = report(UNHEALTHY, reason=REASON.REMINDER, unhealthy=1, condition=SICK)
     assert say(sick) == "Still unhealthy for 3 s: sick"
+    assert say(replace(sick, condition=DOWN)) == "Still down for 3 s: sick (was unhealthy)"
+
+
+def test_a_reminder_says_why_it_cannot_be_started_or_reached() -> None:
+    """With the error; without it if the headline would be too long."""
+    failed = problem(action="start_failed", cause=None, exit_code=None, error="no such image")
+    incident = report(problem=failed, reason=REASON.REMINDER, deaths=0, subject="web")
+    full = "Still down for 24 h: web (could not be started: no such image)"
+    assert say(incident, 86_400) == full
+    update = made(update_of(incident), 86_400)
+    short = headline(update, len(full) - 1, zone=UTC_ZONE)
+    assert short == "Still down for 24 h: web (could not be started)"
+    lost = problem(type="relay", action="engine_lost", cause=None, exit_code=None, error="refused")
+    far = report(problem=lost, reason=REASON.REMINDER, deaths=1, subject="edge")
+    assert say(far, 86_400) == "Still out of reach for 24 h: engine edge (refused)"
 
 
 @pytest.mark.parametrize(
