@@ -156,7 +156,9 @@ def _find_unsent_end(incident: Incident, at: Circumstances) -> Hold | None:
 def _find_muted(incident: Incident, at: Circumstances) -> Hold | None:
     """Find out whether an interval is in force.
 
-    Services that group by themselves get ends at once, and nothing of what came and went.
+    Services that group by themselves get ends at once, and nothing of what came and went: nobody
+    is to be called for that, and Alertmanager would notify nobody (``DedupStage.needsUpdate`` in
+    its ``notify/notify.go``: not "if we only have resolved alerts").
     """
     groups_by_itself = at.destination.audience.groups_by_itself
     if _is_end(incident) and groups_by_itself:

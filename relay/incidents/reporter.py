@@ -108,7 +108,8 @@ class Reporter:
             return []
         soon = self._list_due(destination, now.steady_ns + policy.group_wait_ns, now)
         if len(soon) > STORM_GROUPS:
-            if self._hold_updates(soon, now):
+            asked = {group.key for group in due}
+            if self._hold_updates([group for group in soon if group.key not in asked], now):
                 soon = self._list_due(destination, now.steady_ns + policy.group_wait_ns, now)
             return [soon]
         return [list(due)] if len(due) > budget else [[group] for group in due]

@@ -5,7 +5,7 @@ fields, or names one incident. It begins and ends by the wall clock, so that a c
 while it runs moves its end. Nothing here waits, reads a clock, or does I/O.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -97,8 +97,12 @@ class _RoutedEvent(Event, frozen=True, kw_only=True):
 class Silences:
     """All silences, as rows in memory, and what finds the one that holds an event back."""
 
-    def __init__(self, silences: Iterable[Silence] = ()) -> None:
+    def __init__(
+        self, silences: Iterable[Silence] = (), on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        """``on_change`` is called whenever something has to be stored."""
         self._silences = {each.id: each for each in sorted(silences, key=lambda each: each.id)}
+        self._on_change = on_change
         self._changed: dict[int, None] = {}
         self._finder: _Finder | None = None
         """Made when something is to be found; None after a change."""
@@ -220,12 +224,7 @@ class Silences:
                 held_incidents=silence.held_incidents + incidents,
             )
             self._silences[id_] = counted  # it holds back what it did before
-            self._changed[id_] = None
-
-    @property
-    def has_changes(self) -> bool:
-        """Whether something has to be stored."""
-        return bool(self._changed)
+            self._note_change(id_)
 
     def take_changes(self) -> tuple[list[Silence], list[int]]:
         """Return what changed since the last call: the rows to write, and the ids of those that
@@ -244,13 +243,17 @@ class Silences:
 
     def _put(self, silence: Silence) -> None:
         self._silences[silence.id] = silence
-        self._changed[silence.id] = None
+        self._note_change(silence.id)
         self._finder = self._last_until_ns = None
 
     def _remove(self, id_: int) -> None:
         del self._silences[id_]
-        self._changed[id_] = None
+        self._note_change(id_)
         self._finder = self._last_until_ns = None
+
+    def _note_change(self, id_: int) -> None:
+        self._changed[id_] = None
+        self._on_change()
 
 
 class _Finder:

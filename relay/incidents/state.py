@@ -86,7 +86,7 @@ class State:
         self.destinations: dict[str, DestinationState] = {}
         self.route_counts: dict[tuple[str, str], RouteCounts] = {}
         self.finishes: dict[str, Finishes] = {}
-        self.silences = Silences(rows.silences)
+        self.silences = Silences(rows.silences, self._note_change)
         self.incident_count = 0
         self.unreported: defaultdict[GroupKey, dict[str, None]] = defaultdict(dict)
         """The subjects of the incidents of a group that have an update which is not held back."""
@@ -113,7 +113,11 @@ class State:
         self.finishes.update((each.subject, each) for each in rows.finishes)
         self._forget_changes()
 
+    def _note_change(self) -> None:
+        self._has_changes = True
+
     def _forget_changes(self) -> None:
+        self._has_changes = False
         # Dictionaries, because they keep the order.
         self._changed_incidents: dict[IncidentKey, None] = {}
         self._changed_groups: dict[GroupKey, None] = {}
@@ -158,6 +162,7 @@ class State:
                 self._get_waiting(incident.destination, incident.waiting).incidents.append(key)
         self._kept_bytes += _count_bytes(incident)
         self._changed_incidents[key] = None
+        self._has_changes = True
 
     def remove_incident(self, incident: Incident) -> None:
         """Remove an incident."""
@@ -168,6 +173,7 @@ class State:
         if not incidents:
             del self.by_subject[incident.subject]
         self._changed_incidents[key] = None
+        self._has_changes = True
 
     def _unlink(self, incident: Incident) -> None:
         key = (incident.destination, incident.subject)
@@ -231,12 +237,14 @@ class State:
         if group.waiting is not None and (before is None or before.waiting != group.waiting):
             self._get_waiting(group.destination, group.waiting).groups.append(key)
         self._changed_groups[key] = None
+        self._has_changes = True
 
     def remove_group(self, group: Group) -> None:
         """Remove a group that has nothing to report."""
         self.held_groups.pop((group.destination, group.key), None)
         del self.groups[group.destination, group.key]
         self._changed_groups[group.destination, group.key] = None
+        self._has_changes = True
 
     def has_members(self, group: Group) -> bool:
         """Whether incidents belong to a group, open or remembered."""
@@ -253,6 +261,7 @@ class State:
         """Add or replace the state of a destination."""
         self.destinations[state.name] = state
         self._changed_destinations[state.name] = None
+        self._has_changes = True
 
     def get_counts(self, destination: str, route: str) -> RouteCounts:
         """Return the counts of a route at a destination, or a new one."""
@@ -262,6 +271,7 @@ class State:
         """Add or replace the counts of a route at a destination."""
         self.route_counts[counts.destination, counts.route] = counts
         self._changed_counts[counts.destination, counts.route] = None
+        self._has_changes = True
 
     def put_finishes(self, finishes: Finishes) -> None:
         """Remember when a subject ended with exit code 0, as the last of those remembered."""
@@ -274,17 +284,11 @@ class State:
         """Forget when a subject ended with exit code 0."""
         self.finishes.pop(subject, None)
         self._changed_finishes[subject] = None
+        self._has_changes = True
 
     def take_changes(self) -> Changes:
         """Return what changed since the last call; `NO_CHANGES` if nothing did."""
-        if not (
-            self._changed_incidents
-            or self._changed_groups
-            or self._changed_destinations
-            or self._changed_counts
-            or self._changed_finishes
-            or self.silences.has_changes
-        ):
+        if not self._has_changes:
             return NO_CHANGES
         incidents = {key: self.get_incident(key) for key in self._changed_incidents}
         groups = {key: self.groups.get(key) for key in self._changed_groups}

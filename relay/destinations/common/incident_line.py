@@ -335,15 +335,20 @@ def _describe_unknown(report: IncidentReport, now_ns: int, zone: TimeZone) -> st
 
 
 def _describe_end(report: IncidentReport, length: Length) -> str:
-    """Return how an incident ended; also what happened, if no earlier message said so."""
+    """Return how an incident ended; also what happened, if no earlier message said so.
+
+    As in ``came and went: crashed with exit code 3; it is up again after 60 s``.
+    """
     span = format_span((report.ended_ns or report.started_ns) - report.started_ns)
-    if report.resolution is None or report.resolution is Resolution.RECOVERED:
+    resolution, came = report.resolution or Resolution.RECOVERED, ""
+    if resolution is Resolution.RECOVERED:
+        came = " came and went:"
         end = f"{describe_recovery(report)} after {span}"
     else:
-        end = f"{_ENDS[report.resolution]}, {span} after it first failed"
+        end = f"{_ENDS[resolution]}, {span} after it first failed"
     if report.notified_before:
         return f" {end}{_format_total(report)}"
-    return f" {_describe_problem(report, length, is_over=True)}; it {end}"
+    return f"{came} {_describe_problem(report, length, is_over=True)}; it {end}"
 
 
 def describe_recovery(report: IncidentReport) -> str:

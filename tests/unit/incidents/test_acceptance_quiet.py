@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from relay.core.incident import Audience, Condition, Resolution
+from relay.core.zone import UTC_ZONE
+from relay.destinations.common.incident_line import describe_incident
 from relay.incidents.mute import MuteInterval, build_week
 from relay.incidents.policy import PolicyKeys
 from tests.unit.incidents import events as make
@@ -90,6 +92,10 @@ def test_b5_a_mute_interval_ends_with_one_message() -> None:
     web, api = world.messages()[0].update.incidents
     assert (web.subject, web.status, web.condition) == ("web", "firing", Condition.DOWN)
     assert (api.subject, api.status, api.notified_before) == ("api", "resolved", False)
+    sentence = describe_incident(api, make.ns(3600), UTC_ZONE)
+    assert "".join(piece.text for piece in sentence) == (
+        "api came and went: crashed with exit code 3; it is up again after 60 s"
+    )
     world.check_balance()
 
 

@@ -247,7 +247,7 @@ def test_what_cannot_be_had_is_refused_with_what_to_do(
     silences = Silences()
     with pytest.raises(InvalidSilence, match=message):
         add(silences, **fields)
-    assert not silences.has_changes
+    assert silences.take_changes() == ([], [])
 
 
 def test_a_beginning_in_this_minute_is_now() -> None:

@@ -230,7 +230,11 @@ def test_a_reminder_says_why_it_cannot_be_started_or_reached() -> None:
         ),
         (
             resolved(notified_before=False, reason=REASON.OPENED),
-            "web crashed with exit code 42; it is up again after 2 min",
+            "web came and went: crashed with exit code 42; it is up again after 2 min",
+        ),
+        (
+            resolved(notified_before=False, reason=REASON.OPENED, resolution=Resolution.STOPPED),
+            "web crashed with exit code 42; it was stopped, 2 min after it first failed",
         ),
     ],
 )
