@@ -3,6 +3,7 @@
 import msgspec
 from hypothesis import strategies as st
 
+from relay.core.container_facts import ContainerFacts
 from relay.core.event import Actor, Cause, Event, Origin
 from relay.core.incident import (
     Condition,
@@ -96,6 +97,14 @@ _problems = st.builds(
     error=hostile,
     is_like_first=st.booleans(),
     has_first_code=st.booleans(),
+    ran_ns=st.none() | _times,
+)
+_facts = st.builds(
+    ContainerFacts,
+    restart_policy=st.none() | st.sampled_from(("no", "always", "on-failure")) | hostile,
+    max_retries=st.integers(0, 2**31),
+    restart_count=st.none() | st.integers(0, 2**62),
+    memory_limit=st.none() | st.integers(0, 2**62),
 )
 _reports = st.builds(
     IncidentReport,
@@ -122,6 +131,8 @@ _reports = st.builds(
     opening_severity=st.sampled_from(Severity),
     unknown_since_ns=st.none() | _times,
     included=st.none() | _included,
+    container=st.none() | _facts,
+    given_up=st.booleans(),
 )
 
 
