@@ -21,7 +21,7 @@ from relay.incidents.evidence import Evidence, Fact, find_evidence
 from relay.incidents.group import make_group_key
 from relay.incidents.held import Hold
 from relay.incidents.hold import find_mute_hold, find_plain_hold
-from relay.incidents.incident import Incident, Opening
+from relay.incidents.incident import Incident
 from relay.incidents.inquiry import (
     Answer,
     FindFacts,
@@ -34,6 +34,7 @@ from relay.incidents.inquiry import (
 )
 from relay.incidents.life import LOOP_WINDOW_NS
 from relay.incidents.observation import Observation, ObservedContainer
+from relay.incidents.opening import Opening, open_incident
 from relay.incidents.plain import add_event, raise_severity
 from relay.incidents.state import Finishes
 from relay.incidents.stored_event import StoredEvent, store_event
@@ -198,7 +199,7 @@ class Intake:
             group=group.key,
             severity=_find_severity(result, event),
         )
-        incident = incidents.open_incident(opening, () if finishes is None else finishes.times_ns)
+        incident = open_incident(opening, () if finishes is None else finishes.times_ns)
         self._tracker.add_to_counts(destination, opening.route, taken=1)
         self._tracker.put(self._ask(incident, event, result, now), now)
 
