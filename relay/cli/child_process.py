@@ -42,6 +42,8 @@ def run_child(command: Sequence[str], limit_s: float, on_limit: Callable[[], Non
     Signals to this process are passed on, so that the command decides what to do. If it runs for
     ``limit_s``, ``on_limit`` is called, and it runs on. Raises `NotStarted`.
     """
+    # If it is ignored, as some parents let it be, there is no signal and no exit code (wait(2)).
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     try:
         child = _start(command, before)
@@ -49,6 +51,8 @@ def run_child(command: Sequence[str], limit_s: float, on_limit: Callable[[], Non
         if child.returncode is None:
             on_limit()
             _wait(child, None)
+        while signal.sigtimedwait(_FORWARDED, 0) is not None:
+            pass  # it was meant for the command, which has ended
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return child.returncode if child.returncode >= 0 else _SIGNALLED - child.returncode

@@ -5,6 +5,7 @@ If a reader is stuck, a buffer that cannot be flushed keeps the process from end
 
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -16,13 +17,19 @@ def open_missing_streams() -> None:
     """Open /dev/null in place of each standard stream that relay was started without.
 
     Otherwise the next file to be opened, perhaps the store, would get its number, and what is
-    written to the terminal would go into that file.
+    written to the terminal would go into that file. Python has no stream there, either.
     """
-    for number in (STDIN, STDOUT, STDERR):
+    for number, name, mode in (
+        (STDIN, "stdin", "r"),
+        (STDOUT, "stdout", "w"),
+        (STDERR, "stderr", "w"),
+    ):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 @contextmanager

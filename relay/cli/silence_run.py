@@ -7,6 +7,7 @@ killed.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import sleep, time_ns
 from typing import Any
@@ -150,5 +151,6 @@ async def _expire(config_file: Path | None, id_: int, after_s: int) -> None:
 
 
 def _say(message: str) -> None:
-    """Write to standard error: standard output is the command's."""
-    click.echo(f"relay: {message}", err=True)
+    """Write to standard error, if that is possible: standard output is the command's."""
+    with suppress(OSError):
+        click.echo(f"relay: {message}", err=True)

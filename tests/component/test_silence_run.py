@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import stat
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -164,6 +165,21 @@ async def test_without_a_silence_the_command_runs_all_the_same(
     assert "no silence, the command runs all the same: a relay is running, but" in errors
 
 
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+async def test_the_command_runs_if_nobody_reads_what_relay_says(
+    daemon: DaemonWithConfig, tmp_path: Path, redirection: str
+) -> None:
+    """A full disk below its log, or a parent without standard streams."""
+    relay = f"{sys.executable} -m relay silence run --config {daemon.file} --comment deploy"
+    script = f"{relay} project=shop -- sh -c 'touch {tmp_path}/deployed; exit 7' {redirection}"
+    process = await asyncio.create_subprocess_exec("sh", "-c", script)
+    async with asyncio.timeout(TIMEOUT_S):
+        assert await process.wait() == 7
+    assert (tmp_path / "deployed").exists()
+    (silence,) = await list_silences(daemon)
+    assert silence.until_ns < time_ns() + 2 * MINUTE_NS
+
+
 async def test_what_is_asked_for_wrongly_runs_nothing(daemon: DaemonWithConfig) -> None:
     for match in ("shop", "projct=shop", "route=nothing", "inc_ffff"):
         code, output, errors = await finish(await start(daemon, "echo", "out", match=match))
@@ -189,6 +205,15 @@ async def test_relay_that_is_restarted_by_the_command(
     assert silence.until_ns <= time_ns() + MINUTE_NS
 
 
+def test_a_parent_that_ignores_the_ends_of_children() -> None:
+    """Whoever started relay may have left SIGCHLD ignored; the exit code counts all the same."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert run_child(["sh", "-c", "exit 7"], 10, lambda: pytest.fail("it did not end")) == 7
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def test_a_command_that_takes_longer_goes_on() -> None:
     """`run_child` says so when its time has come, once."""
     seen: list[str] = []
@@ -205,3 +230,20 @@ def test_a_signal_from_the_terminal_is_not_passed_on(monkeypatch: pytest.MonkeyP
     assert run_child(["sh", "-c", script], TIMEOUT_S, lambda: None) == 3
     monkeypatch.undo()
     assert run_child(["sh", "-c", script], TIMEOUT_S, lambda: None) == 128 + signal.SIGUSR1
+
+
+def test_a_signal_that_comes_when_the_command_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was meant for the command, whose exit code is still to be returned."""
+
+    def wait(child: subprocess.Popen[bytes], _: float | None) -> None:
+        child.wait()
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    monkeypatch.setattr(child_process, "_wait", wait)
+    received: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+    try:
+        assert run_child(["sh", "-c", "exit 3"], TIMEOUT_S, lambda: None) == 3
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert received == []
