@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from relay.core.event import Cause
 from relay.store.records import LONG_BYTES
 from tests.crash.points import (
+    CHANGE_POINTS,
     ENRICH_POINTS,
     POINTS,
     REMOVAL_POINTS,
@@ -71,6 +72,12 @@ REMOVAL_STORY = [
 ]
 """A container that is removed for certain; of the others half are."""
 
+CHANGE_STORY = [
+    ContainerEvent("changed", "start"),
+    ContainerEvent("changed", "die", Cause.CRASHED),
+]
+"""A container that changes after it was stored; of the others all events may be in one commit."""
+
 Waves = Sequence[Sequence[ContainerEvent]]
 """Groups of events; those of a group happen together."""
 
@@ -121,10 +128,10 @@ def make_plan(seed: int, point: Point) -> Plan:
     segments = [
         waves[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(waves)], strict=True)
     ]
-    removes = point in REMOVAL_POINTS
-    if removes:  # stored by one commit and removed by another, both in the first lifetime
-        *life, removal = REMOVAL_STORY
-        segments[1] = [life, *segments[1], [removal]]
+    story = _find_own_story(point)
+    if story:  # stored by one commit and changed by another, both in the first lifetime
+        *before, last = story
+        segments[1] = [before, *segments[1], [last]]
     lifetimes = [
         Lifetime(
             at,
@@ -136,9 +143,16 @@ def make_plan(seed: int, point: Point) -> Plan:
     ]
     lifetimes += _restart_engine(last_deaths, point, rng) if last_deaths else []
     failure_share, arrived_share = rng.choice([0.2, 0.3, 0.4]), rng.choice([0.0, 0.5, 1.0])
-    if removes:
+    if story:
         arrived_share = 1.0
     return Plan(seed, point, tuple(lifetimes), failure_share, arrived_share)
+
+
+def _find_own_story(point: Point) -> list[ContainerEvent]:
+    """Return what has to happen to one more container so that relay reaches a point."""
+    if point in REMOVAL_POINTS:
+        return REMOVAL_STORY
+    return CHANGE_STORY if point in CHANGE_POINTS else []
 
 
 def _make_stories(rng: random.Random, *, including: bool) -> list[list[ContainerEvent]]:

@@ -126,6 +126,9 @@ SNAPSHOT_POINTS = frozenset(point for point in POINTS if "snapshot" in point.nam
 REMOVAL_POINTS = frozenset(point for point in POINTS if "remove_container" in point.name)
 """Those at the removal of a container from the store."""
 
+CHANGE_POINTS = frozenset(point for point in POINTS if "container_times" in point.name)
+"""Those at the change of a container that is in the store."""
+
 ENRICH_POINTS = frozenset(point for point in POINTS if "enrich" in point.name)
 """Those at the enrichment of notifications whose route includes more than the event."""
 

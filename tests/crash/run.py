@@ -12,7 +12,7 @@ from relay.admin.operation import OperationError
 from relay.incidents.rows import decode_rows
 from relay.store.outbox import open_outbox
 from tests.component.scripted_engine import ScriptedEngine
-from tests.component.wait import TIMEOUT_S, ChangeSignal
+from tests.component.wait import ChangeSignal
 from tests.crash.child import Order
 from tests.crash.forkserver import ForkServer
 from tests.crash.incidents import find_count_faults, find_crashed, find_ended
@@ -43,6 +43,10 @@ from tests.crash.verdict import (
     count_expected,
 )
 from tests.support.daemon import write_config
+
+HANG_S = 30.0
+"""How long relay may take for what it does within a second: four runs share the machine with each
+other, and with whatever else it does."""
 
 LOG_LINES = 30
 """How many lines of relay's log are shown if something is wrong."""
@@ -251,7 +255,7 @@ class _Run:
     async def _wait_until_counted(self) -> None:
         """Wait until relay has counted the crash that is silenced."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(HANG_S):
                 await wait_until_counted(self.store)
         except (TimeoutError, OperationError):
             self.faults.append("the silenced crash was not counted")
@@ -259,7 +263,7 @@ class _Run:
     async def _wait_until(self, ended: asyncio.Future[int], holds: Callable[[], bool]) -> None:
         """Wait until the condition holds or relay has ended; a wait that is too long is a fault."""
         try:
-            await self._changes.wait_for(lambda: ended.done() or holds())
+            await self._changes.wait_for(lambda: ended.done() or holds(), HANG_S)
         except TimeoutError:
             self.faults.append("relay hangs: it neither delivered nor ended")
 

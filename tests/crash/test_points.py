@@ -5,9 +5,11 @@ from importlib import import_module
 from operator import attrgetter
 from pkgutil import resolve_name
 
+import pytest
+
 from tests.crash.child import SHORTENED_WAITS
 from tests.crash.plan import make_plan
-from tests.crash.points import POINTS, REMOVAL_POINTS
+from tests.crash.points import CHANGE_POINTS, POINTS, REMOVAL_POINTS, Point
 
 
 def test_every_point_names_a_function() -> None:
@@ -32,14 +34,20 @@ def test_every_shortened_wait_is_read_from_its_module() -> None:
         assert [each for each in modules if hasattr(each, name)] == [module]
 
 
-def test_every_run_reaches_the_removal_of_a_container() -> None:
-    """Whatever its seed, a plan for that point removes a container in the first lifetime.
+@pytest.mark.parametrize(
+    ("points", "story"),
+    [(REMOVAL_POINTS, ["start", "die", "destroy"]), (CHANGE_POINTS, ["start", "die"])],
+)
+def test_every_run_reaches_the_change_of_a_stored_container(
+    points: frozenset[Point], story: list[str]
+) -> None:
+    """Whatever its seed, a plan for such a point changes a container in the first lifetime.
 
-    Its death has arrived by then, so the container was stored.
+    Everything before the change has arrived by then, so the container was stored.
     """
-    for point in REMOVAL_POINTS:
+    for point in points:
         for seed in range(1, 200):
             plan = make_plan(seed, point)
             before, *_, last = plan.lifetimes[0].during
-            assert [event.action for event in (*before, *last)] == ["start", "die", "destroy"]
+            assert [event.action for event in (*before, *last)] == story
             assert plan.arrived_share == 1
