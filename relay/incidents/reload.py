@@ -6,10 +6,12 @@ from relay.core.event import RELAY_ENGINE, TYPE_RELAY
 from relay.core.incident import Resolution
 from relay.incidents import incident as incidents
 from relay.incidents.clock import Now
-from relay.incidents.group import make_group_key
+from relay.incidents.group import Group, make_group_key
 from relay.incidents.held import HeldReason
 from relay.incidents.incident import Incident
+from relay.incidents.plain import PlainEvents
 from relay.incidents.policy import Policies
+from relay.incidents.stored_event import StoredEvent
 from relay.incidents.tracker import IncidentTracker
 from relay.routing.router import Router
 
@@ -28,36 +30,55 @@ class Reloader:
         self._tracker.policies = policies
         unwatched = 0
         for incident in list(self._state.list_incidents()):
-            route = self._find_route(incident)
+            route = self._find_route(incident.first, incident.route, incident.destination)
             if route is None:
                 unwatched += incident.is_open
                 self._drop(incident, now)
             else:
                 self._move(incident, route, now)
         for group in list(self._state.groups.values()):
-            if group.destination not in policies.destinations:
+            if group.destination in policies.destinations:
+                self._move_held_plains(group, now)
+            else:
                 for plain in group.plains:
-                    for name, count in plain.counts.items():
-                        self._tracker.hold(group.destination, name, HeldReason.UNWATCHED, count)
+                    self._drop_plain(plain, group.destination)
                 self._state.put_group(replace(group, due_ns=None, plains=()))
                 self._state.remove_group(group)
         return unwatched
 
-    def _find_route(self, incident: Incident) -> str | None:
-        """Return the route that an incident belongs to now; None if it is watched no longer."""
-        policies, event = self._tracker.policies, incident.first.decode()
+    def _move_held_plains(self, group: Group, now: Now) -> None:
+        """Let plain events wait with the routes that they have now, which may be muted, too."""
+        if not group.has_held_plains:
+            return
+        plains = []
+        for plain in group.plains:
+            if plain.hold is None:
+                plains.append(plain)
+            elif route := self._find_route(plain.events[0], plain.route, group.destination):
+                plains.append(replace(plain, route=route))
+            else:
+                self._drop_plain(plain, group.destination)
+        self._state.put_group(replace(group, plains=tuple(plains)))
+        self._tracker.forget_group(group.destination, group.key, now)
+
+    def _drop_plain(self, plain: PlainEvents, destination: str) -> None:
+        for route, count in plain.counts.items():
+            self._tracker.hold(destination, route, HeldReason.UNWATCHED, count)
+
+    def _find_route(self, stored: StoredEvent, before: str, destination: str) -> str | None:
+        """Return the route that an event belongs to now at a destination; None if none sends it
+        there any more."""
+        policies, event = self._tracker.policies, stored.decode()
         is_own = event.type == TYPE_RELAY and event.engine == RELAY_ENGINE
         if policies.engines is not None and not is_own and event.engine not in policies.engines:
             return None
         for result in self._router.explain(event):
-            if incident.destination in result.destinations:
+            if destination in result.destinations:
                 name = result.route.name
-                takes = policies.takes_incidents(name, incident.destination)
-                return name if takes else None
+                return name if policies.takes_incidents(name, destination) else None
         # Without its attributes the event may not match although the route is as it was.
-        if incident.first.is_trimmed:
-            still_there = policies.takes_incidents(incident.route, incident.destination)
-            return incident.route if still_there else None
+        if stored.is_trimmed and policies.takes_incidents(before, destination):
+            return before
         return None
 
     def _move(self, incident: Incident, route: str, now: Now) -> None:

@@ -123,12 +123,7 @@ class Model(HeldBack):
         """Cases go on where their first event is still sent."""
         self.policies, self.router = policies, router
         for key, case in list(self.cases.items()):
-            names = [
-                result.route.name
-                for result in router.explain(case.first)
-                if case.destination in result.destinations
-                and policies.takes_incidents(result.route.name, case.destination)
-            ]
+            names = self.find_routes(case.first, case.destination)
             is_shown = (
                 self.policy(case.destination).audience is Audience.PAGER and case.times_reported
             )
@@ -140,8 +135,23 @@ class Model(HeldBack):
             elif not is_shown or case.news() is None:
                 self.held[f"{case.destination} unwatched"] += case.unreported
                 del self.cases[key]
+        for (to, _), group in self.groups.items():
+            for slot in [each for each in group.slots if each.held]:
+                if names := self.find_routes(slot.events[0][0], to):
+                    slot.route = names[0]
+                else:
+                    self.held[f"{to} unwatched"] += len(slot.events)
+                    group.slots.remove(slot)
         self.mind_groups()
         self.ask_all()
+
+    def find_routes(self, event: Event, to: str) -> list[str]:
+        """The routes that send an event to a destination of incidents."""
+        return [
+            result.route.name
+            for result in self.router.explain(event)
+            if to in result.destinations and self.policies.takes_incidents(result.route.name, to)
+        ]
 
     # Events.
 

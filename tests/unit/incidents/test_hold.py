@@ -180,6 +180,32 @@ def test_the_configuration_no_longer_holds_something_back() -> None:
     assert world.reported() == [(100.0, "firing", "opened", 1)]
 
 
+@pytest.mark.parametrize(
+    ("match", "held", "reported"),
+    [
+        ({"type": "container"}, {}, [(3600.0, "firing", "events", 1)]),
+        ({"action": "die"}, {"unwatched": 1}, []),
+    ],
+)
+def test_plain_events_wait_with_the_route_that_they_have_now(
+    match: dict[str, Any], held: dict[str, int], reported: list[Any]
+) -> None:
+    """A route is renamed while it is muted; if none sends them any more, they are counted."""
+
+    def setup(name: str, match: dict[str, Any]) -> Setup:
+        route = {"name": name, "match": match, "to": ["ops"]}
+        return Setup(route, audiences=AUDIENCES, keys={"ops": MUTED})
+
+    world = World(setup("all", {"type": "container"})).play([start(5)], 100)
+    world.setup = setup("renamed", match)
+    _, changes = world.dispatcher.reload(world.setup.policies, world.setup.router, world.now)
+    world.store.apply(changes)
+    assert world.held() == held
+    world.run(4000)
+    world.check_store()
+    assert world.reported() == reported
+
+
 def test_none_of_it_concerns_events() -> None:
     """Programs get every event."""
     keys = {"audit": replace(MUTED, for_ns=10 * MINUTE_NS)}
