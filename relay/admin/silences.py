@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from relay.admin.incidents import IncidentAccess
 from relay.admin.operation import Operation, OperationCaller, Refused, TooMany
+from relay.config.errors import quote
 from relay.core.event import RELAY_ENGINE
 from relay.incidents.incidents import Incidents
 from relay.incidents.silence import Silence, Silences, TooManySilences, UnknownSilence
@@ -49,6 +50,13 @@ class SilenceAccess(msgspec.Struct, frozen=True):
 
     async def add(self, request: SilenceRequest) -> SilenceView:
         """See `SilenceOperations.add_silence`."""
+        if request.incident is not None:
+            rows, _ = await self.incidents.read()
+            if all(each.id != request.incident for each in rows.incidents):
+                raise Refused(
+                    f"there is no incident {quote(request.incident)}: relay incidents --all shows "
+                    "those there are, with their ids"
+                )
         return await self._change(
             lambda live: live.add_silence(request),
             lambda silences, wall_ns: silences.add(request, self.known, wall_ns),

@@ -74,6 +74,8 @@ async def test_what_cannot_be_had_is_refused(daemon: DaemonWithConfig, url: str)
             await operations.add_silence(nonsense)
         with pytest.raises(Refused, match="'death' is not a configured route"):
             await operations.add_silence(SilenceRequest("c", "b", {"route": "death"}))
+        with pytest.raises(Refused, match="there is no incident 'inc_ffff'"):
+            await operations.add_silence(SilenceRequest("c", "b", incident="inc_ffff"))
         with pytest.raises(Refused, match="there is no silence 7"):
             await operations.expire_silence(7)
     async with open_outbox(daemon.store) as outbox:
