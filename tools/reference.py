@@ -13,15 +13,7 @@ from relay.config.incident_keys import GROUP_FIELD
 from relay.config.mute_times import DAYS, TIMES
 from relay.config.schema import build_schema
 from relay.config.services import SERVICES
-from relay.config.types import (
-    DURATION,
-    ENGINE_URL,
-    LISTEN_ADDRESS,
-    NAME,
-    RATE,
-    TIME_ZONE,
-    WEB_URL,
-)
+from relay.config.types import DURATION, ENGINE_URL, LISTEN_ADDRESS, NAME, RATE, TIME_ZONE, WEB_URL
 from relay.config.variables import OTHERS
 from relay.core.incident import Notify
 from relay.core.severity import Severity

@@ -11,6 +11,7 @@ from relay.config.destination import (
     TlsConfig,
 )
 from relay.config.destination_types import DestinationTypes
+from relay.config.engine import EngineConfig
 from relay.config.load import (
     ConfigOutline,
     LocatedConfig,
@@ -25,16 +26,14 @@ from relay.config.model import (
     AdminConfig,
     Config,
     DeadLettersConfig,
-    EngineConfig,
     HeartbeatConfig,
-    IncludeConfig,
     IngestConfig,
     LogConfig,
     ReconcileConfig,
-    Route,
     StoreConfig,
 )
 from relay.config.origin import ConfigOrigin, OriginKind, find_origin
+from relay.config.route import IncludeConfig, Route
 from relay.config.types import LogLevel, Rate, StartFrom, WhenFull
 
 __all__ = [

@@ -29,6 +29,7 @@ from relay.config.incident_keys import (
     check_wants_incidents,
 )
 from relay.config.mute_times import Mute
+from relay.config.section import Schema, Section, forbid, if_equals
 from relay.config.types import (
     Duration,
     Fraction,
@@ -36,12 +37,8 @@ from relay.config.types import (
     Ordering,
     PositiveDuration,
     RateLimit,
-    Schema,
-    Section,
     WholeNumber,
     at_most,
-    forbid,
-    if_equals,
 )
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.incident import Audience, Notify

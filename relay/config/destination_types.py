@@ -18,7 +18,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from relay.config.destination import DestinationConfig
 from relay.config.model import Config
-from relay.config.types import Name, Section
+from relay.config.section import Section
+from relay.config.types import Name
 
 Models = Mapping[str, type[DestinationConfig]]
 """The models of destinations by the value of their ``type``."""

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from relay.config.destination import DestinationConfig
 from relay.config.errors import ConfigIssue, KeyPath
 from relay.config.incident_keys import DEFAULT_RESOLVE_AFTER
-from relay.config.model import Config, Route
+from relay.config.model import Config
+from relay.config.route import Route
 from relay.config.types import format_duration
 from relay.core.incident import Audience, Notify
 

@@ -12,16 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSc
 
 from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, find_closest, invalid, quote
 from relay.config.match import NOT_LABELS
-from relay.config.types import (
-    Duration,
-    Schema,
-    as_list,
-    at_least,
-    at_most,
-    get_key,
-    text_like,
-    to_field,
-)
+from relay.config.section import Schema, get_key, to_field
+from relay.config.types import Duration, as_list, at_least, at_most, text_like
 from relay.core.incident import Notify
 
 LIFE_KEYS = ("for", "mute", "resolve_after", "send_resolved")

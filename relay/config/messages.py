@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from relay.config import match
 from relay.config.destination import DestinationConfig
 from relay.config.destination_types import DestinationTypes, file_keys
+from relay.config.engine import EngineConfig
 from relay.config.errors import (
     ConfigIssue,
     InvalidValue,
@@ -18,9 +19,10 @@ from relay.config.errors import (
     find_closest,
     quote,
 )
-from relay.config.model import Config, EngineConfig, Route
+from relay.config.model import Config
 from relay.config.mute_times import MuteTimes
-from relay.config.types import Section, list_keys
+from relay.config.route import Route
+from relay.config.section import Section, list_keys
 from relay.config.unknown_keys import (
     CONFIG_SYNONYMS,
     DESTINATION_SYNONYMS,

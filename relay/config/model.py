@@ -6,142 +6,35 @@ key, so that it is checked even if other keys are wrong. The docstring of a key 
 in `relay schema` and in docs/reference.md.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
-from functools import cached_property
-from pathlib import Path
 from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainValidator,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from relay.config import types, validators
-from relay.config.destination import DestinationConfig, TlsConfig
+from relay.config.destination import DestinationConfig
+from relay.config.engine import EngineConfig
 from relay.config.errors import invalid
-from relay.config.incident_keys import (
-    LIFE_FIELDS,
-    LIFE_KEYS,
-    For,
-    ResolveAfter,
-    check_wants_incidents,
-)
-from relay.config.known_names import check_known, get_known_names
-from relay.config.match import Match
-from relay.config.match_parser import parse_match
-from relay.config.mute_times import Mute, MuteTimeIntervals
+from relay.config.mute_times import MuteTimeIntervals
+from relay.config.route import Route
+from relay.config.section import Section
 from relay.config.types import (
     BufferSize,
-    EngineUrl,
-    HeaderName,
     HeartbeatInterval,
-    InspectField,
-    LinkText,
     ListenAddress,
     LogLevel,
     MaxAge,
     Name,
     NonEmptyPath,
-    PlainHeaderValue,
     ReconcileInterval,
     Secret,
-    Section,
-    StartPosition,
     StoreSize,
-    TemplateText,
     TimeZoneName,
     WhenFull,
     WholeNumber,
-    as_list,
 )
 from relay.core.event import DEFAULT_ENGINE
-from relay.core.incident import Notify
-from relay.core.include import Include
-from relay.core.severity import Severity
 from relay.core.zone import UTC_NAME
-
-
-def _to_match(value: object, info: ValidationInfo) -> Match:
-    if isinstance(value, Match):
-        return value
-    return parse_match(value, engines=get_known_names(info).engines)
-
-
-def _has_authorization(headers: Mapping[str, object]) -> bool:
-    return any(name.lower() == "authorization" for name in headers)
-
-
-def _has_user(info: ValidationInfo) -> bool:
-    """Whether the engine's URL holds a user for its HTTP requests, and not one for ssh."""
-    url = info.data.get("url") or ""
-    return url.startswith(("tcp:", "http:", "https:")) and validators.has_user(url)
-
-
-class EngineConfig(Section):
-    """A Docker API. Without any key: the one that the docker command would use."""
-
-    schema_rules = (types.not_both("url", "context"),)
-
-    url: EngineUrl | None = None
-    """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
-    ``ssh://USER@HOST``. Without it and ``context``: what the docker command would use."""
-    context: Annotated[str, AfterValidator(validators.check_title)] | None = None
-    """A docker context, instead of ``url``."""
-    host: Annotated[str, AfterValidator(validators.check_title)] | None = None
-    """The host name to show. Default: the one that the engine reports or, if a socket proxy hides
-    that, the engine's name in this file."""
-    tls: TlsConfig | None = None
-    """For a ``tcp://`` or ``https://`` URL."""
-    headers: dict[HeaderName, PlainHeaderValue] = Field(default_factory=dict)
-    """Headers that a proxy before the engine wants with each request. ``NAME_file`` names a file
-    with the value."""
-    bearer_token_file: NonEmptyPath | None = None
-    """A file with a token, sent as ``Authorization: Bearer``. It is read at each connection, so a
-    renewed token needs no reload."""
-    start_from: StartPosition = "now"
-    """Where the very first start begins: ``now``, ``oldest`` (everything that the engine
-    remembers), or a duration before now."""
-
-    @field_validator("context")
-    @classmethod
-    def _check_url_or_context(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.data.get("url") is not None:
-            raise invalid("'url' and 'context' exclude each other: keep one")
-        return value
-
-    @field_validator("headers")
-    @classmethod
-    def _check_headers(
-        cls, value: dict[str, SecretStr], info: ValidationInfo
-    ) -> dict[str, SecretStr]:
-        validators.check_distinct_headers(value)
-        if _has_authorization(value) and _has_user(info):
-            raise invalid("hold an Authorization, and the 'url' holds a user: keep one of them")
-        return value
-
-    @field_validator("bearer_token_file")
-    @classmethod
-    def _check_one_authorization(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value is not None and _has_authorization(info.data.get("headers") or {}):
-            raise invalid("there is an Authorization in 'headers' as well: keep one of them")
-        if value is not None and _has_user(info):
-            raise invalid("there is a user in the 'url' as well: keep one of them")
-        return value
-
-    @field_validator("tls")
-    @classmethod
-    def _check_tls_url(cls, value: TlsConfig | None, info: ValidationInfo) -> TlsConfig | None:
-        # "url" is missing here if it is invalid itself
-        url = info.data.get("url", "tcp:")
-        if value is not None and not (url or "").startswith(("tcp:", "https:")):
-            raise invalid("is for a tcp:// or https:// 'url' only")
-        return value
 
 
 class IngestConfig(Section):
@@ -218,32 +111,6 @@ class LogConfig(Section):
     attempt, and what the libraries say. ``relay run --debug`` overrides it."""
 
 
-class IncludeConfig(Section):
-    """What is sent about the container in addition to the event."""
-
-    logs: Annotated[WholeNumber, Field(ge=0, le=200)] = 0
-    """How many of its last log lines; at most the last 4 KiB of them. With ``die``, ``oom`` and
-    ``stop`` the last before that, even if the container has started again."""
-    health: bool = False
-    """The output of its last health check; at most the last 4 KiB of it."""
-    inspect: Annotated[tuple[InspectField, ...], BeforeValidator(as_list)] = ()
-    """Fields of ``docker inspect``, at most 20, each by its path: ``RestartCount``, ``State.Pid``;
-    at most 1 KiB of each."""
-
-    @field_validator("inspect")
-    @classmethod
-    def _check_field_count(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(value) > validators.MAX_INSPECT_FIELDS:
-            raise invalid(f"names more than {validators.MAX_INSPECT_FIELDS} fields")
-        return value
-
-    @cached_property
-    def request(self) -> Include | None:
-        """What to ask the engine for; None if nothing is included."""
-        wanted = Include(self.logs, self.health, self.inspect)
-        return None if wanted == Include() else wanted
-
-
 class LabelsConfig(Section):
     """Whether containers decide by a label of their own if people are notified of them."""
 
@@ -259,111 +126,6 @@ class LabelsConfig(Section):
         if value and info.data.get("enable") is False:
             raise invalid("with 'enable: false' no label counts: keep one of 'enable', 'require'")
         return value
-
-
-class Route(Section):
-    """Which events to match, and where to send them."""
-
-    schema_rules = (
-        types.if_equals(
-            "drop",
-            True,
-            types.forbid(
-                *("to", "stop", "include", "severity", "title", "text", "link", "notify"),
-                *LIFE_KEYS,
-            ),
-        ),
-        types.if_equals("notify", Notify.EVENTS.value, types.forbid(*LIFE_KEYS)),
-        {"anyOf": [{"required": ["to"]}, {"required": ["drop"]}]},
-        types.if_equals("drop", False, {"required": ["to"]}),
-    )
-
-    name: Name
-    """The name of the route; no two routes have the same."""
-    match: Annotated[Match, PlainValidator(_to_match)] = Match()
-    """Which events match. Default: all except relay's own."""
-    drop: bool = False
-    """Instead of ``to``: send nothing for events that match, and skip the routes below."""
-    stop: bool = False
-    """Skip the routes below for events that match."""
-    include: IncludeConfig = IncludeConfig()
-    severity: Severity | None = None
-    """Default: ``critical`` for out of memory, crashed, unhealthy, ``gap``, ``engine_lost`` and
-    ``destination_failing``; ``warning`` for ``kill``, a death of unknown cause, ``dead_letter``, a
-    node that is down and a service that has no replicas or whose update is paused or rolled back;
-    ``info`` for everything else."""
-    title: TemplateText | None = None
-    """A template for the headline in chats, on phones and in alerts, instead of the
-    destination's."""
-    text: TemplateText | None = None
-    """A template for the text below the headline, instead of the destination's."""
-    link: LinkText | None = None
-    """A template for the link of a message, instead of the destination's; ``""`` for none."""
-    notify: Notify | None = None
-    """What its destinations are notified of: ``incidents`` or ``events``, instead of what each of
-    them says."""
-    for_: For | None = Field(default=None, alias="for")
-    """How long an incident has to be open before it is reported, instead of what the destination
-    says: at most 7d, and longer than ``resolve_after``. With a second route to another destination
-    it is an escalation."""
-    mute: Mute | None = None
-    """When its destinations are not notified, instead of what they say: the name of one of the
-    ``mute_time_intervals``, or a list of such; ``[]`` for never."""
-    resolve_after: ResolveAfter | None = None
-    """How long a container has to be well before its incident is resolved, instead of what the
-    destination says: from 1s to 24h."""
-    send_resolved: bool | None = None
-    """Whether the end of an incident is reported, instead of what the destination says."""
-    to: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
-        default=(), validate_default=True
-    )
-    """The destinations; required without ``drop``. An event is sent to each destination once, by
-    the first matching route that names it."""
-
-    @field_validator("stop")
-    @classmethod
-    def _check_stop_without_drop(cls, value: bool, info: ValidationInfo) -> bool:
-        if value and info.data.get("drop"):
-            raise invalid("'drop' already skips the routes below: remove 'stop'")
-        return value
-
-    @field_validator("include")
-    @classmethod
-    def _check_include_without_drop(
-        cls, value: IncludeConfig, info: ValidationInfo
-    ) -> IncludeConfig:
-        if info.data.get("drop"):
-            raise invalid("'drop' sends nothing: remove 'include'")
-        return value
-
-    @field_validator("severity", "title", "text", "link", "notify", *LIFE_FIELDS)
-    @classmethod
-    def _check_without_drop(cls, value: object, info: ValidationInfo) -> object:
-        if value is not None and info.data.get("drop"):
-            raise invalid(f"'drop' sends nothing: remove '{types.get_key(info)}'")
-        return value
-
-    @field_validator(*LIFE_FIELDS)
-    @classmethod
-    def _check_wants_incidents(cls, value: object, info: ValidationInfo) -> object:
-        return check_wants_incidents(value, info)
-
-    @field_validator("to")
-    @classmethod
-    def _check_to_or_drop(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        drop = info.data.get("drop")
-        if drop and value:
-            raise invalid("'drop' and 'to' exclude each other: keep one")
-        if drop is False and not value:
-            raise invalid("needs 'to': one destination or a list of them (or 'drop: true')")
-        return value
-
-    @field_validator("to")
-    @classmethod
-    def _check_destinations_exist(
-        cls, value: tuple[str, ...], info: ValidationInfo
-    ) -> tuple[str, ...]:
-        return check_known(value, get_known_names(info).destinations, "is not a destination")
 
 
 class Config(Section):

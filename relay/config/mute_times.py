@@ -20,7 +20,8 @@ from pydantic import (
 
 from relay.config.errors import invalid
 from relay.config.known_names import check_known, get_known_names
-from relay.config.types import NAME, Name, Schema, Section, TimeZoneName, as_list, text_like
+from relay.config.section import Schema, Section
+from relay.config.types import NAME, Name, TimeZoneName, as_list, text_like
 
 MAX_INTERVALS = 100
 """The most named intervals, and the most names in a ``mute``."""

@@ -23,17 +23,13 @@ from relay.config.destination_types import DestinationTypes, file_keys
 from relay.config.incident_keys import GROUP_KEYS
 from relay.config.match import FIELDS, FIXED_VALUES, KNOWN_VALUES, MAPPING_FIELDS, NUMBER_FIELDS
 from relay.config.secrets import FILE_SUFFIX
+from relay.config.section import Schema, Section, forbid, if_equals, not_both
 from relay.config.types import (
     REFERENCE,
     TEXT,
     Rate,
-    Schema,
-    Section,
     as_list,
-    forbid,
     format_duration,
-    if_equals,
-    not_both,
     split_lines,
     text_like,
 )

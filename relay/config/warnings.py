@@ -25,8 +25,9 @@ from relay.config.match import (
     selects_relay_events,
 )
 from relay.config.match_warnings import find_match_warnings, is_plain, may_take_containers
-from relay.config.model import Config, Route
-from relay.config.types import Section
+from relay.config.model import Config
+from relay.config.route import Route
+from relay.config.section import Section
 from relay.config.validators import describe_paste_mistake
 
 _PLACEHOLDER = re.compile(

@@ -32,7 +32,8 @@ from relay.config.destination import (
     Transport,
 )
 from relay.config.errors import invalid
-from relay.config.types import HeaderValue, Schema, Secret, WholeNumber, as_list
+from relay.config.section import Schema
+from relay.config.types import HeaderValue, Secret, WholeNumber, as_list
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.incident import UpdateReason
 from relay.core.notification import Notification

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_va
 from relay.config import types, validators
 from relay.config.destination import BatchConfig, OnTemplateError, Renderer, RouteTexts, Signing
 from relay.config.errors import invalid
+from relay.config.section import forbid, if_equals
 from relay.config.templates.budget import MAX_STEPS, Budget, TemplateError
 from relay.config.templates.template import Template, is_template
 from relay.config.types import HeaderText, TemplateText, TemplateTree, split_lines
@@ -43,13 +44,13 @@ class HttpDestination(WebhookDestination):
 
     public_keys = WebhookDestination.public_keys | {"format", "method", "sign"}
     schema_rules = (
-        types.if_equals(
+        if_equals(
             "format",
             "template",
             {"oneOf": [{"required": ["body"]}, {"required": ["body_text"]}]},
             {
                 "if": {"properties": {"format": False}},
-                "then": types.forbid("body", "body_text"),
+                "then": forbid("body", "body_text"),
             },
         ),
         {"dependentRequired": {"content_type": ["body_text"]}},

@@ -25,8 +25,8 @@ import msgspec
 from msgspec.structs import replace
 from pydantic import AfterValidator
 
-from relay.config import types
 from relay.config.errors import ConfigIssue
+from relay.config.section import forbid
 from relay.config.types import Rate, RateLimit, Secret
 from relay.core.exchange import NO_HINT, Request, Response, ResponseHint
 from relay.core.text import escape_with, truncate, utf16_length
@@ -78,7 +78,7 @@ class MatrixDestination(ServiceDestination):
     """A Matrix room."""
 
     public_keys = ServiceDestination.public_keys | {"room_id"}
-    schema_rules = (types.forbid("basic_auth", "bearer_token", "bearer_token_file"),)
+    schema_rules = (forbid("basic_auth", "bearer_token", "bearer_token_file"),)
     authorization_key = "access_token"
 
     type: Literal["matrix"] = "matrix"

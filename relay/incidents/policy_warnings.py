@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from relay.config import Config
 from relay.config.errors import ConfigIssue, IssueScope, KeyPath
 from relay.config.incident_keys import GROUP_KEYS, HOLD_KEYS, LIFE_KEYS
-from relay.config.types import to_field
+from relay.config.section import to_field
 from relay.core.incident import Notify
 from relay.incidents.mute import MuteInterval, cover_everything
 from relay.incidents.policy import Policies, build_intervals

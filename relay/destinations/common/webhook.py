@@ -23,16 +23,15 @@ from yarl import URL
 from relay.config import validators
 from relay.config.destination import DestinationConfig, TimeoutConfig, TlsConfig, Transport
 from relay.config.errors import ConfigIssue, IssueScope, invalid
+from relay.config.section import Section, not_both
 from relay.config.types import (
     HeaderName,
     HeaderValue,
     QueryValue,
     Secret,
-    Section,
     WebhookUrl,
     WholeNumber,
     as_list,
-    not_both,
 )
 from relay.core.exchange import Response, ResponseHint
 from relay.destinations.common.responses import is_2xx, is_html, read_expected, unexpected_page

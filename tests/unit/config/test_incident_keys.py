@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.config import Config
 from relay.config.incident_keys import GROUP_FIELDS, GROUP_KEYS, LIFE_KEYS, MAX_GROUP_FIELDS
-from relay.config.types import to_field
+from relay.config.section import to_field
 from relay.core.errors import ConfigError
 from relay.core.incident import Notify
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config

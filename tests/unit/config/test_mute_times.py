@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relay.config import Config
 from relay.config.mute_times import TimeRange, parse_days, parse_times
 from relay.config.schema import build_schema
-from relay.config.types import list_keys
+from relay.config.section import list_keys
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 

@@ -9,7 +9,8 @@ import yaml
 
 from relay.config.match import FIELDS
 from relay.config.schema import build_schema
-from relay.config.types import format_duration, list_keys
+from relay.config.section import list_keys
+from relay.config.types import format_duration
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 

@@ -15,9 +15,9 @@ import jsonschema
 import yaml
 
 from relay.config import Config
-from relay.config.model import Route
 from relay.config.origin import built_in
-from relay.config.types import list_keys
+from relay.config.route import Route
+from relay.config.section import list_keys
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
