@@ -69,7 +69,8 @@ class DueResult(msgspec.Struct, frozen=True):
 
 
 MAX_CHECKS = 500
-"""How many incidents one call of `Dispatcher.due` checks, which takes a few milliseconds."""
+"""How many incidents and groups one call of `Dispatcher.due` checks, which takes some 10 ms."""
+_CHECKS = (Task.CHECK, Task.REVIEW, Task.REVIEW_GROUP)
 
 
 class Dispatcher:
@@ -197,8 +198,8 @@ class Dispatcher:
     def due(self, now: Now) -> DueResult:
         """Return what is to be sent now. Call it when `next_due_ns` has come.
 
-        One call does not take long: if more than `MAX_CHECKS` incidents are due, it is not complete
-        and has to be repeated.
+        One call does not take long: if more than `MAX_CHECKS` incidents and groups are due, it is
+        not complete and has to be repeated.
         """
         shift_times(self._tracker, self._engines.find_set_clocks(now), now)
         self._review.follow_wall_clock(now)
@@ -214,7 +215,7 @@ class Dispatcher:
                     refreshes += self._repetition.refresh(destination, now)
                 else:
                     self._update(task, destination, name, now)
-                    checks += task in (Task.CHECK, Task.REVIEW)
+                    checks += task in _CHECKS
                 if checks == MAX_CHECKS:
                     changes = self._state.take_changes()
                     return DueResult(changes, messages, refreshes, is_complete=False)

@@ -1,11 +1,14 @@
 """What holds updates back, beside the rows of the acceptance table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from relay.core.event import Event
 from relay.core.incident import Audience
+from relay.incidents import dispatcher
 from relay.incidents.effect import Effect, EffectKind
 from relay.incidents.enable_label import read_enable_label
 from relay.incidents.held import HeldReason
@@ -204,6 +207,20 @@ def test_plain_events_wait_with_the_route_that_they_have_now(
     world.run(4000)
     world.check_store()
     assert world.reported() == reported
+
+
+@pytest.mark.parametrize("make", [die, start])
+def test_much_that_is_held_back_is_asked_for_in_parts(
+    make: Callable[[float, str], Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Incidents as well as groups of plain events: other loops get their turn in between."""
+    monkeypatch.setattr(dispatcher, "MAX_CHECKS", 3)
+    route = {"name": "all", "match": {"type": "container"}, "to": ["ops"]}
+    world = World(Setup(route, audiences=AUDIENCES, keys={"ops": MUTED}))
+    world.play([make(0, f"web-{n}") for n in range(7)], 100)
+    world.silence({"name": "other"}, 60)
+    results = [world.dispatcher.due(world.now).is_complete for _ in range(3)]
+    assert results == [False, False, True]
 
 
 def test_none_of_it_concerns_events() -> None:
