@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from relay.core.incident import Audience
+from relay.core.incident import Audience, UpdateReason
 from relay.incidents.clock import Now
 from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.incident import Incident
@@ -57,5 +57,6 @@ class Repetition:
 
 def _is_repeated(incident: Incident) -> bool:
     """Whether alerts of an incident are reported again before they expire: it is open, and was
-    reported."""
-    return incident.is_open and incident.message_count > 0
+    reported. One that a problem opened again is not, while that is held back."""
+    is_opening = incident.update in (UpdateReason.OPENED, UpdateReason.REOPENED)
+    return incident.is_open and incident.message_count > 0 and not (incident.is_held and is_opening)

@@ -139,8 +139,8 @@ class IncidentCounts(msgspec.Struct, frozen=True):
     silences_until_ns: int | None = None
     """When the last of these ends, by the wall clock; None if there are none."""
     opted_out: int = 0
-    """How many containers with an incident, open or remembered, have a label that says that people
-    are not notified of them."""
+    """How many containers have an incident, open or remembered, that people are not notified of
+    because of a label: it says so, or one that has to be there is missing."""
 
 
 class IncidentPage(msgspec.Struct, frozen=True):

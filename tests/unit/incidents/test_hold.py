@@ -223,6 +223,20 @@ def test_much_that_is_held_back_is_asked_for_in_parts(
     assert results == [False, False, True]
 
 
+def test_an_alert_that_is_held_back_is_not_repeated() -> None:
+    """A silence is added between two problems of an incident: the second one does not fire."""
+    world = World(Setup({**DIED, "to": ["alerts"]}, audiences=AUDIENCES))
+    world.play([die(0, "db"), die(0), start(0.1)], 100)
+    db = ("alerts", "here/container/db")
+    world.silence({"name": "web-1"}, 600)
+    world.play([die(300)], 690)
+    assert len(world.refreshes) == 2
+    assert world.dispatcher.list_reported("alerts") == [db]
+    world.run(705)
+    assert world.reported("alerts")[-1] == (700.0, "firing", "reopened", 1)
+    assert world.dispatcher.list_reported("alerts") == [db, ("alerts", "here/container/web-1")]
+
+
 def test_none_of_it_concerns_events() -> None:
     """Programs get every event."""
     keys = {"audit": replace(MUTED, for_ns=10 * MINUTE_NS)}
