@@ -131,6 +131,8 @@ def _read_words(words: Sequence[str]) -> Mapping[str, Any]:
         if field.endswith("!"):
             instead = f"--match '{{{field[:-1]}: {{not: {pattern}}}}}'"
             raise click.UsageError(f"{word!r}: to exclude something, write {instead}")
+        if not pattern:  # perhaps the value of a variable that is not set
+            raise click.UsageError(f"{word!r} has no pattern: write one, as in project=shop")
         mapping, _, key = field.partition(".")
         if mapping in MAPPING_FIELDS and key:
             found.setdefault(mapping, {}).setdefault(key, []).append(pattern)
@@ -159,7 +161,8 @@ def describe_match(silence: Silence) -> str:
 
 
 def _to_words(match: Mapping[str, Any], prefix: str = "") -> list[str] | None:
-    """Return the conditions of a match; None if it has more than fields with plain patterns."""
+    """Return the conditions of a match; None if it has more than fields with plain patterns that
+    are not empty."""
     words: list[str] = []
     for field, value in match.items():
         if isinstance(value, Mapping):
@@ -169,7 +172,7 @@ def _to_words(match: Mapping[str, Any], prefix: str = "") -> list[str] | None:
             words += inner
             continue
         for pattern in value if isinstance(value, list) else [value]:
-            if (text := scalar_to_text(pattern)) is None:
+            if not (text := scalar_to_text(pattern)):
                 return None
             words.append(shlex.quote(f"{prefix}{field}={text}"))
     return words

@@ -103,7 +103,9 @@ def find_times(request: SilenceRequest, wall_ns: int) -> tuple[int, int]:
     elif until_ns <= wall_ns:
         raise InvalidSilence("its end is in the past: write a later --until, or --for 1h")
     if until_ns <= from_ns:
-        raise InvalidSilence("its end is not after its beginning: write a later --until")
+        raise InvalidSilence(
+            "its end is not after its beginning: write a later --until, or a longer --for"
+        )
     if until_ns - from_ns > MAX_DURATION_NS:
         raise InvalidSilence(
             f"it is longer than {MAX_DURATION_NS // (24 * HOUR_NS)} days: shorten it, or change "

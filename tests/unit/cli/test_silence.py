@@ -146,6 +146,7 @@ def test_everything_has_to_be_meant(installation: Installation) -> None:
     [
         (["shop"], "'shop' is not a condition: write field=pattern, as in project=shop"),
         (["=shop"], "'=shop' is not a condition"),
+        (["project="], "'project=' has no pattern: write one, as in project=shop"),
         (["name!=db"], "to exclude something, write --match '{name: {not: db}}'"),
         (["projct=shop"], "unknown key 'projct' (did you mean 'project'?)"),
         (["label=batch"], "label: must be a mapping of names to patterns"),
