@@ -43,10 +43,6 @@ RELOAD_TIMEOUT_S = 120.0
 """How long a reload may take, including one that is already under way when it is requested."""
 
 
-class UnknownDestination(Refused):
-    """No destination has this name."""
-
-
 class NotReloaded(OperationError):
     """The configuration was not reloaded: nothing has changed."""
 
@@ -108,8 +104,8 @@ class AdminOperations(IncidentOperations, SilenceOperations):
     async def enable(self, destination: str) -> bool:
         """Send to a destination again, even if it asked relay to wait or to stop.
 
-        Returns whether the destination was stopped, paused or failing. Raises `UnknownDestination`,
-        `NotRunning`.
+        Returns whether the destination was stopped, paused or failing. Raises `Refused` if there is
+        none of this name, `NotRunning`.
         """
         return await self.call(ENABLE, EnableRequest(destination))
 
@@ -194,7 +190,7 @@ class LocalOperations(AdminOperations):
         """Perform `ENABLE`."""
         if request.destination not in self.destinations():
             known = ", ".join(self.destinations())
-            raise UnknownDestination(f"no destination {request.destination!r}; there are: {known}")
+            raise Refused(f"no destination {request.destination!r}; there are: {known}")
         if self.daemon is None:
             raise NotRunning("no relay is running: when one starts, it sends to all destinations")
         return self.daemon.enable(request.destination)

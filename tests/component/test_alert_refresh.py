@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from relay.incidents import dispatcher, tracker
+from relay.incidents import repetition, tracker
 from tests.component.daemon_with_config import DaemonWithConfig
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import ChangeSignal
@@ -45,7 +45,7 @@ async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[Daemon
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (dispatcher, tracker):
+    for module in (repetition, tracker):
         monkeypatch.setattr(module, "REFRESH_INTERVAL_NS", 200_000_000)
 
 

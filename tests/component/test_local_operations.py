@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay.admin.operations import AdminOperations, LocalOperations, NotRunning, UnknownDestination
+from relay.admin.operation import Refused
+from relay.admin.operations import AdminOperations, LocalOperations, NotRunning
 from relay.core.checkpoint import Checkpoint
 from relay.core.exchange import Reason, Retry
 from relay.core.status import DaemonStatus, EngineStatus
@@ -153,7 +154,7 @@ async def test_enable_an_unknown_destination(
     operations: AdminOperations, enabled: list[str]
 ) -> None:
     """The error names it, and those that exist."""
-    with pytest.raises(UnknownDestination, match=r"^no destination 'op\\x1bs'; there are: ops, a"):
+    with pytest.raises(Refused, match=r"^no destination 'op\\x1bs'; there are: ops, a"):
         await operations.enable("op\x1bs")
     assert enabled == []
 
