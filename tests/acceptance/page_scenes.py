@@ -45,7 +45,7 @@ SCENES = (
         _EXAMPLE
         + r"""
 export SLACK_WEBHOOK_URL=$RECEIVER/wavering
-sed -i "s|^    type: slack|&\n    retry: {initial: 200ms}|
+sed -i "s|^    type: slack|&\n    retry: {initial: 200ms}\n    group_wait: 200ms|
   s|^destinations:|&\n  lost: {type: http, url: $RECEIVER/failing, retry: {max_attempts: 1}}|" \
   /etc/relay/config.yaml
 echo '  - {name: lost, match: {action: start, name: db}, to: lost}' >>/etc/relay/config.yaml
@@ -55,8 +55,35 @@ docker restart db >/dev/null
         + _LOOPING
         + "logged '\"ops\".*destination.failing'\n",
     ),
+    Scene(
+        ("docs/quiet.md",),
+        r"""
+mkdir -p /etc/relay /root/.docker/cli-plugins
+cat >/etc/relay/config.yaml <<END
+time_zone: Africa/Algiers
+engines: {local: {}, edge-1: {url: unix:///nowhere/docker.sock}}
+destinations: {ops: {type: slack, url: $RECEIVER/slack, resolve_after: 1s, group_wait: 100ms}}
+routes: [{name: died, match: {action: die, cause: crashed}, to: ops}]
+END
+cat >/root/.docker/cli-plugins/docker-compose <<'END'
+#!/bin/sh
+[ "$1" = docker-cli-plugin-metadata ] && exec echo '{"SchemaVersion": "0.1.0", "Vendor": "a test"}'
+crash() { docker run --detach --network=none --label com.docker.compose.project=shop "$@"; }
+crash --name shop-db-1 bb:1 sh -c 'exit 3'
+crash --name shop-web-1 --volume came:/data --restart=always bb:1 \
+    sh -c 'n=$(cat /data/n || true); echo "x$n" >/data/n; [ "$n" = xx ] && exec sleep 99999; exit 3'
+END
+chmod +x /root/.docker/cli-plugins/docker-compose
+export USER=ann
+start-relay
+""",
+    ),
 )
-"""The pages that are in none have a machine each, with nothing on it."""
+"""The pages that are in none have a machine each, with nothing on it.
+
+In Algiers it is CET all year. Of the two services that the deployment starts, one crashes twice on
+its way, and one is down.
+"""
 
 _TESTS = r"""
 sed 's/{action: die, cause: \[crashed, oom\]}/{action: die}/' config.example.yaml >config.yaml
@@ -107,6 +134,9 @@ EngineApi(Path("/run/docker.sock")).make_events(256)'
         "docs/delivery.md",
         "relay dead show 17",
     ): "LETTER=$(relay dead list | awk 'NR == 2 {print $1}')",
+    ("docs/quiet.md", "relay silence list"): (
+        "until relay silence list | grep -q '1 incident, 2 events'; do sleep 0.1; done"
+    ),
     ("docs/commands.md", "relay tail"): r"""export MEANWHILE='
         docker restart shop-web-1; docker restart db; docker rm --force greedy
         docker run --name greedy --network=none --memory=16m --memory-swap=16m \
