@@ -344,6 +344,7 @@ def test_times_are_in_the_time_zone() -> None:
         ({"label": {"tier": "batch"}}, "label.tier=batch"),
         ({"exit_code": 137, "interactive": True}, "exit_code=137 interactive=true"),
         ({"name": {"not": "db"}}, """--match '{"name":{"not":"db"}}'"""),
+        ({"label": {"a": ""}}, """--match '{"label":{"a":""}}'"""),
         ({"any": [{"name": "a"}]}, """--match '{"any":[{"name":"a"}]}'"""),
         ({"label": {"a": {"regex": "x"}}}, """--match '{"label":{"a":{"regex":"x"}}}'"""),
     ],
