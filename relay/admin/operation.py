@@ -25,7 +25,7 @@ class Refused(OperationError):
 
 
 class TooMany(OperationError):
-    """There is room for no more of these."""
+    """There are as many of these as there may be."""
 
 
 class Operation(msgspec.Struct, Generic[RequestT, AnswerT], frozen=True, eq=False):

@@ -105,7 +105,7 @@ class SilenceOperations(OperationCaller):
     async def add_silence(self, request: SilenceRequest) -> SilenceView:
         """Add a silence. It is stored when this returns.
 
-        Raises `Refused` if it cannot be had, `TooMany` if there are enough.
+        Raises `Refused` if something is wrong with the request, `TooMany` if there are too many.
         """
         return await self.call(ADD_SILENCE, request)
 

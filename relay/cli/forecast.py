@@ -54,7 +54,7 @@ def describe_forecast(
 
 
 def _describe_holds(holds: Sequence[Hold], with_others: str, now_ns: int, zone: TimeZone) -> str:
-    """Return when the event is reported at last, and what has held it back until then."""
+    """Return what holds the event back, and when it is reported after that."""
     parts, is_told = [], False
     for hold in holds:
         match hold:

@@ -1,7 +1,7 @@
 """The label by which a container says whether people are notified of it.
 
-Whoever starts a container, and whoever built its image, writes its labels. So the label counts for
-that container only, and is no more than a word: everything else about it is a matter of routes.
+The labels of a container are written by those who start it and by those who built its image. So
+the label counts for that container only, and only as yes or no: routes decide everything else.
 """
 
 from relay.core.event import Event

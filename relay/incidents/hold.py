@@ -11,8 +11,8 @@ reminder is due. The reasons are asked in this order, and the first that applies
 6. ``brief``: it is over, and the destination wants open problems only.
 
 So what people decided about this one problem comes before what is configured for all, and what is
-never reported does not wait for the morning. No reason holds back the end of what the destination
-was told about, but ``send_resolved`` and, for people, ``muted``.
+never reported does not wait for the morning. The end of what was reported is held back by
+``send_resolved`` only and, for people, by ``muted``.
 
 An update either waits, or the hold is final: then its events are counted, and it is not reported.
 Plain events are tried when they come, by their label and the silences: what is held back then is
@@ -204,7 +204,7 @@ def _is_missed(incident: Incident) -> bool:
 def _is_brief(incident: Incident, at: Circumstances) -> bool:
     """Whether an incident was over before it was reported, and is therefore not reported.
 
-    An outage of an engine or of a destination is worth no message then, wherever that goes.
+    An outage of an engine or of a destination is reported nowhere then.
     """
     wants_open_only = not at.destination.reports_brief or is_own(incident.subject)
     return wants_open_only and _is_missed(incident)

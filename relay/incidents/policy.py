@@ -167,7 +167,8 @@ class Policies:
 
 
 def without_holds(policies: Policies) -> Policies:
-    """Return policies by which nothing waits or is held back, but for others of its group."""
+    """Return policies by which nothing waits or is held back, except to wait for others of its
+    group."""
     routes = {key: replace(each, for_ns=0, mute=()) for key, each in policies.routes.items()}
     return dataclasses.replace(policies, routes=routes, labels=LabelPolicy(enable=False))
 

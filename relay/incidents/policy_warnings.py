@@ -1,4 +1,4 @@
-"""Finds keys about incidents that have no effect, or one that is hardly meant."""
+"""Finds keys about incidents that have no effect, or one that is probably a mistake."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

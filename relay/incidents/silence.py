@@ -34,7 +34,7 @@ KEPT_NS = 30 * 24 * HOUR_NS
 
 
 class TooManySilences(InvalidSilence):
-    """There is room for no more."""
+    """There are as many silences as are kept, and none of them is over."""
 
 
 class UnknownSilence(RelayError):

@@ -1,4 +1,4 @@
-"""What somebody asks for who wants a silence, and whether it can be had."""
+"""The request for a silence, and the checks that it has to pass."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -20,7 +20,7 @@ from relay.incidents.life import HOUR_NS, MINUTE_NS
 
 DEFAULT_DURATION_NS = HOUR_NS
 MAX_DURATION_NS = 90 * 24 * HOUR_NS
-"""How long a silence may be. What is not to be known for longer belongs into the configuration."""
+"""How long a silence may be. What nobody is to be notified of for longer is up to the routes."""
 
 PAST_TOLERANCE_NS = MINUTE_NS
 """A silence that is to begin less than this ago begins now: people write minutes."""
