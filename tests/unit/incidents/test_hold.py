@@ -8,10 +8,12 @@ from msgspec.structs import replace
 
 from relay.core.event import Event
 from relay.core.incident import Audience
-from relay.incidents import dispatcher
+from relay.incidents import dispatcher, review
 from relay.incidents.effect import Effect, EffectKind
 from relay.incidents.enable_label import read_enable_label
-from relay.incidents.held import HeldReason
+from relay.incidents.held import HeldReason, Hold
+from relay.incidents.hold import Circumstances, find_hold
+from relay.incidents.incident import Incident
 from relay.incidents.mute import MuteInterval, build_week
 from relay.incidents.policy import LabelPolicy, PolicyKeys
 from tests.unit.incidents.events import die, event, own, start
@@ -221,6 +223,20 @@ def test_much_that_is_held_back_is_asked_for_in_parts(
     world.silence({"name": "other"}, 60)
     results = [world.dispatcher.due(world.now).is_complete for _ in range(3)]
     assert results == [False, False, True]
+
+
+def test_in_a_storm_each_incident_is_asked_about_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of them, that is what takes the time."""
+    asked: list[str] = []
+
+    def find(incident: Incident, at: Circumstances) -> Hold | None:
+        asked.append(incident.name)
+        return find_hold(incident, at)
+
+    monkeypatch.setattr(review, "find_hold", find)
+    world = World().play([die(n / 10, f"web-{n}") for n in range(5)], 10)
+    assert world.reported() == [(3.0, "firing", "opened", 5)]
+    assert sorted(asked) == [f"web-{n}" for n in range(5)]
 
 
 def test_an_alert_that_is_held_back_is_not_repeated() -> None:
