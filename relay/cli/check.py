@@ -77,7 +77,7 @@ def check(
     policies = build_policies(config)
     issues = [
         *find_warnings(config, DESTINATION_TYPES),
-        *find_policy_warnings(config, policies),
+        *find_policy_warnings(config, policies, time.time_ns()),
         *_find_engine_warnings(endpoints),
         *_find_heartbeat_warnings(config),
     ]

@@ -3,7 +3,7 @@
 An interval is a set of local times of the week. It is in force at a moment if the clocks of its
 time zone show one of them then. So a time that daylight saving skips never comes, and one that it
 repeats comes twice. `find_mute` and its siblings are pure. Their work has a bound: they look ahead
-for `_HORIZON_S`, and jump from one possible change to the next.
+for `_find_horizon`, and jump from one possible change to the next.
 """
 
 from bisect import bisect_right
@@ -23,8 +23,10 @@ _WEEK_S = 7 * _DAY_S
 _EPOCH_WEEKDAY_S = 3 * _DAY_S
 """1970-01-01 was a Thursday, and a week begins on Monday."""
 _HORIZON_S = 2 * _WEEK_S + _DAY_S
-"""Local times are the same every week. In one week daylight saving may skip the only minute that an
-interval leaves out; in the next it does not."""
+"""How far to look ahead in one time zone. Local times are the same every week. In one week daylight
+saving may skip the only minute that an interval leaves out; in the next it does not."""
+_HORIZON_OF_SEVERAL_ZONES_S = 53 * _WEEK_S
+"""The difference between two zones changes in the course of a year."""
 
 Span = tuple[int, int]
 """From a local time of the week, in seconds since Monday 00:00, until before another."""
@@ -76,14 +78,6 @@ def _merge(spans: Iterable[Span]) -> Iterator[Span]:
         yield begin_s, end_s
 
 
-def cover_everything(intervals: Iterable[MuteInterval]) -> bool:
-    """Whether the intervals of one time zone have every time of the week between them."""
-    spans: dict[str, list[Span]] = {}
-    for week in _list_weeks(intervals):
-        spans.setdefault(week.time_zone, []).extend(week.spans)
-    return any(list(_merge(each)) == [(0, _WEEK_S)] for each in spans.values())
-
-
 def find_mute(intervals: Collection[MuteInterval], wall_ns: int) -> str | None:
     """Return the name of the first interval that is in force at a time; None if none is."""
     time_s = wall_ns // _SECOND_NS
@@ -110,7 +104,7 @@ def find_mute_begin(intervals: Collection[MuteInterval], wall_ns: int) -> int | 
     """
     weeks = _list_weeks(intervals)
     first_s = time_s = wall_ns // _SECOND_NS
-    while weeks and time_s - first_s <= _HORIZON_S:
+    while weeks and time_s - first_s <= _find_horizon(weeks):
         if _is_in_force(weeks, time_s):
             return max(time_s * _SECOND_NS, wall_ns)
         time_s = min(_find_change(week, time_s) for week in weeks)
@@ -121,10 +115,17 @@ def _list_weeks(intervals: Iterable[MuteInterval]) -> tuple[LocalWeek, ...]:
     return tuple(chain.from_iterable(each.weeks for each in intervals))
 
 
+def _find_horizon(weeks: Iterable[LocalWeek]) -> int:
+    """Return how far to look ahead, in seconds: if nothing changes by then, nothing ever does."""
+    is_one_zone = len({week.time_zone for week in weeks}) == 1
+    return _HORIZON_S if is_one_zone else _HORIZON_OF_SEVERAL_ZONES_S
+
+
+@lru_cache(maxsize=64)  # many groups may be due in the same second
 def _find_end(weeks: tuple[LocalWeek, ...], time_s: int) -> int | None:
     """Return the first second from a time on at which no week is in force; None for never."""
-    first_s = time_s
-    while time_s - first_s <= _HORIZON_S:
+    first_s, horizon_s = time_s, _find_horizon(weeks)
+    while time_s - first_s <= horizon_s:
         ends = [_find_change(week, time_s) for week in weeks if _is_in_force((week,), time_s)]
         if not ends:
             return time_s

@@ -1,4 +1,4 @@
-"""Finds keys about incidents that have no effect, or one that is probably a mistake."""
+"""Finds keys about incidents that have no effect, or that leave no time to report anything."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,16 +7,19 @@ from relay.config.errors import ConfigIssue, IssueScope, KeyPath
 from relay.config.incident_keys import GROUP_KEYS, HOLD_KEYS, LIFE_KEYS
 from relay.config.section import to_field
 from relay.core.incident import Notify
-from relay.incidents.mute import MuteInterval, cover_everything
+from relay.incidents.mute import find_mute_end
 from relay.incidents.policy import Policies, build_intervals
 from relay.incidents.policy_text import join_names
 
 
-def find_policy_warnings(config: Config, policies: Policies) -> Iterator[ConfigIssue]:
-    """Yield an issue for each such key. ``policies`` are those of ``config``."""
+def find_policy_warnings(config: Config, policies: Policies, wall_ns: int) -> Iterator[ConfigIssue]:
+    """Yield an issue for each such key.
+
+    ``policies`` are those of ``config``, and ``wall_ns`` is now.
+    """
     yield from _find_in_destinations(config, policies)
     yield from _find_in_routes(config, policies)
-    yield from _find_in_mutes(config)
+    yield from _find_in_mutes(config, wall_ns)
 
 
 def _find_in_destinations(config: Config, policies: Policies) -> Iterator[ConfigIssue]:
@@ -50,24 +53,25 @@ def _find_in_routes(config: Config, policies: Policies) -> Iterator[ConfigIssue]
                 yield ConfigIssue(("routes", at, key), message, IssueScope.KEY)
 
 
-def _find_in_mutes(config: Config) -> Iterator[ConfigIssue]:
+def _find_in_mutes(config: Config, wall_ns: int) -> Iterator[ConfigIssue]:
     """Yield an issue for each interval that nobody uses, and for all that never end."""
     intervals = build_intervals(config)
+    endless = {name for name, each in intervals.items() if find_mute_end([each], wall_ns) is None}
     sections: Mapping[KeyPath, tuple[str, ...] | None] = {
         **{("destinations", name): each.mute for name, each in config.destinations.items()},
         **{("routes", at): each.mute for at, each in enumerate(config.routes)},
     }
     used = {name for names in sections.values() for name in names or ()}
-    for name, interval in intervals.items():
+    for name in intervals:
         path = ("mute_time_intervals", name)
         if name not in used:
             message = "no route and no destination has it as its 'mute'"
             yield ConfigIssue(path, message, IssueScope.KEY)
-        if cover_everything([interval]):
+        if name in endless:
             message = "is always in force: nothing that it mutes is ever reported"
             yield ConfigIssue(path, message, IssueScope.KEY)
     for section, names in sections.items():
-        muted: list[MuteInterval] = [intervals[name] for name in names or ()]
-        if cover_everything(muted) and not any(cover_everything([each]) for each in muted):
+        muted = [intervals[name] for name in names or ()]
+        if endless.isdisjoint(names or ()) and find_mute_end(muted, wall_ns) is None:
             message = "leaves no time: one of these is always in force, so nothing is ever reported"
             yield ConfigIssue((*section, "mute"), message, IssueScope.KEY)

@@ -45,7 +45,7 @@ SCENES = (
         _EXAMPLE
         + r"""
 export SLACK_WEBHOOK_URL=$RECEIVER/wavering
-sed -i "s|^    type: slack|&\n    retry: {initial: 200ms}\n    group_wait: 200ms|
+sed -i "s|^    type: slack|&\n    retry: {initial: 200ms}|
   s|^destinations:|&\n  lost: {type: http, url: $RECEIVER/failing, retry: {max_attempts: 1}}|" \
   /etc/relay/config.yaml
 echo '  - {name: lost, match: {action: start, name: db}, to: lost}' >>/etc/relay/config.yaml

@@ -30,7 +30,7 @@ def _outcome(text: str) -> list[str]:
     except ConfigError as error:
         return [str(problem) for problem in error.problems]
     policies = build_policies(config)
-    issues = [*find_warnings(config, DESTINATION_TYPES), *find_policy_warnings(config, policies)]
+    issues = [*find_warnings(config, DESTINATION_TYPES), *find_policy_warnings(config, policies, 0)]
     warnings = [issue.message for issue in issues]
     zone = TimeZone(config.time_zone)
     described = [describe_policy(policies, name, 0, zone) for name in config.destinations]

@@ -9,6 +9,7 @@ from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from textwrap import indent
+from time import time_ns
 from typing import Any
 
 import jsonschema
@@ -150,7 +151,7 @@ def _load(text: str) -> Iterator[str]:
             return
         warnings = [
             *find_warnings(config, DESTINATION_TYPES),
-            *find_policy_warnings(config, build_policies(config)),
+            *find_policy_warnings(config, build_policies(config), time_ns()),
         ]
     # What stands for the reader's own, such as an address at example.com, looks like a placeholder.
     yield from (it.message for it in warnings if "looks like a placeholder" not in it.message)

@@ -59,7 +59,7 @@ def build(*routes: str, ops: str = "", audit: str = "") -> Policies:
 def warnings(*routes: str, ops: str = "", audit: str = "") -> list[str]:
     """The path and the message of each warning about such a configuration."""
     config = read(*routes, ops=ops, audit=audit)
-    found = find_policy_warnings(config, build_policies(config))
+    found = find_policy_warnings(config, build_policies(config), NOON_NS)
     return [f"{'.'.join(map(str, issue.path))}: {issue.message}" for issue in found]
 
 
@@ -289,24 +289,27 @@ def test_keys_without_effect(routes: list[str], keys: dict[str, str], expected: 
     ],
 )
 def test_what_is_held_back(routes: list[str], keys: dict[str, str], expected: list[str]) -> None:
-    """A program has every event; a mute that never ends is hardly meant."""
+    """A program has every event, and a mute that never ends holds back everything else."""
     assert warnings(*routes, **keys) == expected
 
 
-def test_intervals_that_are_hardly_meant() -> None:
-    """One that nobody uses, and one that is always in force, if also in parts."""
+def test_intervals_without_use_or_end() -> None:
+    """One that nobody uses, and those that are always in force: in parts, in two time zones."""
     text = """
 mute_time_intervals:
   unused: [{times: "01:00-02:00"}]
   always: [{weekdays: [mon-fri]}, {weekdays: [fri-tue]}]
-destinations: {ops: {type: ntfy, topic: t, mute: always}}
+  zones: [{times: "00:00-12:00"}, {times: "11:00-03:00", time_zone: Europe/Berlin}]
+  winter: [{times: "00:00-12:00"}, {times: "13:00-01:00", time_zone: Europe/Berlin}]
+destinations: {ops: {type: ntfy, topic: t, mute: [always, zones, winter]}}
 routes: [{name: r, to: ops}]
 """
     config = parse_config(text, file="f", environ={}, folder=Path())
-    found = find_policy_warnings(config, build_policies(config))
+    found = find_policy_warnings(config, build_policies(config), NOON_NS)
     assert [f"{'.'.join(map(str, issue.path))}: {issue.message}" for issue in found] == [
         "mute_time_intervals.unused: no route and no destination has it as its 'mute'",
         "mute_time_intervals.always: is always in force: nothing that it mutes is ever reported",
+        "mute_time_intervals.zones: is always in force: nothing that it mutes is ever reported",
     ]
 
 
