@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
+from time import time_ns
 
 from relay.cli.check import format_warning
 from relay.config import load_located
@@ -57,7 +58,7 @@ def find_problems(text: str, environ: Mapping[str, str], folder: Path) -> list[s
         config = located.config
         issues = [
             *find_warnings(config, DESTINATION_TYPES),
-            *find_policy_warnings(config, build_policies(config)),
+            *find_policy_warnings(config, build_policies(config), time_ns()),
         ]
         warnings = located.locate(issues)
         lines = [format_warning(warning) for warning in warnings]

@@ -1,5 +1,6 @@
 """The text of the built-in configuration, which `relay init` writes."""
 
+import re
 from pathlib import Path
 
 from hypothesis import given
@@ -43,6 +44,18 @@ def test_logs_are_included_on_request_only() -> None:
     assert config.routes[0].include.logs == 20
     assert "Logs can hold secrets" in with_logs
     assert "logs" not in builtin.compose(builtin.Choices(), []).lower()
+
+
+def test_what_is_a_comment_can_be_used() -> None:
+    """The lines with keys are right as they are, without the sign of a comment."""
+    destination = builtin.Destination("ops", "ntfy", (builtin.Value.literal("topic", "mine"),))
+    text = builtin.compose(builtin.Choices((destination,)), [])
+    used = re.sub(r"^# ((?:  )?\w+:( |$))", r"\1", text, flags=re.MULTILINE)
+    used = used.replace("type: ntfy", "type: ntfy\n    mute: nights")
+    config = parse_config(used, file="f", environ={}, folder=Path())
+    assert config.time_zone == "Europe/Berlin"
+    assert config.engines["local"].host == "web-1"
+    assert config.destinations["ops"].mute == ("nights",)
 
 
 def test_the_name_of_the_machine() -> None:
