@@ -21,7 +21,7 @@ from relay.dryrun.forecast import Forecast
 from relay.incidents.enable_label import ENABLE_LABEL
 from relay.incidents.held import HeldReason, Hold
 from relay.incidents.incident import REMEMBERED_NS
-from relay.incidents.life import find_hold
+from relay.incidents.life import find_recovery_time
 from relay.incidents.policy import Policies, RoutePolicy
 from relay.incidents.view import IncidentView
 
@@ -111,8 +111,8 @@ def _describe_wait(incident: IncidentView, policies: Policies) -> str:
     """Return what is reported next of an open incident if nothing happens to it."""
     route = policies.routes.get((incident.route, incident.destination), RoutePolicy())
     if incident.ending is None:
-        hold_ns = find_hold(incident.longest_spell_ns, route.resolve_after_ns)
-        end = f"when well for {format_duration(hold_ns)}"
+        recovery_ns = find_recovery_time(incident.longest_spell_ns, route.resolve_after_ns)
+        end = f"when well for {format_duration(recovery_ns)}"
     else:
         end = f"when not started for {format_duration(route.resolve_after_ns)}"
     found = [end] if route.send_resolved else []

@@ -238,11 +238,11 @@ def find_end(life: Life, resolve_after_ns: int) -> tuple[int, Resolution] | None
         return life.changed_ns + resolve_after_ns, life.ended
     if life.well_since_ns is None:
         return None
-    hold_ns = find_hold(life.longest_spell_ns, resolve_after_ns)
-    return life.well_since_ns + hold_ns, Resolution.RECOVERED
+    recovery_ns = find_recovery_time(life.longest_spell_ns, resolve_after_ns)
+    return life.well_since_ns + recovery_ns, Resolution.RECOVERED
 
 
-def find_hold(longest_spell_ns: int, resolve_after_ns: int) -> int:
+def find_recovery_time(longest_spell_ns: int, resolve_after_ns: int) -> int:
     """Return how long a subject has to be well until its incident is over."""
     return max(resolve_after_ns, min(MAX_HOLD_NS, 2 * longest_spell_ns))
 
