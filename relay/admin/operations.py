@@ -27,12 +27,12 @@ from relay.admin.requests import (
     WaitingRequest,
 )
 from relay.admin.silences import SILENCE_OPERATIONS, SilenceAccess, SilenceOperations
+from relay.config.known_names import KnownNames
 from relay.core.errors import RelayError
 from relay.core.event import RELAY_ENGINE
 from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
 from relay.core.zone import UTC_NAME
 from relay.incidents.incidents import Incidents
-from relay.incidents.silence_request import KnownNames
 from relay.store.outbox import Outbox
 from relay.store.records import Backlog, DeadLetter, DestinationNames, Selection, WaitingDelivery
 
@@ -178,7 +178,9 @@ class LocalOperations(AdminOperations):
     @property
     def silences(self) -> SilenceAccess:
         """The silences of the daemon, or else those in the store."""
-        return SilenceAccess(self.incidents, KnownNames({*self.engines, RELAY_ENGINE}, self.routes))
+        return SilenceAccess(
+            self.incidents, KnownNames(engines={*self.engines, RELAY_ENGINE}, routes=self.routes)
+        )
 
     async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Perform `REPLAY_DEAD_LETTERS`."""

@@ -9,10 +9,11 @@ from msgspec import Meta
 from relay.admin.incidents import IncidentAccess
 from relay.admin.operation import Operation, OperationCaller, Refused, TooMany
 from relay.config.errors import quote
+from relay.config.known_names import KnownNames
 from relay.core.event import RELAY_ENGINE
 from relay.incidents.incidents import Incidents
 from relay.incidents.silence import Silence, Silences, TooManySilences, UnknownSilence
-from relay.incidents.silence_request import InvalidSilence, KnownNames, SilenceRequest
+from relay.incidents.silence_request import InvalidSilence, SilenceRequest
 from relay.incidents.silence_view import SilenceView, list_silences, make_views
 from relay.incidents.state import Changes, Rows
 

@@ -138,15 +138,8 @@ def explain(
     config = read_config(config_file)
     check_known("engine", options["engine"], config.engines)
     engine = options["engine"] or next(iter(config.engines))
-    if action is not None:
-        record = _build_record(action, options)
-    elif sys.stdin.isatty() or any(options[key] for key in _EVENT_OPTIONS):
-        raise click.UsageError(
-            "give --action, or pass one event as JSON on standard input and no other options"
-        )
-    else:
-        record = sys.stdin.buffer.read()
-    event, zone = _parse_event(record, engine, options["cause"]), TimeZone(config.time_zone)
+    event = _parse_event(_read_record(action, options), engine, options["cause"])
+    zone = TimeZone(config.time_zone)
     if at is not None:
         at_ns = resolve_time("--at", at, zone, time_ns(), ahead=True)
         event = msgspec.structs.replace(event, time_ns=at_ns)
@@ -165,6 +158,17 @@ def explain(
         click.echo(f"{mark} {name:{width}}  {explanation.explain(result)}")
     unmatched = (Verdict.NO_MATCH, Verdict.NOT_REACHED)
     context.exit(1 if all(result.verdict in unmatched for result in results) else 0)
+
+
+def _read_record(action: str | None, options: dict[str, Any]) -> bytes:
+    """Return the record that options describe, or that is on standard input."""
+    if action is not None:
+        return _build_record(action, options)
+    if sys.stdin.isatty() or any(options[key] for key in _EVENT_OPTIONS):
+        raise click.UsageError(
+            "give --action, or pass one event as JSON on standard input and no other options"
+        )
+    return sys.stdin.buffer.read()
 
 
 def _build_record(action: str, options: dict[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ import msgspec
 
 from relay.admin.operations import AdminOperations
 from relay.cli.incident_id import check_incident_id, find_one_incident
+from relay.config.known_names import KnownNames
 from relay.config.match import MAPPING_FIELDS
 from relay.config.match_parser import scalar_to_text
 from relay.config.yaml_reader import DocumentKind, read_document
@@ -18,7 +19,6 @@ from relay.core.errors import ConfigError
 from relay.incidents.silence import Silence
 from relay.incidents.silence_request import (
     InvalidSilence,
-    KnownNames,
     SilenceRequest,
     check_request,
 )

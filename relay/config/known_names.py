@@ -1,6 +1,6 @@
-"""The names that keys of a configuration may refer to, which are the context of a validation."""
+"""The names in a configuration, which its keys and the matches of silences refer to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 from pydantic import ValidationInfo
@@ -11,18 +11,19 @@ from relay.config.errors import ConfigIssue, InvalidValue, IssueScope, did_you_m
 class KnownNames(msgspec.Struct, frozen=True):
     """The names of each kind. None: unknown, so references are not checked."""
 
-    engines: frozenset[str] | None = None
-    destinations: frozenset[str] | None = None
-    mute_time_intervals: frozenset[str] | None = None
+    engines: Collection[str] | None = None
+    destinations: Collection[str] | None = None
+    mute_time_intervals: Collection[str] | None = None
+    routes: Collection[str] | None = None
 
 
 def get_known_names(info: ValidationInfo) -> KnownNames:
-    """Return the names of a validation."""
+    """Return the names of a validation: they are its context."""
     return info.context if isinstance(info.context, KnownNames) else KnownNames()
 
 
 def check_known(
-    names: tuple[str, ...], known: frozenset[str] | None, message: str
+    names: tuple[str, ...], known: Collection[str] | None, message: str
 ) -> tuple[str, ...]:
     """Check that each name is known; else ``message`` follows it in an error."""
     issues = [

@@ -1,6 +1,6 @@
-"""What a case of a test sets up before its events: the time of day, and silences.
+"""What a case of a test sets up before its events, and what it expects to be held back.
 
-And what it expects to be held back.
+It may set the time of day, and silences.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from typing import Any
 
 from relay.config import Config
 from relay.config.errors import InvalidValue, IssueScope, KeyPath, did_you_mean
+from relay.config.known_names import KnownNames
 from relay.config.match_parser import scalar_to_text
 from relay.core.written_time import parse_written_time
 from relay.core.zone import TimeZone
@@ -18,7 +19,6 @@ from relay.incidents.held import HeldReason
 from relay.incidents.silence_request import (
     MAX_DURATION_NS,
     InvalidSilence,
-    KnownNames,
     SilenceRequest,
     check_request,
     parse_silence_match,
@@ -148,7 +148,9 @@ class StageParser:
             return
         try:
             routes = [route.name for route in self._config.routes]
-            check_request(StagedSilence(match, 0, _HOUR_NS).to_request(0), KnownNames(None, routes))
+            check_request(
+                StagedSilence(match, 0, _HOUR_NS).to_request(0), KnownNames(routes=routes)
+            )
         except InvalidSilence as error:
             self._fields.report(path, str(error))
 

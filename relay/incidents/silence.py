@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple, replace
 
+from relay.config.known_names import KnownNames
 from relay.core.errors import RelayError
 from relay.core.event import TYPE_RELAY, Event
 from relay.incidents.group import read_field
 from relay.incidents.life import HOUR_NS
 from relay.incidents.silence_request import (
     InvalidSilence,
-    KnownNames,
     SilenceRequest,
     check_request,
     find_times,

@@ -1,10 +1,11 @@
 """Adds and ends silences, and notes when they end by themselves."""
 
+from relay.config.known_names import KnownNames
 from relay.core.event import RELAY_ENGINE
 from relay.incidents.clock import Now
 from relay.incidents.review import HoldReview
 from relay.incidents.silence import Silence
-from relay.incidents.silence_request import KnownNames, SilenceRequest
+from relay.incidents.silence_request import SilenceRequest
 from relay.incidents.tracker import IncidentTracker, Task
 
 
@@ -22,7 +23,7 @@ class SilenceChanges:
         """Add a silence. Raises `InvalidSilence`."""
         policies = self._tracker.policies
         engines = None if policies.engines is None else {*policies.engines, RELAY_ENGINE}
-        known = KnownNames(engines, {route for route, _ in policies.routes})
+        known = KnownNames(engines=engines, routes={route for route, _ in policies.routes})
         silence = self._silences.add(request, known, now.at(RELAY_ENGINE))
         if self._tracker.journal is not None:
             self._tracker.journal.silence_added(silence)

@@ -13,6 +13,7 @@ from relay.config.errors import (
     format_path,
     quote,
 )
+from relay.config.known_names import KnownNames
 from relay.config.match import SILENCE_FIELDS, Field, Glob, Match
 from relay.config.match_parser import parse_match
 from relay.core.errors import RelayError
@@ -61,13 +62,6 @@ class SilenceRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     until_ns: int | None = None
     duration_ns: int | None = None
     """How long, instead of ``until_ns``; without both `DEFAULT_DURATION_NS`."""
-
-
-class KnownNames(msgspec.Struct, frozen=True):
-    """The names that a match may use; None for those that are not known."""
-
-    engines: Collection[str] | None = None
-    routes: Collection[str] | None = None
 
 
 def parse_silence_match(data: object, *, engines: Collection[str] | None = None) -> Match:

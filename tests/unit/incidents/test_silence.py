@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from relay.config.known_names import KnownNames
 from relay.core.event import make_self_event
 from relay.incidents.rows import decode_rows, encode_changes
 from relay.incidents.silence import (
@@ -18,7 +19,6 @@ from relay.incidents.silence import (
 from relay.incidents.silence_request import (
     MAX_DURATION_NS,
     InvalidSilence,
-    KnownNames,
     SilenceRequest,
 )
 from relay.incidents.state import Changes, Rows, State
@@ -26,7 +26,7 @@ from tests.unit.incidents.events import die, ns
 
 HOUR_NS = 3600 * 10**9
 NOW = ns(0)
-KNOWN = KnownNames(["here", "edge-1", "relay"], ["died", "unhealthy"])
+KNOWN = KnownNames(engines=["here", "edge-1", "relay"], routes=["died", "unhealthy"])
 
 
 def request(**fields: Any) -> SilenceRequest:
