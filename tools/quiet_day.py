@@ -136,7 +136,7 @@ def report(day: Sequence[bytes]) -> str:
 
 
 def count_nightly(outcome: Outcome) -> int:
-    """Return how many messages make a sound at night: those to ops, phone and oncall."""
+    """Return how many messages people get at night, at ops, phone and oncall."""
     counts = Counter[bool]()
     for each in outcome.planned:
         hour = ZONE.to_local(each.at_ns).hour

@@ -50,8 +50,10 @@ def _describe_groups(policy: DestinationPolicy) -> str:
 def _describe_for(routes: Routes) -> str:
     """Return how long incidents have to be open before they are reported; empty if not at all."""
     waits = _group_by_value(routes, lambda policy: policy.for_ns)
-    times = [f"{format_ns(each)}{_name_some(waits[each], routes)}" for each in sorted(waits)]
-    return f"told if open for {' or '.join(times)}" if waits.keys() - {0} else ""
+    times = [
+        f"{format_ns(each)}{_name_some(waits[each], routes)}" for each in sorted(waits) if each
+    ]
+    return f"told if open for {' or '.join(times)}" if times else ""
 
 
 def _describe_end(routes: Routes) -> str:

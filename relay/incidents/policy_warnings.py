@@ -1,6 +1,6 @@
 """Finds keys about incidents that have no effect, or that leave no time to report anything."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from relay.config import Config
 from relay.config.errors import ConfigIssue, IssueScope, KeyPath
@@ -40,17 +40,16 @@ def _find_in_routes(config: Config, policies: Policies) -> Iterator[ConfigIssue]
         events = [to for to in route.to if policies.routes[route.name, to].notify is Notify.EVENTS]
         if not events:
             continue
-        keys: Sequence[str] = LIFE_KEYS
+        keys = [key for key in LIFE_KEYS if getattr(route, to_field(key)) is not None]
         message = (
             "does nothing: its destinations are told of events: write 'notify: incidents' as well"
         )
         if len(events) < len(route.to):  # the other keys are for the other destinations
             verb = "it is" if len(events) == 1 else "they are"
             message = f"holds nothing back from {join_names(events)}: {verb} told of events"
-            keys = HOLD_KEYS
+            keys = [key for key in HOLD_KEYS if getattr(route, to_field(key))]  # not 0s, not []
         for key in keys:
-            if getattr(route, to_field(key)) is not None:
-                yield ConfigIssue(("routes", at, key), message, IssueScope.KEY)
+            yield ConfigIssue(("routes", at, key), message, IssueScope.KEY)
 
 
 def _find_in_mutes(config: Config, wall_ns: int) -> Iterator[ConfigIssue]:
