@@ -35,13 +35,14 @@ _SHORT_WEEKDAYS: Final = tuple(name[:3] for name in WEEKDAYS)
 _TIMES = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*[-–]\s*([0-9]{1,2}):([0-9]{2})")
 
 TIMES: Final[Schema] = text_like(
-    r"([01]?[0-9]|2[0-3]):[0-5][0-9] *- *(([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00)", "22:00-07:00"
+    r"([01]?[0-9]|2[0-3]):[0-5][0-9] *[-–] *(([01]?[0-9]|2[0-3]):[0-5][0-9]|24:00)", "22:00-07:00"
 )
-_DAY_PATTERN = "|".join(
-    f"[{short[0].upper()}{short[0]}]{short[1:]}({full[3:]})?"
-    for short, full in zip(_SHORT_WEEKDAYS, WEEKDAYS, strict=True)
+_DAY_PATTERN = re.sub(
+    "[a-z]",
+    lambda letter: f"[{letter[0].upper()}{letter[0]}]",  # JSON Schema has no flag for any case
+    "|".join(f"{full[:3]}({full[3:]})?" for full in WEEKDAYS),
 )
-DAYS: Final[Schema] = text_like(rf"({_DAY_PATTERN})( *- *({_DAY_PATTERN}))?", "mon-fri")
+DAYS: Final[Schema] = text_like(rf"({_DAY_PATTERN})( *[-–] *({_DAY_PATTERN}))?", "mon-fri")
 
 
 class TimeRange(msgspec.Struct, frozen=True):

@@ -70,6 +70,7 @@ def test_weekdays(text: str, days: tuple[int, ...]) -> None:
         "{n: [{times: '22:00-07:00'}]}",
         "{n: [{times: ['22:00-07:00', '12:00-13:00'], weekdays: mon-fri}], m: [{weekdays: [sat]}]}",
         "{n: [{times: '22:00-24:00', time_zone: Europe/Berlin}, {weekdays: [Sat, sunday]}]}",
+        "{n: [{times: '22:00 – 7:00', weekdays: [FRI – Mon, WEDNESDAY]}]}",
         "{}",
     ],
 )
