@@ -108,6 +108,7 @@ WILD = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"),
     (r"\d\d:\d\d:\d\dZ", r"\d\d:\d\d:\d\dZ"),
     (r"inc_[0-9a-f]+", r"inc_[0-9a-f]+"),
+    (r"next probe in \d+ s", r"next probe (in \d+ s|now)"),
     (r"\d+ (s|min|h|d)\b( \d+ s)?", r"\d+ (s|min|h|d)( \d+ s)?"),
     (r"\d+(st|nd|rd|th)\b", r"\d+(st|nd|rd|th)"),
     (r"(?<!code )(?<!code_)(?<![\w.-])\d+(?![\w.])", r"\d+"),

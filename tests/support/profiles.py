@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "full")
 
-FULL_EXAMPLES = 100
+FULL_EXAMPLES = 60
 FAST_SHARE = 10
 """The fast profile tries this fraction of the examples: one of ten."""
 
