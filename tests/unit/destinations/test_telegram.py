@@ -51,13 +51,19 @@ FOUND = (
 any_card = given(cards(*FOUND))
 
 OURS = {
+    "Began",
     "Cause",
     "Compose service",
     "Exit code",
     "Host",
     "Image",
+    "Incident",
     "Last health check",
     "Last log lines",
+    "Logs",
+    "Meanwhile",
+    "Memory limit",
+    "Restart policy",
     "Swarm service",
     "Time",
 }
