@@ -6,7 +6,7 @@ from time import perf_counter
 
 import click
 
-from tests.crash.matrix import count_kills, describe_failures, format_table, make_plans, run_all
+from tests.crash.matrix import describe_failures, format_table, make_plans, run_all
 from tests.crash.points import BY_NAME, POINTS
 
 
@@ -22,12 +22,9 @@ def main(runs: int, seed: int, chosen: tuple[str, ...]) -> None:
     click.echo(format_table(results))
     last = seed + (runs - 1) // len(points)
     click.echo(f"seeds {seed} to {last}, {perf_counter() - started_s:.1f} s")
-    missed = [point.name for point in points if not count_kills(results)[point.name]]
-    if missed:
-        click.echo(f"never reached: {', '.join(missed)}")
     if failures := describe_failures(results):
         click.echo(failures, err=True)
-    sys.exit(bool(missed or failures))
+    sys.exit(bool(failures))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,11 @@ from relay.store.records import LONG_BYTES
 from tests.crash.points import (
     CHANGE_POINTS,
     ENRICH_POINTS,
+    INCIDENT_POINTS,
+    INSPECTION_POINTS,
     POINTS,
     REMOVAL_POINTS,
+    RETRY_POINTS,
     SNAPSHOT_POINTS,
     Point,
 )
@@ -70,13 +73,14 @@ REMOVAL_STORY = [
     ContainerEvent("removed", "die", Cause.CRASHED),
     ContainerEvent("removed", "destroy"),
 ]
-"""A container that is removed for certain; of the others half are."""
+"""A container that crashes and is removed for certain; of the others half do, and half are."""
 
 CHANGE_STORY = [
-    ContainerEvent("changed", "start"),
-    ContainerEvent("changed", "die", Cause.CRASHED),
+    ContainerEvent("changed", "start", None, HIDDEN_EXIT_CODE_LABEL),
+    ContainerEvent("changed", "die", Cause.CRASHED, HIDDEN_EXIT_CODE_LABEL),
 ]
-"""A container that changes after it was stored; of the others all events may be in one commit."""
+"""A container that is inspected for certain, and changes after it was stored; of the others all
+events may be in one commit."""
 
 Waves = Sequence[Sequence[ContainerEvent]]
 """Groups of events; those of a group happen together."""
@@ -116,7 +120,8 @@ def make_plan(seed: int, point: Point) -> Plan:
     """Return the plan for this seed and point, always the same.
 
     With an odd seed relay is killed when it reaches the point for the first time. Every plan causes
-    what leads relay to its point, so with an odd seed it is always reached.
+    what leads relay to its point, so with an odd seed it is always reached. With an even one it is
+    killed at one of the later times, of which there may be too few: see `kill_at_first_hit`.
     """
     rng = random.Random(f"{seed} {point.name}")
     points = [point, *([rng.choice(POINTS)] if rng.random() < SECOND_KILL_SHARE else [])]
@@ -129,7 +134,7 @@ def make_plan(seed: int, point: Point) -> Plan:
         waves[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(waves)], strict=True)
     ]
     story = _find_own_story(point)
-    if story:  # stored by one commit and changed by another, both in the first lifetime
+    if story:  # all of it in the first lifetime
         *before, last = story
         segments[1] = [before, *segments[1], [last]]
     lifetimes = [
@@ -143,16 +148,24 @@ def make_plan(seed: int, point: Point) -> Plan:
     ]
     lifetimes += _restart_engine(last_deaths, point, rng) if last_deaths else []
     failure_share, arrived_share = rng.choice([0.2, 0.3, 0.4]), rng.choice([0.0, 0.5, 1.0])
-    if story:
+    if point in REMOVAL_POINTS | CHANGE_POINTS:  # stored by one commit and changed by another
         arrived_share = 1.0
+    if point in RETRY_POINTS:
+        failure_share = 0.8
     return Plan(seed, point, tuple(lifetimes), failure_share, arrived_share)
+
+
+def kill_at_first_hit(plan: Plan) -> Plan:
+    """Return the same plan, except that relay is killed when it first reaches the point."""
+    first, *others = plan.lifetimes
+    return replace(plan, lifetimes=(replace(first, hit=1), *others))
 
 
 def _find_own_story(point: Point) -> list[ContainerEvent]:
     """Return what has to happen to one more container so that relay reaches a point."""
-    if point in REMOVAL_POINTS:
+    if point in REMOVAL_POINTS | INCIDENT_POINTS:
         return REMOVAL_STORY
-    return CHANGE_STORY if point in CHANGE_POINTS else []
+    return CHANGE_STORY if point in CHANGE_POINTS | INSPECTION_POINTS else []
 
 
 def _make_stories(rng: random.Random, *, including: bool) -> list[list[ContainerEvent]]:

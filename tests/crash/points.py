@@ -129,11 +129,25 @@ REMOVAL_POINTS = frozenset(point for point in POINTS if "remove_container" in po
 CHANGE_POINTS = frozenset(point for point in POINTS if "container_times" in point.name)
 """Those at the change of a container that is in the store."""
 
+INSPECTION_POINTS = frozenset(
+    point for point in POINTS if point.name.startswith(("inspector.", "held."))
+)
+"""Those at an event that waits until its container was inspected."""
+
+INCIDENT_POINTS = frozenset(point for point in POINTS if point.name.startswith("incidents."))
+"""Those at what relay does about an incident."""
+
 ENRICH_POINTS = frozenset(point for point in POINTS if "enrich" in point.name)
 """Those at the enrichment of notifications whose route includes more than the event."""
 
 REFUSAL_POINTS = frozenset(point for point in POINTS if "dead_lettered" in point.name)
 """Those at a message about incidents that was refused."""
+
+ACCEPTANCE_POINTS = frozenset(point for point in POINTS if "incidents.settled" in point.name)
+"""Those at a message about incidents that was accepted."""
+
+RETRY_POINTS = frozenset(point for point in POINTS if "retry" in point.name)
+"""Those at a request that failed and is to be repeated."""
 
 CREATION_POINTS = frozenset(point for point in POINTS if "create" in point.name)
 """Those at the creation of the store."""

@@ -68,9 +68,17 @@ class Receiver:
     """Receives the requests to all `HOOKS`, and to `INCIDENT_HOOK`."""
 
     def __init__(
-        self, seed: str, failure_share: float, changes: ChangeSignal, *, refuses_first: bool
+        self,
+        seed: str,
+        failure_share: float,
+        changes: ChangeSignal,
+        *,
+        refuses_first: bool | None = None,
     ) -> None:
-        """With ``refuses_first`` the first message about incidents is refused."""
+        """``refuses_first`` says whether the first message about incidents is refused.
+
+        None: that depends on the seed, as for all others.
+        """
         self.arrivals: list[Arrival] = []
         """All of them, in order."""
         self._seed = seed
@@ -139,8 +147,8 @@ class Receiver:
         if id_ not in self._refusals:
             subjects = sorted(each["subject"] for each in document["incidents"])
             rng = random.Random(f"{self._seed} refusal {document['reason']} {subjects}")
-            is_first = self._refuses_first and not self._refusals
-            self._refusals[id_] = is_first or rng.random() < REFUSED_SHARE
+            decided = None if self._refusals else self._refuses_first
+            self._refusals[id_] = rng.random() < REFUSED_SHARE if decided is None else decided
         return self._refusals[id_]
 
     def _make_rng(self, destination: str, event: dict[str, Any], id_: str) -> random.Random:

@@ -5,8 +5,8 @@ relay has said to have added is there at the end.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import time_ns
 
@@ -56,11 +56,14 @@ async def add_to_running(store: Path, lifetime: int) -> int:
             await asyncio.sleep(RETRY_S)
 
 
-async def wait_until_counted(store: Path) -> None:
-    """Wait until the relay that runs has counted the silenced crash."""
-    async with connect_to_daemon(socket_path(store)) as operations:
-        while not any(each.held_events for each in await operations.list_silences()):
-            await asyncio.sleep(RETRY_S)
+async def wait_until_counted(store: Path, has_ended: Callable[[], bool]) -> None:
+    """Wait until the relay that runs has counted the silenced crash, or has ended."""
+    while not has_ended():
+        with suppress(OperationError):  # it is busy
+            async with connect_to_daemon(socket_path(store)) as operations:
+                if any(each.held_events for each in await operations.list_silences()):
+                    return
+        await asyncio.sleep(RETRY_S)
 
 
 async def find_silence_faults(store: Path, added: Collection[int]) -> list[str]:

@@ -1,6 +1,7 @@
 """The crash matrix finds in relay what it names, and its plans cause what a point needs."""
 
 import sys
+from dataclasses import replace
 from importlib import import_module
 from operator import attrgetter
 from pkgutil import resolve_name
@@ -8,8 +9,15 @@ from pkgutil import resolve_name
 import pytest
 
 from tests.crash.child import SHORTENED_WAITS
-from tests.crash.plan import make_plan
-from tests.crash.points import CHANGE_POINTS, POINTS, REMOVAL_POINTS, Point
+from tests.crash.plan import kill_at_first_hit, make_plan
+from tests.crash.points import (
+    CHANGE_POINTS,
+    INCIDENT_POINTS,
+    INSPECTION_POINTS,
+    POINTS,
+    REMOVAL_POINTS,
+    Point,
+)
 
 
 def test_every_point_names_a_function() -> None:
@@ -36,18 +44,32 @@ def test_every_shortened_wait_is_read_from_its_module() -> None:
 
 @pytest.mark.parametrize(
     ("points", "story"),
-    [(REMOVAL_POINTS, ["start", "die", "destroy"]), (CHANGE_POINTS, ["start", "die"])],
+    [
+        (REMOVAL_POINTS | INCIDENT_POINTS, ["start", "die", "destroy"]),
+        (CHANGE_POINTS | INSPECTION_POINTS, ["start", "die"]),
+    ],
 )
-def test_every_run_reaches_the_change_of_a_stored_container(
+def test_every_plan_causes_what_leads_to_its_point(
     points: frozenset[Point], story: list[str]
 ) -> None:
-    """Whatever its seed, a plan for such a point changes a container in the first lifetime.
-
-    Everything before the change has arrived by then, so the container was stored.
-    """
+    """Whatever its seed, it happens to one more container in the first lifetime."""
     for point in points:
         for seed in range(1, 200):
-            plan = make_plan(seed, point)
-            before, *_, last = plan.lifetimes[0].during
+            before, *_, last = make_plan(seed, point).lifetimes[0].during
             assert [event.action for event in (*before, *last)] == story
-            assert plan.arrived_share == 1
+
+
+def test_a_stored_container_is_changed() -> None:
+    """Everything before its change or removal arrives first, so the container was stored."""
+    for point in REMOVAL_POINTS | CHANGE_POINTS:
+        assert all(make_plan(seed, point).arrived_share == 1 for seed in range(1, 200))
+
+
+def test_a_plan_that_kills_at_the_first_hit() -> None:
+    """It is the same, except for when the first lifetime ends."""
+    for point in POINTS:
+        plan, odd_plan = make_plan(2, point), make_plan(1, point)
+        first, *others = kill_at_first_hit(plan).lifetimes
+        assert first == replace(plan.lifetimes[0], hit=1)
+        assert others == list(plan.lifetimes[1:])
+        assert kill_at_first_hit(odd_plan) == odd_plan
