@@ -45,7 +45,6 @@ ONLY_TO_BUILD = frozenset((".c", ".cpp", ".h", ".pxd", ".pxi", ".pyi", ".pyx"))
 """What packages ship for compilers and type checkers."""
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-TIME_ZONES = Path("/usr/share/zoneinfo")
 ACCOUNTS = {
     "etc/passwd": f"root:x:0:0:root:/root:/nologin\nrelay:x:{USER}:{USER}:relay:{STATE}:/nologin\n",
     "etc/group": f"root:x:0:\nrelay:x:{USER}:\n",
@@ -195,12 +194,10 @@ def copy_libraries(image: Path, files: Iterable[Path]) -> Iterator[Path]:
 
 
 def copy_data(image: Path) -> Iterator[Path]:
-    """Copy certificates, time zones, the name of the system, and where its libraries are."""
-    for required in (CERTIFICATES, TIME_ZONES):
-        if not required.exists():
-            raise SystemExit(f"the base image lacks {required}")
+    """Copy certificates, the name of the system, and where its libraries are."""
+    if not CERTIFICATES.exists():
+        raise SystemExit(f"the base image lacks {CERTIFICATES}")
     yield copy(CERTIFICATES, image)
-    yield from copy_tree(TIME_ZONES, image, frozenset(("right", "posix")))
     for path in (Path("/etc/os-release"), Path("/etc/ld.so.cache"), Path("/etc/debian_version")):
         if path.exists():
             yield copy(path, image)

@@ -34,7 +34,6 @@ _EXCLUDED = frozenset(
 _ASSUMED = r"lib(?:c|dl|gcc_s|m|pthread|rt|stdc\+\+|util)"
 """The libraries that a wheel may expect on the system (PEP 600)."""
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-_TIME_ZONES = Path("/usr/share/zoneinfo")
 
 FETCH_TIMEOUT_S = 120.0
 BUILD_TIMEOUT_S = 300.0
@@ -108,10 +107,9 @@ def _build_base(wheels: Path) -> bytes:
         bundled = Path("/usr/share/python-wheels")  # Debian keeps pip for new environments here
         if bundled.is_dir():
             tar.add(bundled, str(bundled).lstrip("/"))
-        for data in (_CERTIFICATES, _TIME_ZONES):
-            if not data.exists():
-                raise EngineError(f"an image needs {data}: install ca-certificates tzdata")
-            tar.add(data.resolve(), str(data).lstrip("/"))
+        if not _CERTIFICATES.exists():
+            raise EngineError(f"an image needs {_CERTIFICATES}: install ca-certificates")
+        tar.add(_CERTIFICATES.resolve(), str(_CERTIFICATES).lstrip("/"))
         tar.add(wheels, "wheels")
         _add_file(tar, "etc/pip.conf", _PIP)
         _add_folder(tar, "tmp", 0o1777)
