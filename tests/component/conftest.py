@@ -13,6 +13,7 @@ from relay.ingest.docker import reconciler
 from relay.store import acks
 from relay.store.outbox import Outbox, open_outbox
 from tests.component.admin_samples import DAEMON_STATUS, DESTINATION_STATUS, NOW_NS
+from tests.component.daemon_with_config import DaemonWithConfig
 from tests.component.delivery_worker import Clock, VirtualTime
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
@@ -23,6 +24,13 @@ from tests.support.idle import idle
 def engine(tmp_path: Path) -> ScriptedEngine:
     """An engine that is not there yet."""
     return ScriptedEngine(tmp_path / "engine.sock")
+
+
+@pytest_asyncio.fixture
+async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
+    """A daemon whose engine can be reached."""
+    async with engine.serve():
+        yield DaemonWithConfig(tmp_path, engine)
 
 
 @pytest.fixture(autouse=True)

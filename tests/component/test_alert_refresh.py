@@ -1,12 +1,9 @@
 """A daemon that tells an Alertmanager what is open: at once, repeatedly, and when it is over."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
 from relay.incidents import repetition, tracker
@@ -34,13 +31,6 @@ class Alertmanager:
     async def wait_for(self, count: int) -> None:
         """Wait for this number of requests."""
         await self.changes.wait_for(lambda: len(self.requests) >= count)
-
-
-@pytest_asyncio.fixture
-async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine can be reached."""
-    async with engine.serve():
-        yield DaemonWithConfig(tmp_path, engine)
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,11 @@
 """What commands see of the incidents of a relay that runs, and what they do to them."""
 
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 from time import time_ns
 from typing import Any
 
 import aiohttp
 import msgspec
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from relay.admin.operations import DaemonHooks, LocalOperations
@@ -28,13 +25,6 @@ from tests.unit.incidents.world import World
 DEATHS = {"name": "deaths", "match": {"action": "die"}, "to": ["ops", "audit"]}
 TOKEN = "0123456789abcdef"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest_asyncio.fixture
-async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine can be reached."""
-    async with engine.serve():
-        yield DaemonWithConfig(tmp_path, engine)
 
 
 def config(url: str, **more: Any) -> dict[str, Any]:

@@ -1,23 +1,11 @@
 """The keys of incidents in a daemon that runs, and what a reload makes of them."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest_asyncio
-
 from tests.component.daemon_with_config import DaemonWithConfig, http_destination
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.webhook import Webhook
 
 DEATHS = {"name": "deaths", "match": {"action": "die"}, "to": "hook"}
 AT_ONCE = {"notify": "incidents", "group_wait": "0s"}
-
-
-@pytest_asyncio.fixture
-async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine can be reached."""
-    async with engine.serve():
-        yield DaemonWithConfig(tmp_path, engine)
 
 
 async def test_a_further_death_is_no_message(

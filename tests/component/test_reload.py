@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,13 +31,6 @@ async def other_url(other_webhook: Webhook) -> AsyncIterator[str]:
     """Where the other webhook listens."""
     async with other_webhook.serving() as url:
         yield url
-
-
-@pytest_asyncio.fixture
-async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine can be reached."""
-    async with engine.serve():
-        yield DaemonWithConfig(tmp_path, engine)
 
 
 async def test_attempts_to_an_unchanged_destination_go_on(

@@ -31,13 +31,6 @@ ALIVE = {"name": "alive", "match": {"type": "relay", "action": "heartbeat"}, "to
 
 
 @pytest_asyncio.fixture
-async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine can be reached."""
-    async with engine.serve():
-        yield DaemonWithConfig(tmp_path, engine)
-
-
-@pytest_asyncio.fixture
 async def second_engine(tmp_path: Path) -> AsyncIterator[ScriptedEngine]:
     """Another engine that can be reached."""
     engine = ScriptedEngine(tmp_path / "second.sock")

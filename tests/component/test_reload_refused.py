@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from relay.admin.operations import NotReloaded
@@ -33,13 +32,6 @@ from tests.component.wait import TIMEOUT_S
 from tests.component.webhook import Webhook
 
 IN_FORCE = "not reloaded; the configuration from before stays in force"
-
-
-@pytest_asyncio.fixture
-async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine can be reached."""
-    async with engine.serve():
-        yield DaemonWithConfig(tmp_path, engine)
 
 
 class Gate:

@@ -1,15 +1,12 @@
 """Silences over the API and the control socket, and in a store without a relay."""
 
 import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 from time import time_ns
 from typing import Any
 
 import aiohttp
 import msgspec
 import pytest
-import pytest_asyncio
 
 from relay.admin.operation import Refused
 from relay.admin.operations import LocalOperations
@@ -26,13 +23,6 @@ DEATHS = {"name": "deaths", "match": {"action": "die"}, "to": ["ops"]}
 TOKEN = "0123456789abcdef"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 WEB = SilenceRequest("deploy", "ann", {"name": "web"})
-
-
-@pytest_asyncio.fixture
-async def daemon(tmp_path: Path, engine: ScriptedEngine) -> AsyncIterator[DaemonWithConfig]:
-    """A daemon whose engine can be reached."""
-    async with engine.serve():
-        yield DaemonWithConfig(tmp_path, engine)
 
 
 def config(url: str, **more: Any) -> dict[str, Any]:
