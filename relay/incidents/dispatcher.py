@@ -112,20 +112,13 @@ class Dispatcher:
         self.unwatched_at_start = self._configure(policies, router, now)
         """How many open incidents the configuration no longer watches."""
         limit_times(self._tracker, now)
-        for incident in list(state.list_incidents()):
-            self._tracker.schedule_check(incident, now)
-        for group in list(state.groups.values()):
-            self._tracker.refresh_group(group, now)
-            self._tracker.forget_group(group.destination, group.key, now)
-        for name in policies.destinations:
-            self._repetition.schedule(name, now)
+        self._tracker.schedule_all(now)
+        self._repetition.schedule_all(now)
         self._review.review_all(now)
         self._silence_changes.follow(now)
         if outstanding is not None:
-            for destination, message_id in set(self._settlement.list_outstanding()) - set(
-                outstanding
-            ):
-                self._settlement.settle(destination, message_id, now)
+            for settled in set(self._settlement.list_outstanding()).difference(outstanding):
+                self._settlement.settle(*settled, now)
 
     @property
     def next_due_ns(self) -> int | None:
@@ -326,8 +319,7 @@ class Dispatcher:
     def reload(self, policies: Policies, router: Router, now: Now) -> tuple[int, Changes]:
         """Use other policies and routes; return how many incidents are watched no longer."""
         unwatched = self._configure(policies, router, now)
-        for name in policies.destinations:
-            self._repetition.schedule(name, now)
+        self._repetition.schedule_all(now)
         self._review.review_all(now)
         return unwatched, self._state.take_changes()
 

@@ -30,16 +30,16 @@ class Repetition:
         self._tracker.schedule_repetition(destination, now)
         return [destination]
 
-    def schedule(self, destination: str, now: Now) -> None:
-        """Note when the open incidents of a destination are reported again, after a start."""
-        policy = self._tracker.destination_policy(destination)
-        if policy.repeat_interval_ns:
-            self._tracker.schedule.set((Task.REMIND, destination, ""), now.steady_ns)
-        if policy.audience is Audience.ALERTS:
-            refreshed_ns = self._state.get_destination(destination).refreshed_ns
-            due_ns = 0 if refreshed_ns is None else refreshed_ns + REFRESH_INTERVAL_NS
-            due_ns = max(due_ns, now.steady_ns)
-            self._tracker.schedule.set((Task.REFRESH, destination, ""), due_ns)
+    def schedule_all(self, now: Now) -> None:
+        """Note when open incidents are reported again, after a start or a reload."""
+        for destination, policy in self._tracker.policies.destinations.items():
+            if policy.repeat_interval_ns:
+                self._tracker.schedule.set((Task.REMIND, destination, ""), now.steady_ns)
+            if policy.audience is Audience.ALERTS:
+                refreshed_ns = self._state.get_destination(destination).refreshed_ns
+                due_ns = 0 if refreshed_ns is None else refreshed_ns + REFRESH_INTERVAL_NS
+                due_ns = max(due_ns, now.steady_ns)
+                self._tracker.schedule.set((Task.REFRESH, destination, ""), due_ns)
 
     def list_reported(self, destination: str) -> list[IncidentKey]:
         """Return the keys of what is open at a destination and was reported."""

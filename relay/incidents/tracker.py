@@ -150,6 +150,14 @@ class IncidentTracker:
         self.remove(oldest, now)
         return True
 
+    def schedule_all(self, now: Now) -> None:
+        """Note, after a start, when incidents and groups change or are due."""
+        for incident in list(self.state.list_incidents()):
+            self.schedule_check(incident, now)
+        for group in list(self.state.groups.values()):
+            self.refresh_group(group, now)
+            self.forget_group(group.destination, group.key, now)
+
     def schedule_check(self, incident: Incident, now: Now) -> None:
         """Note when the incident changes next if nothing happens.
 

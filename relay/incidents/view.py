@@ -288,9 +288,6 @@ def _make_view(
     group = groups.get((destination, incident.group), Group(destination, incident.group))
     hold = incident.hold
     silence = None if hold is None or hold.silence is None else silences.get(hold.silence)
-    due_ns = None if update is None or incident.is_held else group.due_ns
-    if due_ns is not None and not is_own(incident.subject):
-        due_ns = max(due_ns, silent_until_ns(incident.life.engine))
     is_blocked = group.waiting is not None and group.waiting != incident.waiting
     return IncidentView(
         id=incident.id,
@@ -314,7 +311,7 @@ def _make_view(
         ended_ns=incident.ended_ns,
         resolution=incident.resolution,
         update=update,
-        due_ns=due_ns,
+        due_ns=_find_due_ns(incident, group, silent_until_ns),
         message=incident.waiting,
         blocked=update is not None and is_blocked,
         given_up=incident.reported is None and incident.message_count > 0,
@@ -329,3 +326,12 @@ def _make_view(
         ending=incident.life.ended,
         longest_spell_ns=incident.life.longest_spell_ns,
     )
+
+
+def _find_due_ns(incident: Incident, group: Group, silent_until_ns: SilentUntil) -> int | None:
+    """Return when the update of an incident is due; None if there is none, or it is held back."""
+    if incident.update is None or incident.is_held or group.due_ns is None:
+        return None
+    if is_own(incident.subject):
+        return group.due_ns
+    return max(group.due_ns, silent_until_ns(incident.life.engine))
