@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from relay.admin.tap import EventsSkipped, RouteDecision, TappedEvent
+from relay.cli.hold import format_hold
 from relay.cli.tables import format_name, format_ordinal, format_time, to_json_line
 from relay.core.event import TYPE_RELAY, Event, Origin
 from relay.core.severity import Severity, default_severity
@@ -23,7 +24,6 @@ from relay.destinations.common.event_text import (
 )
 from relay.destinations.common.exit_code import describe_exit_code, describe_signal
 from relay.incidents.effect import EffectKind
-from relay.incidents.held import Hold
 from relay.routing.router import Verdict
 
 EVENT_MAX = 90
@@ -135,14 +135,11 @@ def _describe_destination(name: str, decision: RouteDecision) -> str:
             what = ""
         case EffectKind.GROUPED:
             what = "told with its group"
-    hold = "" if effect.hold is None else _describe_hold(effect.hold)
+    hold = ""
+    if effect.hold is not None:
+        by = effect.hold.interval if effect.hold.silence is None else effect.hold.silence
+        hold = format_hold(effect.hold.reason, by)
     return f"{format_name(name)} ({', '.join(filter(None, (what, hold)))})"
-
-
-def _describe_hold(hold: Hold) -> str:
-    """Return what holds something back: ``held: silenced by 3``."""
-    by = hold.interval if hold.silence is None else str(hold.silence)
-    return f"held: {hold.reason}{f' by {format_name(by)}' if by else ''}"
 
 
 def _style(text: str, style: LineStyle, *, fg: str | None = None, dim: bool | None = None) -> str:

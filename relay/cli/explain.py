@@ -27,7 +27,7 @@ from relay.cli.options import (
     read_config,
     resolve_time,
 )
-from relay.cli.silence_table import describe_hold
+from relay.cli.silence_table import describe_silenced
 from relay.core.event import Cause, Event
 from relay.core.zone import TimeZone
 from relay.dryrun.forecast import find_holds, forecast
@@ -252,7 +252,7 @@ class _Explanation:
             self.event, result.route.name, None, self.event.time_ns
         )
         if silence is not None:
-            return f": {describe_hold(silence, self.present.zone, self.event.time_ns)}"
+            return f": {describe_silenced(silence, self.present.zone, self.event.time_ns)}"
         expected = forecast(self.policies, self.event, result, name)
         holds = find_holds(self.policies, self.event, result, name)
         return describe_forecast(expected, holds, self.event.time_ns, self.present.zone)

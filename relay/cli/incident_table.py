@@ -6,16 +6,17 @@ Names come from others: unprintable characters are escaped, long texts are cut.
 from collections.abc import Iterator, Mapping
 from time import time_ns as read_wall_ns
 
+from relay.cli.hold import format_comment, format_hold
 from relay.cli.tables import (
     format_count,
     format_due,
     format_duration,
     format_facts,
     format_name,
-    format_optional_rfc3339,
     format_ordinal,
     format_section,
     format_time,
+    time_fields,
 )
 from relay.core.container_facts import ContainerFacts, container_object
 from relay.core.event import format_rfc3339
@@ -30,9 +31,6 @@ from relay.incidents.subject import is_own
 from relay.incidents.view import IncidentDetails, IncidentView
 
 HEADINGS = ("INCIDENT", "SEVERITY", "SINCE", "SUBJECT", "STATE", "EVENTS", "DESTINATION", "TOLD")
-
-COMMENT_MAX = 60
-"""The longest comment of a silence, in UTF-16 units."""
 
 SUBJECT_MAX = 40
 """Longest name of a container in a column, in UTF-16 units."""
@@ -117,17 +115,13 @@ def describe_hold(incident: IncidentView, zone: TimeZone) -> str | None:
     """
     if incident.held is None:
         return None
-    by = why = until = ""
+    period = comment = ""
     if incident.held_until_ns is not None:
-        until = f" until {zone.format_minute(incident.held_until_ns, read_wall_ns())}"
-    if incident.silence is not None:
-        by = f" by {incident.silence}"
-    elif incident.mute_interval is not None:
-        by = f" by {format_name(incident.mute_interval)}"
+        period = f"until {zone.format_minute(incident.held_until_ns, read_wall_ns())}"
     if incident.silence_by:
-        comment = truncate(incident.silence_comment, COMMENT_MAX)
-        why = f" ({comment}, {format_name(incident.silence_by)})"
-    return f"held: {incident.held}{by}{until}{why}"
+        comment = format_comment(incident.silence_comment, incident.silence_by)
+    by = incident.mute_interval if incident.silence is None else incident.silence
+    return format_hold(incident.held, by, period, comment)
 
 
 def describe_update(incident: IncidentView, now_ns: int, *, is_daemon: bool) -> str | None:
@@ -176,26 +170,26 @@ def to_document(incident: IncidentView) -> dict[str, object]:
         "severity": incident.severity,
         "subject": incident.subject,
         "group": incident.group,
-        **_times("started", incident.started_ns),
-        **_times("last_event", incident.last_event_ns),
-        **_times("ended", incident.ended_ns),
+        **time_fields("started", incident.started_ns),
+        **time_fields("last_event", incident.last_event_ns),
+        **time_fields("ended", incident.ended_ns),
         "resolution": incident.resolution,
         "total": incident.total,
         "untold": incident.unreported,
         "deaths": incident.deaths,
         "told": incident.message_count,
-        **_times("told", incident.reported_ns),
+        **time_fields("told", incident.reported_ns),
         "update": incident.update,
-        **_times("due", incident.due_ns),
+        **time_fields("due", incident.due_ns),
         "message": incident.message,
         "blocked": incident.blocked,
         "refused": incident.refused,
         "given_up": incident.given_up,
         "held": incident.held,
-        **_times("held_until", incident.held_until_ns),
+        **time_fields("held_until", incident.held_until_ns),
         "silence": incident.silence,
         "mute_interval": incident.mute_interval,
-        **_times("unknown_since", incident.unknown_since_ns),
+        **time_fields("unknown_since", incident.unknown_since_ns),
     }
 
 
@@ -203,16 +197,12 @@ def details_to_document(details: IncidentDetails) -> dict[str, object]:
     """Return everything about an incident for JSON; events are as ``format: json`` has them."""
     return {
         **to_document(details.incident),
-        **_times("well_since", details.well_since_ns),
+        **time_fields("well_since", details.well_since_ns),
         "failures": [format_rfc3339(time_ns) for time_ns in details.failures_ns],
         "first": event_object(details.first),
         "last": None if details.last is None else event_object(details.last),
         **container_object(details.container, (details.last or details.first).ran_ns),
     }
-
-
-def _times(name: str, time_ns: int | None) -> dict[str, object]:
-    return {f"{name}_at": format_optional_rfc3339(time_ns), f"{name}_ns": time_ns}
 
 
 def format_page(

@@ -5,10 +5,12 @@ Comments, names and matches come from others: unprintable characters are escaped
 
 from collections.abc import Iterator
 
+from relay.cli.hold import COMMENT_MAX, format_comment, format_hold
 from relay.cli.silence_match import describe_match
-from relay.cli.tables import format_count, format_name, format_optional_rfc3339
+from relay.cli.tables import format_count, format_name, time_fields
 from relay.core.text import truncate
 from relay.core.zone import TimeZone
+from relay.incidents.held import HeldReason
 from relay.incidents.silence import Silence
 from relay.incidents.silence_view import SilenceState, SilenceView
 
@@ -16,8 +18,6 @@ HEADINGS = ("SILENCE", "STATE", "FROM", "UNTIL", "MATCH", "HOLDS NOW", "HELD", "
 
 MATCH_MAX = 60
 """The longest match in a column, in UTF-16 units."""
-COMMENT_MAX = 60
-"""The longest comment there."""
 
 
 def format_row(view: SilenceView, zone: TimeZone, now_ns: int) -> tuple[str, ...]:
@@ -56,17 +56,23 @@ def describe_period(silence: Silence, zone: TimeZone, now_ns: int) -> str:
 def describe_silence(silence: Silence, zone: TimeZone, now_ns: int) -> str:
     """Return a silence in a sentence: ``silence 3 until 14:00 CET: project=shop (deploy, ann)``."""
     match = truncate(describe_match(silence), MATCH_MAX)
-    return f"silence {silence.id} {describe_period(silence, zone, now_ns)}: {match} {_why(silence)}"
+    period, comment = (
+        describe_period(silence, zone, now_ns),
+        format_comment(silence.comment, silence.by),
+    )
+    return f"silence {silence.id} {period}: {match} {comment}"
 
 
-def describe_hold(silence: Silence, zone: TimeZone, now_ns: int) -> str:
-    """Return what a silence does: ``held: silenced by 3 until 14:00 CET (deploy, ann)``."""
-    period = describe_period(silence, zone, now_ns)
-    return f"held: silenced by {silence.id} {period} {_why(silence)}"
+def describe_silenced(silence: Silence, zone: TimeZone, now_ns: int) -> str:
+    """Return how a silence holds back what fits it.
 
-
-def _why(silence: Silence) -> str:
-    return f"({truncate(silence.comment, COMMENT_MAX)}, {format_name(silence.by)})"
+    As in ``held: silenced by 3 until 14:00 CET (deploy, ann)``.
+    """
+    period, comment = (
+        describe_period(silence, zone, now_ns),
+        format_comment(silence.comment, silence.by),
+    )
+    return format_hold(HeldReason.SILENCED, silence.id, period, comment)
 
 
 def describe_effect(added: SilenceView, *, is_daemon: bool) -> Iterator[str]:
@@ -91,15 +97,11 @@ def to_document(view: SilenceView) -> dict[str, object]:
         "incident": view.incident,
         "comment": view.comment,
         "by": view.by,
-        **_times("from", view.from_ns),
-        **_times("until", view.until_ns),
-        **_times("made", view.made_ns),
-        **_times("expired", view.expired_ns),
+        **time_fields("from", view.from_ns),
+        **time_fields("until", view.until_ns),
+        **time_fields("made", view.made_ns),
+        **time_fields("expired", view.expired_ns),
         "matching": view.matching,
         "holding": {"incidents": view.holding_incidents, "events": view.holding_events},
         "held": {"incidents": view.held_incidents, "events": view.held_events},
     }
-
-
-def _times(name: str, time_ns: int | None) -> dict[str, object]:
-    return {f"{name}_at": format_optional_rfc3339(time_ns), f"{name}_ns": time_ns}

@@ -62,6 +62,11 @@ def format_optional_rfc3339(time_ns: int | None) -> str | None:
     return None if time_ns is None else format_rfc3339(time_ns)
 
 
+def time_fields(name: str, time_ns: int | None) -> dict[str, object]:
+    """Return a time for an object of JSON: as text, and in nanoseconds since 1970."""
+    return {f"{name}_at": format_optional_rfc3339(time_ns), f"{name}_ns": time_ns}
+
+
 def format_duration(duration_ns: int) -> str:
     """Return a duration in its two largest units: ``4 s``, ``12 min 30 s``, ``2 d 4 h``."""
     left = max(0, round(duration_ns / 1e9))
