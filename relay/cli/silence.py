@@ -10,7 +10,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from relay.admin.operation import OperationError, Refused
+from relay.admin.operation import Refused
 from relay.cli.connect import StoreLocation, connect, locate_store, require_store
 from relay.cli.group import Group
 from relay.cli.options import (
@@ -21,7 +21,7 @@ from relay.cli.options import (
     json_option,
     resolve_time,
 )
-from relay.cli.silence_match import complete_incident, match_options, read_request
+from relay.cli.silence_match import complete_incident, list_warnings, match_options, read_request
 from relay.cli.silence_run import run
 from relay.cli.silence_table import (
     HEADINGS,
@@ -33,8 +33,8 @@ from relay.cli.silence_table import (
 )
 from relay.cli.tables import format_table, to_json_line
 from relay.core.zone import TimeZone
+from relay.incidents.silence import Silences
 from relay.incidents.silence_request import SilenceRequest
-from relay.incidents.silence_view import SilenceState
 
 
 @click.group(cls=Group)
@@ -135,6 +135,8 @@ async def _add(
         click.echo(to_json_line(to_document(added)))
     else:
         click.echo(describe_silence(added, connection.zone, time_ns()))
+    for warning in list_warnings(added):
+        click.echo(f"warning: {warning}", err=True)
     for line in describe_effect(added, is_daemon=connection.is_daemon):
         click.echo(line, err=True)
 
@@ -174,20 +176,16 @@ async def _expire(location: StoreLocation, ids: Sequence[int]) -> None:
     """End silences; none of them if one does not exist or is over."""
     async with connect(location) as connection:
         known = await connection.operations.list_silences(include_over=True)
-        states = {each.id: each.state for each in known}
+        copy, wall_ns = Silences(known), time_ns()
         for id_ in ids:
-            if id_ not in states:
-                shows = "relay silence list --all shows those there are"
-                raise OperationError(f"there is no silence {id_}: {shows}")
-            if states[id_] is SilenceState.OVER:
-                raise OperationError(f"silence {id_} is over already")
+            copy.expire(id_, wall_ns)
         holding = {each.id: (each.holding_incidents, each.holding_events) for each in known}
         for id_ in ids:
             await connection.operations.expire_silence(id_)
     when = "now" if connection.is_daemon else "when relay runs"
     for id_ in ids:
         held = format_held(*holding[id_])
-        told = (
+        following = (
             f"; it held back {held}: what is still open is told {when}" if any(holding[id_]) else ""
         )
-        click.echo(f"ended silence {id_}{told}")
+        click.echo(f"ended silence {id_}{following}")

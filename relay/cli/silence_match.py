@@ -14,6 +14,7 @@ from relay.cli.incident_id import check_incident_id, find_one_incident
 from relay.config.known_names import KnownNames
 from relay.config.match import MAPPING_FIELDS
 from relay.config.match_parser import scalar_to_text
+from relay.config.match_warnings import find_match_warnings
 from relay.config.yaml_reader import DocumentKind, read_document
 from relay.core.errors import ConfigError
 from relay.incidents.silence import Silence
@@ -21,6 +22,8 @@ from relay.incidents.silence_request import (
     InvalidSilence,
     SilenceRequest,
     check_request,
+    describe_issue,
+    parse_silence_match,
 )
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -94,6 +97,14 @@ async def complete_incident(operations: AdminOperations, request: SilenceRequest
         return request
     found = await find_one_incident(operations, request.incident)
     return msgspec.structs.replace(request, incident=found[0].incident.id)
+
+
+def list_warnings(silence: Silence) -> list[str]:
+    """Return a text for each condition that no event fulfils: see `relay.config.match_warnings`."""
+    if silence.incident is not None:
+        return []
+    match = parse_silence_match(silence.match)
+    return [describe_issue(each, silence.match) for each in find_match_warnings(match, ())]
 
 
 def find_user() -> str:

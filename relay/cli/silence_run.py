@@ -19,7 +19,7 @@ from relay.admin.operation import Refused
 from relay.cli.child_process import NotStarted, run_child
 from relay.cli.connect import connect, locate_store, require_store
 from relay.cli.options import config_option
-from relay.cli.silence_match import complete_incident, match_options, read_request
+from relay.cli.silence_match import complete_incident, list_warnings, match_options, read_request
 from relay.cli.silence_table import describe_silence
 from relay.core.errors import RelayError
 from relay.core.text import truncate
@@ -109,6 +109,8 @@ def _try_to_add(config_file: Path | None, request: SilenceRequest) -> SilenceVie
         _say(f"no silence, the command runs all the same: {error}")
         return None
     _say(describe_silence(added, zone, time_ns()))
+    for warning in list_warnings(added):
+        _say(f"warning: {warning}")
     return added
 
 

@@ -137,8 +137,12 @@ def _check_match(data: Mapping[str, Any], known: KnownNames) -> None:
     try:
         match = parse_silence_match(data, engines=known.engines)
     except InvalidValue as error:
-        issues = (_describe_issue(each, data) for each in error.issues)
+        issues = (describe_issue(each, data) for each in error.issues)
         raise InvalidSilence("\n".join(issues)) from error
+    if _takes_nothing(match):
+        raise InvalidSilence(
+            "it would hold back nothing: what stands under 'not' fits every event; write less there"
+        )
     if _takes_everything(match):
         raise InvalidSilence(
             "it would hold back everything: write what to match, as in project=shop, or --all if "
@@ -148,17 +152,22 @@ def _check_match(data: Mapping[str, Any], known: KnownNames) -> None:
         _check_route(field, known.routes)
 
 
-def _describe_issue(issue: ConfigIssue, data: object) -> str:
+def describe_issue(issue: ConfigIssue, data: object) -> str:
     """Return what is wrong, after the path and, if the message goes on from it, the value."""
-    message = issue.message + issue.detail
+    message, steps = issue.message + issue.detail, list[str | int]()
+    for step in issue.path:
+        if isinstance(data, Mapping):
+            data = data.get(str(step))
+        elif isinstance(data, list) and isinstance(step, int):
+            data = data[step]
+        else:
+            break  # a single pattern is written without a list
+        steps.append(step)
     if issue.scope is IssueScope.VALUE:
-        for step in issue.path:
-            if isinstance(data, Mapping):
-                data = data.get(str(step))
-            elif isinstance(data, list) and isinstance(step, int):
-                data = data[step]
         message = f"{quote(str(data))} {message}"
-    path = format_path(issue.path if issue.scope is not IssueScope.KEY else issue.path[:-1])
+    elif issue.scope is IssueScope.KEY:
+        steps = steps[:-1]
+    path = format_path(tuple(steps))
     return f"{path}: {message}" if path else message
 
 
@@ -172,11 +181,20 @@ def _check_route(field: Field, routes: Collection[str] | None) -> None:
             raise InvalidSilence(f"route: {quote(text)} is not a configured route{near}")
 
 
+def _takes_nothing(match: Match) -> bool:
+    """Whether what it excludes is everything."""
+    return (
+        (match.not_ is not None and _takes_everything(match.not_))
+        or any(map(_takes_nothing, match.all))
+        or (bool(match.any) and all(map(_takes_nothing, match.any)))
+    )
+
+
 def _takes_everything(match: Match) -> bool:
     """Whether it is empty, or has only conditions that every event fulfils."""
     return (
-        not match.any
-        and match.not_ is None
+        (not match.any or any(map(_takes_everything, match.any)))
+        and (match.not_ is None or _takes_nothing(match.not_))
         and all(map(_takes_everything, match.all))
         and all(
             field.name in _ALWAYS_THERE and Glob("*") in field.patterns for field in match.fields

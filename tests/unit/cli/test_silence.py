@@ -83,6 +83,18 @@ def test_add_to_a_running_relay(installation: Installation) -> None:
     assert (kept.until_ns, kept.made_ns) == (now_ns + 2 * HOUR_NS, now_ns)
 
 
+def test_add_warns_of_a_condition_that_no_event_fulfils(installation: Installation) -> None:
+    """As `relay check` does with routes; an engine may send what relay does not know."""
+    result = run(*ADD, "action=dye", "health=ill")
+    assert result.exit_code == 0
+    assert "warning: action: 'dye' is not an action that relay knows" in result.stderr
+    assert "warning: health: 'ill' is not a state of health that relay knows" in result.stderr
+    assert "warning: action: 'die' never matches: only containers" in (
+        run(*ADD, "type=volume", "action=die").stderr
+    )
+    assert "warning" not in run(*ADD, "name=web").stderr
+
+
 def test_add_without_a_relay(installation: Installation) -> None:
     """It is in the store, and counts when relay runs."""
     result = run(*ADD, "route=crashed", "--json")
