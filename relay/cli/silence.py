@@ -33,6 +33,7 @@ from relay.cli.silence_table import (
 )
 from relay.cli.tables import format_table, to_json_line
 from relay.core.zone import TimeZone
+from relay.incidents.policy import to_ns
 from relay.incidents.silence import Silences
 from relay.incidents.silence_request import SilenceRequest
 
@@ -153,7 +154,7 @@ def _set_period(request: SilenceRequest, period: _Period, zone: TimeZone) -> Sil
         until_ns=None
         if until is None
         else resolve_time("--until", until, zone, after_ns, ahead=True),
-        duration_ns=None if duration is None else duration // timedelta(microseconds=1) * 1000,
+        duration_ns=None if duration is None else to_ns(duration),
     )
 
 
