@@ -10,7 +10,6 @@ from relay.admin.incidents import IncidentAccess
 from relay.admin.operation import Operation, OperationCaller, Refused, TooMany
 from relay.config.errors import quote
 from relay.config.known_names import KnownNames
-from relay.core.event import RELAY_ENGINE
 from relay.incidents.incidents import Incidents
 from relay.incidents.silence import Silence, Silences, TooManySilences, UnknownSilence
 from relay.incidents.silence_request import InvalidSilence, SilenceRequest
@@ -47,7 +46,7 @@ class SilenceAccess(msgspec.Struct, frozen=True):
     async def list(self, request: SilencesRequest) -> list[SilenceView]:
         """See `SilenceOperations.list_silences`."""
         rows, now = await self.incidents.read()
-        return list_silences(rows, now.at(RELAY_ENGINE), include_over=request.all)
+        return list_silences(rows, now.wall_ns, include_over=request.all)
 
     async def add(self, request: SilenceRequest) -> SilenceView:
         """See `SilenceOperations.add_silence`."""
@@ -84,7 +83,7 @@ class SilenceAccess(msgspec.Struct, frozen=True):
             else:
                 rows, now = await self.incidents.read()
                 silences = Silences(rows.silences)
-                changed = change_stored(silences, now.at(RELAY_ENGINE))
+                changed = change_stored(silences, now.wall_ns)
                 written, removed = silences.take_changes()
                 await self.incidents.save(Changes(Rows(silences=written), removed_silences=removed))
         except TooManySilences as error:
@@ -92,7 +91,7 @@ class SilenceAccess(msgspec.Struct, frozen=True):
         except (InvalidSilence, UnknownSilence) as error:
             raise Refused(str(error)) from error
         rows, now = await self.incidents.read()
-        (view,) = make_views([changed], rows, now.at(RELAY_ENGINE))
+        (view,) = make_views([changed], rows, now.wall_ns)
         return view
 
 

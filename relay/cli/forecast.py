@@ -55,18 +55,18 @@ def describe_forecast(
 
 def _describe_holds(holds: Sequence[Hold], with_others: str, now_ns: int, zone: TimeZone) -> str:
     """Return what holds the event back, and when it is reported after that."""
-    parts, is_told = [], False
+    parts, is_reported = [], False
     for hold in holds:
         match hold:
             case Hold(reason=HeldReason.FOR, until_ns=int(until_ns)):
                 wait = _format_wait(until_ns - now_ns)
                 parts.append(f"told after {wait}{with_others} unless it is well before")
-                is_told = True
+                is_reported = True
             case Hold(reason=HeldReason.MUTED, is_final=False):
                 end = "always"
                 if hold.until_ns is not None:
                     end = f"until {zone.format_minute(hold.until_ns, now_ns)}"
-                    end += "" if is_told else f", then told{with_others}"
+                    end += "" if is_reported else f", then told{with_others}"
                 parts.append(f"muted by {hold.interval} {end}")
             case _:
                 parts.append(f"not told ({_name_reason(hold)})")
@@ -101,8 +101,8 @@ def describe_incident(
         return f"over: {state}; told: {reported}; next: {following}"
     since = format_time(incident.started_ns, zone)
     if hold is not None:
-        told = "" if reported == NOT_YET else f"told: {reported}; "
-        return f"open: {state}, since {since}; {told}{hold}"
+        before = "" if reported == NOT_YET else f"told: {reported}; "
+        return f"open: {state}, since {since}; {before}{hold}"
     upcoming = upcoming or _describe_wait(incident, policies)
     return f"open: {state}, since {since}; told: {reported}; next: {upcoming}"
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from relay.core.event import RELAY_ENGINE
 from relay.incidents.life import SECOND_NS
 
 SETTLE_NS = 30 * SECOND_NS
@@ -28,6 +29,15 @@ class Now(msgspec.Struct, frozen=True, gc=False):
         """Return the time of an engine's clock."""
         lead_ns = self.leads_ns.get(engine, 0)
         return self.steady_ns + (self.wall_lead_ns if lead_ns is None else lead_ns)
+
+    @property
+    def wall_ns(self) -> int:
+        """The time of the wall clock, by which relay's own events are dated."""
+        return self.at(RELAY_ENGINE)
+
+    def wall_to_steady_ns(self, time_ns: int) -> int:
+        """Return a time of the wall clock by the steady clock."""
+        return time_ns - self.wall_ns + self.steady_ns
 
 
 class EngineStatus(msgspec.Struct):

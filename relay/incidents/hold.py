@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from relay.core.event import RELAY_ENGINE, Event
+from relay.core.event import Event
 from relay.core.incident import UpdateReason
 from relay.incidents.clock import Now
 from relay.incidents.enable_label import read_enable_label
@@ -47,14 +47,9 @@ class Circumstances(msgspec.Struct, frozen=True):
     silences: Silences
     now: Now
 
-    @property
-    def wall_ns(self) -> int:
-        """The present, by the wall clock."""
-        return self.now.at(RELAY_ENGINE)
-
     def to_wall_ns(self, time_ns: int, engine: str) -> int:
         """Return the time of an engine's clock by the wall clock."""
-        return time_ns - self.now.at(engine) + self.wall_ns
+        return time_ns - self.now.at(engine) + self.now.wall_ns
 
 
 def find_hold(incident: Incident, at: Circumstances) -> Hold | None:
@@ -70,7 +65,7 @@ def find_plain_hold(event: Event, route: str, at: Circumstances) -> Hold | None:
     """Return what holds back, for good, an event that belongs to no incident; None if nothing."""
     if event.type == "container" and _opts_out(read_enable_label(event), at.labels):
         return Hold(HeldReason.OPTED_OUT, is_final=True)
-    silence = at.silences.find(event, route, None, at.wall_ns)
+    silence = at.silences.find(event, route, None, at.now.wall_ns)
     if silence is None:
         return None
     return Hold(HeldReason.SILENCED, silence=silence.id, is_final=True)
@@ -112,9 +107,9 @@ def _find_silenced(incident: Incident, at: Circumstances) -> Hold | None:
     if _is_end(incident):
         return None
     silence = None
-    if at.silences.may_hold(at.wall_ns):
+    if at.silences.may_hold(at.now.wall_ns):
         event = incident.last.decode()
-        silence = at.silences.find(event, incident.route, incident.id, at.wall_ns)
+        silence = at.silences.find(event, incident.route, incident.id, at.now.wall_ns)
     if silence is not None:
         is_final = _is_missed(incident)
         until_ns = None if is_final else silence.until_ns
@@ -163,7 +158,7 @@ def _find_muted(incident: Incident, at: Circumstances) -> Hold | None:
     groups_by_itself = at.destination.audience.groups_by_itself
     if _is_end(incident) and groups_by_itself:
         return None
-    hold = find_mute_hold(at.route.mute, at.wall_ns)
+    hold = find_mute_hold(at.route.mute, at.now.wall_ns)
     if hold is None:
         return None
     if _is_brief(incident, at) or (_is_missed(incident) and groups_by_itself):

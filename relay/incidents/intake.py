@@ -217,7 +217,7 @@ class Intake:
         hold = find_plain_hold(event, route, at)
         groups_it = at.destination.groups_plain_events
         if hold is None and (event.type == TYPE_RELAY or not groups_it):
-            mute = find_mute_hold(at.route.mute, at.wall_ns)
+            mute = find_mute_hold(at.route.mute, at.now.wall_ns)
             if mute is None:
                 return False
             hold = None if groups_it else replace(mute, until_ns=None, is_final=True)
@@ -300,7 +300,7 @@ class Intake:
         """Apply that an engine was reached, or that a destination took a message."""
         for incident in list(self._state.by_subject.get(subject, {}).values()):
             if not incident.life.is_up:
-                evidence = Evidence(Fact.STARTED, now.at(RELAY_ENGINE), RELAY_ENGINE)
+                evidence = Evidence(Fact.STARTED, now.wall_ns, RELAY_ENGINE)
                 self._tracker.put(self._apply_evidence(incident, evidence), now)
 
     def observe(self, observation: Observation, now: Now) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.container_facts import ContainerFacts
-from relay.core.event import RELAY_ENGINE, Event
+from relay.core.event import Event
 from relay.core.incident import (
     Condition,
     IncidentReport,
@@ -119,7 +119,7 @@ def build_message(
             names=tuple(dict.fromkeys(name for each in plains for name in each.names))[:MAX_NAMES],
             overflow=any(each.overflow for each in plains),
             more_resolved=sum(not each.is_open for each in incidents[MAX_INCIDENTS:]),
-            made_ns=now.at(RELAY_ENGINE),
+            made_ns=now.wall_ns,
         ),
     )
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from relay.core.event import RELAY_ENGINE
 from relay.incidents.clock import Now
 from relay.incidents.group import Group
 from relay.incidents.held import HeldReason, Hold
@@ -41,9 +40,7 @@ class HoldReview:
         """Return from when on a reminder may name an incident, by the steady clock; None if that is
         not known."""
         hold = self.find(incident, now)
-        if hold is None:
-            return 0
-        return None if hold.until_ns is None else hold.until_ns - _find_wall_lead(now)
+        return 0 if hold is None else _find_end(hold, now)
 
     def hold_updates(self, incidents: Iterable[Incident], now: Now) -> bool:
         """Hold back the updates for which there is a reason; return whether there was one."""
@@ -136,7 +133,7 @@ class HoldReview:
 
     def _find_plain_hold(self, destination: str, route: str, now: Now) -> Hold | None:
         at = self._tracker.circumstances(route, destination, now)
-        return find_mute_hold(at.route.mute, at.wall_ns)
+        return find_mute_hold(at.route.mute, at.now.wall_ns)
 
     def _put_plains(self, group: Group, now: Now) -> None:
         self._state.put_group(group)
@@ -152,9 +149,9 @@ def _is_mute(hold: Hold | None) -> bool:
 
 def _find_wall_lead(now: Now) -> int:
     """Return how far the wall clock is ahead of the steady clock."""
-    return now.at(RELAY_ENGINE) - now.steady_ns
+    return now.wall_ns - now.steady_ns
 
 
 def _find_end(hold: Hold, now: Now) -> int | None:
     """Return when a hold ends, by the steady clock; None if no end is known."""
-    return None if hold.until_ns is None else hold.until_ns - _find_wall_lead(now)
+    return None if hold.until_ns is None else now.wall_to_steady_ns(hold.until_ns)

@@ -24,7 +24,7 @@ class SilenceChanges:
         policies = self._tracker.policies
         engines = None if policies.engines is None else {*policies.engines, RELAY_ENGINE}
         known = KnownNames(engines=engines, routes={route for route, _ in policies.routes})
-        silence = self._silences.add(request, known, now.at(RELAY_ENGINE))
+        silence = self._silences.add(request, known, now.wall_ns)
         if self._tracker.journal is not None:
             self._tracker.journal.silence_added(silence)
         self._apply(now)
@@ -32,7 +32,7 @@ class SilenceChanges:
 
     def expire(self, id_: int, after_ns: int, now: Now) -> Silence:
         """End a silence now, or after a time. Raises `InvalidSilence`, `UnknownSilence`."""
-        silence = self._silences.expire(id_, now.at(RELAY_ENGINE), after_ns)
+        silence = self._silences.expire(id_, now.wall_ns, after_ns)
         if self._tracker.journal is not None:
             self._tracker.journal.silence_expired(silence)
         if silence.expired_ns is not None:
@@ -46,12 +46,12 @@ class SilenceChanges:
 
     def follow(self, now: Now) -> None:
         """Note which silences have ended by themselves, and when the next one does."""
-        wall_ns = now.at(RELAY_ENGINE)
+        wall_ns = now.wall_ns
         self._silences.prune(wall_ns)
         before, self._in_force = self._in_force, self._silences.list_in_force(wall_ns)
         for silence in map(self._silences.get, sorted(before - self._in_force)):
             if silence is not None and self._tracker.journal is not None:
                 self._tracker.journal.silence_ended(silence)
         change_ns = self._silences.next_change_ns(wall_ns)
-        due_ns = None if change_ns is None else change_ns - wall_ns + now.steady_ns
+        due_ns = None if change_ns is None else now.wall_to_steady_ns(change_ns)
         self._tracker.schedule.set((Task.SILENCE, "", ""), due_ns)

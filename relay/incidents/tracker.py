@@ -87,7 +87,7 @@ class IncidentTracker:
     def known_until_ns(self, incident: Incident, now: Now) -> int:
         """Return until when everything that happened to its subject is known."""
         if is_own(incident.subject):
-            return now.at(RELAY_ENGINE)
+            return now.wall_ns
         return self.engines.known_until_ns(incident.life.engine, now)
 
     def plain_silent_until_ns(self, plain: PlainEvents) -> int:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.container_facts import ContainerFacts
-from relay.core.event import RELAY_ENGINE, Event
+from relay.core.event import Event
 from relay.core.incident import Condition, Resolution, Status, UpdateReason
 from relay.core.severity import Severity
 from relay.incidents.clock import Now
@@ -236,7 +236,7 @@ def count_incidents(
     held: dict[str, Counter[str]] = {}
     for each in route_counts:
         held.setdefault(each.destination, Counter()).update(each.held)
-    ends_ns = [each.until_ns for each in silences if each.is_in_force(now.at(RELAY_ENGINE))]
+    ends_ns = [each.until_ns for each in silences if each.is_in_force(now.wall_ns)]
     return IncidentCounts(
         opened,
         {to: counts for to, counts in held.items() if counts},
