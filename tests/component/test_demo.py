@@ -41,7 +41,7 @@ async def play_with(
         return result, [it.json for it in receiver.received], slept
 
 
-async def test_tells_the_whole_story() -> None:
+async def test_shows_the_whole_story() -> None:
     """Three messages, each marked as a demonstration wherever it has a name, none as delayed."""
     result, sent, slept = await play_with([DELIVERED] * 3)
     assert result
@@ -67,7 +67,7 @@ async def test_stops_at_the_first_refusal(capsys: pytest.CaptureFixture[str]) ->
     assert "8 crashes" not in printed
 
 
-async def test_tells_the_end_of_what_it_opened() -> None:
+async def test_shows_the_end_of_what_it_opened() -> None:
     """Even if a message in between was refused: a pager would wait for it."""
     result, sent, _ = await play_with([DELIVERED, REFUSED, DELIVERED])
     assert not result

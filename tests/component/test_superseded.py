@@ -81,7 +81,7 @@ def refuse(world: World) -> Message:
     return message
 
 
-async def test_nothing_was_told_since(make_case: Callable[[World], Case]) -> None:
+async def test_nothing_was_reported_since(make_case: Callable[[World], Case]) -> None:
     """It is a delivery again, and what its incident is notified of next is no longer reported as
     new."""
     world = World().play([die(0)], 1)
@@ -208,7 +208,7 @@ async def bury_many(outbox: Outbox, notifications: list[Notification]) -> None:
         pass
 
 
-async def test_what_looks_as_if_it_told_of_incidents(make_case: Callable[[World], Case]) -> None:
+async def test_what_looks_as_if_it_reported_incidents(make_case: Callable[[World], Case]) -> None:
     """It is read, and replayed."""
     case = make_case(World())
     included = Included(inspect={"update": {"incidents": "[]"}})

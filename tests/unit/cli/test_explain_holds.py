@@ -66,7 +66,7 @@ def test_a_problem(name: str, at: str, shown: str) -> None:
     assert explain(name, at).removesuffix("; → audit at once") == shown
 
 
-def test_a_problem_of_a_process_is_well_before_it_is_told() -> None:
+def test_a_problem_of_a_process_is_well_before_it_is_reported() -> None:
     assert explain("page", DAY, action="oom") == (
         f"→ oncall: {OPENS} (page), told after 5 min unless it is well before"
     )

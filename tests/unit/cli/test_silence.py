@@ -282,7 +282,7 @@ def test_no_silences() -> None:
 
 
 def test_expire(installation: Installation) -> None:
-    """What it holds back is told now."""
+    """What it holds back is reported now."""
     fill(installation, World().play([die(0, project="shop")], 1))
     save(installation, silence(1), silence(2, match={"name": "b"}))
     result = run("silence", "expire", "1", "2", "1")

@@ -115,15 +115,17 @@ def test_b5_the_message_says_what_was_reported_before_and_is_still_down() -> Non
     world.check_balance()
 
 
-@pytest.mark.parametrize(("to", "told", "ended"), [("ops", 13.0, 3600.0), ("pager", 10.0, 1060.0)])
-def test_b6_the_end_within_a_mute_interval(to: str, told: float, ended: float) -> None:
+@pytest.mark.parametrize(
+    ("to", "reported", "ended"), [("ops", 13.0, 3600.0), ("pager", 10.0, 1060.0)]
+)
+def test_b6_the_end_within_a_mute_interval(to: str, reported: float, ended: float) -> None:
     """People are notified in the morning, a pager at once."""
     late = MuteInterval("late", (build_week("UTC", [(day, 481, 540) for day in DAYS]),))
     keys = {to: PolicyKeys(mute=(late,))}
     world = World(Setup({**DIED, "to": [to]}, audiences=AUDIENCES, keys=keys))
     world.play([die(10), start(1000)], 8000)
     assert world.reported(to) == [
-        (told, "firing", "opened", 1),
+        (reported, "firing", "opened", 1),
         (ended, "resolved", "resolved", 0),
     ]
 
@@ -243,8 +245,8 @@ def test_b10_daylight_saving(day: str, crashes_at: str, hours: int) -> None:
     world = World(Setup(keys={"ops": PolicyKeys(mute=(BERLIN,))}))
     world.t = t
     world.play([die(t)], t + 5 * 3600)
-    ((told, *_),) = world.reported()
-    assert told - t == (3.0 if not hours else hours * 3600 - 60.0)
+    ((reported, *_),) = world.reported()
+    assert reported - t == (3.0 if not hours else hours * 3600 - 60.0)
 
 
 def test_b11_the_wall_clock_is_set_while_a_silence_runs() -> None:

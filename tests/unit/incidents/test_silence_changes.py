@@ -44,15 +44,15 @@ def set_wall_clock(world: World, ahead_s: float) -> None:
     world.due()
 
 
-def test_what_is_down_at_its_end_is_told_then() -> None:
+def test_what_is_down_at_its_end_is_reported_then() -> None:
     """B1: within three seconds, with what happened meanwhile."""
     world = World()
     added = silence(world)
     world.play([die(10)], 3610)
     world.check_balance()
-    ((t, *told),) = world.reported()
+    ((t, *reported),) = world.reported()
     assert 3600 <= t <= 3603
-    assert told == ["firing", "opened", 1]
+    assert reported == ["firing", "opened", 1]
     assert (get(world, added.id).held_incidents, get(world, added.id).held_events) == (0, 0)
 
 
@@ -66,18 +66,18 @@ def test_what_came_and_went_is_only_counted() -> None:
     assert (get(world, added.id).held_incidents, get(world, added.id).held_events) == (1, 1)
 
 
-def test_the_end_of_what_was_told_is_told_through_it() -> None:
+def test_the_end_of_what_was_reported_is_reported_through_it() -> None:
     """B3."""
     world = World().play([die(10)], 60)
     silence(world)
     world.play([start(1000)], 7200)
-    first, (t, *told) = world.reported()
+    first, (t, *reported) = world.reported()
     assert first[:2] == (13, "firing")
-    assert (round(t), *told) == (1063, "resolved", "resolved", 0)
+    assert (round(t), *reported) == (1063, "resolved", "resolved", 0)
 
 
 def test_it_ends_when_somebody_ends_it() -> None:
-    """What is open is told within three seconds, and no later silence is touched."""
+    """What is open is reported within three seconds, and no later silence is touched."""
     world = World()
     first, second = silence(world), silence(world, match={"name": "db"})
     world.play([die(10), die(10, "db")], 100)
@@ -93,7 +93,7 @@ def test_it_ends_when_somebody_ends_it() -> None:
 
 
 def test_an_incident_is_silenced_by_its_id() -> None:
-    """Another one of the same project is told."""
+    """Another one of the same project is reported."""
     world = World().play([die(0, "a"), die(0, "b")], 1)
     by_name = {each.name: each.id for each in world.dispatcher.list_incidents()}
     silence(world, incident=by_name["a"])
@@ -103,7 +103,7 @@ def test_an_incident_is_silenced_by_its_id() -> None:
 
 
 def test_plain_events_are_tried_when_they_come() -> None:
-    """They are counted, and not told at its end."""
+    """They are counted, and not reported at its end."""
     match = {"action": ["start", "die"]}
     world = World(Setup({**DIED, "match": match}))
     added = silence(world, 60, match={"name": "web-*"})
