@@ -1,120 +1,27 @@
 """Enrichment: what routes include with an event, requested from a fake engine."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
 
-from relay.core.container_facts import ContainerFacts
 from relay.core.counters import EngineCounters
-from relay.core.event import Actor, Event, Origin, format_rfc3339, make_self_event
-from relay.core.include import FACTS_ONLY, Include, Included
-from relay.core.notification import Notification, build_notification
-from relay.incidents.inquiry import Answer, Inquiry
+from relay.core.event import Event, Origin, format_rfc3339, make_self_event
+from relay.core.include import Include, Included
+from relay.core.notification import build_notification
 from relay.ingest.docker.engine.errors import AnswerTooLong, EngineRefused, EngineUnavailable
-from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_BYTES, QUEUE_SIZE, Engine, Enricher
-from relay.store.records import CommitResult, EnrichResult, IngestCommit
-from tests.unit.destinations.updates import OPENED
+from relay.ingest.docker.enrichment import CONCURRENCY, QUEUE_BYTES, QUEUE_SIZE, Engine
+from relay.store.records import CommitResult, IngestCommit
+from tests.unit.ingest.docker.enricher import (
+    NOW_NS,
+    FakeEngine,
+    FakeOutbox,
+    crash,
+    make_commit,
+    run_enricher,
+)
 
-if TYPE_CHECKING:
-    from relay.store.outbox import Outbox
-
-NOW_NS = 1795420000_000000000
 EVERYTHING = Include(logs=2, health=True, inspect=("RestartCount", "State.Nothing"))
-INSPECTED = {
-    "RestartCount": 3,
-    "Config": {"Tty": False},
-    "State": {"Health": {"Log": [{"Output": "no answer\n"}]}},
-}
-LOG = b"\x01\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x0atwo\nthree\n"
-
-
-def crash(id_: str = "c1", type_: str = "container") -> Event:
-    return Event(
-        f"evt_{id_}", "here", "h", type_, "die", None, "local", 1, Actor(id_, "web", "bb", {})
-    )
-
-
-class FakeEngine:
-    """An engine with these answers, which a test may hold back."""
-
-    def __init__(self, inspect: Any = INSPECTED, logs: bytes | Exception = LOG) -> None:
-        self._inspect = inspect
-        self._logs = logs
-        self.requests: list[str] = []
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self.periods: list[bytes | Exception] = []
-        """The answers to `logs_between`."""
-
-    async def inspect(self, container: str) -> bytes | None:
-        self.requests.append(f"inspect {container}")
-        await self.may_answer.wait()
-        if isinstance(self._inspect, Exception):
-            raise self._inspect
-        return None if self._inspect is None else json.dumps(self._inspect).encode()
-
-    async def logs_between(self, container: str, since_ns: int, until_ns: int) -> bytes:
-        self.requests.append(f"logs {container} {until_ns - since_ns}")
-        answer = self.periods.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def logs(self, container: str, lines: int) -> bytes:
-        self.requests.append(f"logs {container} {lines}")
-        if isinstance(self._logs, Exception):
-            raise self._logs
-        return self._logs
-
-
-class FakeOutbox:
-    """A fake of `Outbox.enrich`."""
-
-    def __init__(self) -> None:
-        self.enriched: asyncio.Queue[tuple[Sequence[int], Notification, int]] = asyncio.Queue()
-
-    async def enrich(
-        self, seqs: Sequence[int], notification: Notification, now_ns: int
-    ) -> EnrichResult:
-        self.enriched.put_nowait((seqs, notification, now_ns))
-        return EnrichResult(dead_letters_evicted=2)
-
-
-@asynccontextmanager
-async def run_enricher(
-    engine: Engine | None,
-    outbox: FakeOutbox,
-    timeout_s: float = 60.0,
-    counters: EngineCounters | None = None,
-) -> AsyncIterator[Enricher]:
-    """Run an enricher."""
-    enricher = Enricher(
-        "here",
-        lambda: engine,
-        cast("Outbox", outbox),
-        lambda: NOW_NS,
-        counters or EngineCounters(),
-        timeout_s,
-    )
-    work = asyncio.create_task(enricher.run())
-    try:
-        yield enricher
-    finally:
-        work.cancel()
-        await asyncio.wait([work])
-    assert work.cancelled()
-
-
-def make_commit(*notifications: Notification, each: int = 1) -> tuple[IngestCommit, CommitResult]:
-    """A commit with its result; each notification has this many deliveries."""
-    commit = IngestCommit("here", None, [(it, ["ops"] * each) for it in notifications])
-    numbers = iter(range(1, 1 + each * len(notifications)))
-    return commit, CommitResult([[next(numbers) for _ in range(each)] for _ in notifications])
 
 
 async def enrich(
@@ -380,124 +287,3 @@ async def test_evictions_of_a_full_store_are_counted() -> None:
             await outbox.enriched.get()
         await asyncio.sleep(0)
     assert counters.evicted_dead_letters == 4
-
-
-ENDED_AT, STARTED_AT = "2026-11-23T06:48:35.1Z", "2026-11-23T06:48:34.1Z"
-DIED_NS = 1795416515_200000000
-
-
-def inspected(
-    policy: str = "on-failure",
-    *,
-    count: int = 2,
-    started: str = STARTED_AT,
-    ended: str = ENDED_AT,
-    **state: object,
-) -> dict[str, Any]:
-    """An inspection of a container that may be restarted twice and use 64 MiB."""
-    return {
-        "Id": "c1",
-        "RestartCount": count,
-        "State": {"StartedAt": started, "FinishedAt": ended, **state},
-        "Config": {"Tty": False},
-        "HostConfig": {
-            "Memory": 2**26,
-            "RestartPolicy": {"Name": policy, "MaximumRetryCount": 2},
-        },
-    }
-
-
-async def inquire(engine: Engine | None, *includes: Include, timeout_s: float = 60) -> list[Answer]:
-    """The answers to questions about the same death."""
-    event = msgspec.structs.replace(crash(), time_ns=DIED_NS)
-    answers: asyncio.Queue[tuple[Inquiry, Answer]] = asyncio.Queue()
-    inquiries = [Inquiry(f"inc_{n}", event, include) for n, include in enumerate(includes)]
-    async with run_enricher(engine, FakeOutbox(), timeout_s) as enricher:
-        enricher.enqueue_inquiries(inquiries, lambda *it: answers.put_nowait(it))
-        received = [await answers.get() for _ in inquiries]
-    by_incident = {inquiry.incident: answer for inquiry, answer in received}
-    return [by_incident[inquiry.incident] for inquiry in inquiries]
-
-
-async def test_the_facts_of_a_container() -> None:
-    """One inspection, and nothing else is requested."""
-    engine = FakeEngine(inspected())
-    (answer,) = await inquire(engine, FACTS_ONLY)
-    assert answer == Answer(None, ContainerFacts("on-failure", 2, 2, 2**26), is_final=True)
-    assert engine.requests == ["inspect c1"]
-
-
-async def test_one_inspection_for_the_facts_and_for_what_is_included() -> None:
-    """Equal questions about one event share their answer."""
-    engine = FakeEngine(inspected())
-    logs = Include(logs=2)
-    first, second = await inquire(engine, logs, logs)
-    assert first == second
-    assert first.facts == ContainerFacts("on-failure", 2, 2, 2**26)
-    assert first.included == Included(logs=("two", "three"))
-    assert engine.requests == ["inspect c1", "logs c1 2"]
-
-
-@pytest.mark.parametrize(
-    ("inspection", "is_final"),
-    [
-        (inspected(), True),
-        (inspected(count=1), False),
-        (inspected(Restarting=True, Running=True), False),  # Docker counts the one to come
-        (inspected(started="2026-11-23T06:48:36Z"), False),  # another life, which has ended too
-        (inspected(started="2026-11-23T06:48:36Z", Running=True), False),
-        (inspected(""), True),
-        (inspected("no"), True),
-        (inspected("always"), False),  # somebody stops it; events say that
-    ],
-)
-async def test_a_container_that_is_not_restarted(
-    inspection: dict[str, Any], is_final: bool
-) -> None:
-    """Only the inspection of the life that ended with the event says so."""
-    (answer,) = await inquire(FakeEngine(inspection), FACTS_ONLY)
-    assert answer.is_final is is_final
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        None,
-        EngineRefused("no", 403),
-        EngineUnavailable("broken"),
-        ["no inspection"],
-        {"Id": "c1", "RestartCount": "many"},
-    ],
-)
-async def test_no_facts(answer: object) -> None:
-    """Nobody asked for them, so no message says why they are missing."""
-    assert await inquire(FakeEngine(answer), FACTS_ONLY) == [Answer()]
-    assert await inquire(None, FACTS_ONLY) == [Answer()]
-
-
-async def test_the_facts_of_a_slow_engine() -> None:
-    """They are not waited for."""
-    engine = FakeEngine(inspected())
-    engine.may_answer.clear()
-    assert await inquire(engine, FACTS_ONLY, timeout_s=0) == [Answer()]
-
-
-async def test_the_facts_stay_if_the_log_fails() -> None:
-    """The message says what is missing of what the route includes."""
-    engine = FakeEngine(inspected(), EngineRefused("no", 403))
-    (answer,) = await inquire(engine, Include(logs=2))
-    assert answer.facts is not None
-    assert answer.included == Included(missing="a socket proxy forbids it (403)")
-
-
-async def test_a_message_that_waits_for_what_its_route_includes() -> None:
-    """Its incident gets the facts of the same inspection."""
-    message = msgspec.structs.replace(OPENED, include=Include(inspect=("RestartCount",)))
-    assert message.update is not None
-    outbox, engine = FakeOutbox(), FakeEngine(inspected())
-    async with run_enricher(engine, outbox) as enricher:
-        enricher.enqueue(*make_commit(message))
-        _, complete, _ = await outbox.enriched.get()
-    assert complete.included == Included(inspect={"RestartCount": 2})
-    assert complete.update is not None
-    assert complete.update.incidents[0].container == ContainerFacts("on-failure", 2, 2, 2**26)

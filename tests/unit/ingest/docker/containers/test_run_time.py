@@ -7,8 +7,10 @@ from msgspec.structs import replace
 
 from relay.core.container import Container
 from relay.core.container_facts import ContainerFacts
+from relay.core.event import Event
 from relay.ingest.docker.containers.registry import REMOVED_FACTS_MAX, ContainerRegistry
 from relay.ingest.docker.containers.run_time import find_run_time
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from tests.unit.ingest.docker.samples import (
     SECOND_NS,
     at,
@@ -20,7 +22,7 @@ from tests.unit.ingest.docker.samples import (
 )
 
 
-def died(second: float, shown: str | None, labels: dict[str, str] | None = None) -> object:
+def died(second: float, shown: str | None, labels: dict[str, str] | None = None) -> Event:
     """A death whose event has this ``execDuration``."""
     more = {} if shown is None else {"execDuration": shown}
     return make_event("die", 3, second=second, labels={**(labels or {}), **more})
@@ -37,7 +39,7 @@ def run_time(
     tracker = new_tracker(podman=podman)
     if started is not None:
         tracker.on_event(make_event("start", second=started, labels=labels))
-    (death,) = tracker.on_event(died(90.5, shown, labels))  # type: ignore[arg-type]
+    (death,) = tracker.on_event(died(90.5, shown, labels))
     return None if death.ran_ns is None else death.ran_ns / SECOND_NS
 
 
@@ -71,7 +73,7 @@ def test_a_label_hides_it() -> None:
     tracker = new_tracker()
     tracker.on_event(make_event("create", labels=label))
     tracker = restore_tracker(tracker)
-    (death,) = tracker.on_event(died(5, "86400"))  # type: ignore[arg-type]
+    (death,) = tracker.on_event(died(5, "86400"))
     assert death.ran_ns is None
 
 
@@ -83,7 +85,7 @@ def test_an_inspection_shows_the_label() -> None:
         hiding_labels=frozenset({"execDuration"}),
     )
     tracker.on_snapshot(make_snapshot(shown, second=1), None)
-    (death,) = tracker.on_event(died(5, "7"))  # type: ignore[arg-type]
+    (death,) = tracker.on_event(died(5, "7"))
     assert death.ran_ns == 5 * SECOND_NS
 
 
@@ -110,11 +112,11 @@ def test_each_life_counts_by_itself() -> None:
         (make_container_snapshot(started=9, finished=5), 5 * SECOND_NS),  # runs again
     ],
 )
-def test_an_inferred_death(shown: object, expected: int) -> None:
+def test_an_inferred_death(shown: ContainerSnapshot, expected: int) -> None:
     """The inspection shows when the life began; after the next start, relay may know it."""
     tracker = new_tracker()
     tracker.on_event(make_event("start", second=0))
-    (death,) = tracker.on_snapshot(make_snapshot(shown), None)  # type: ignore[arg-type]
+    (death,) = tracker.on_snapshot(make_snapshot(shown), None)
     assert (death.origin, death.ran_ns) == ("inferred", expected)
 
 
@@ -136,7 +138,7 @@ def test_it_is_never_absurd(
     )
     death = died(90.5, shown)
     for podman in (False, True):
-        found = find_run_time(container, death, podman=podman)  # type: ignore[arg-type]
+        found = find_run_time(container, death, podman=podman)
         assert found is None or 0 <= found <= at(90.5)
 
 
