@@ -144,7 +144,7 @@ class SimulatedIncidents:
         """Return what holds back what an event is part of: an incident, or plain events."""
         if (incident := self.find_incident(destination, event)) is not None:
             return incident.hold
-        groups = (each for each in self.dispatcher.export().groups)
+        groups = self.dispatcher.export().groups
         holds = (
             plain.hold for it in groups if it.destination == destination for plain in it.plains
         )

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from relay.core.container import Container
 from relay.core.event import Actor, Cause, Event, Origin, make_event_id
 from relay.ingest.docker.containers.cause import REQUEST_EXPIRY_NS, find_cause
-from relay.ingest.docker.containers.run_time import find_known_run_time
+from relay.ingest.docker.containers.run_time import find_inspected_run_time
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
 from relay.ingest.docker.engine.swarm import ServiceFailure
 
@@ -126,21 +126,10 @@ def infer_death(
     death = _make_inferred_event(
         "die", container, snapshot, died_ns, died_ns, cause, inspected.exit_code
     )
-    death = replace(death, ran_ns=_find_run_time(container, inspected))
+    death = replace(death, ran_ns=find_inspected_run_time(container, inspected))
     if inspected.oom_killed and container.oom_ns is None:
         return [_make_inferred_event("oom", container, snapshot, died_ns, died_ns), death]
     return [death]
-
-
-def _find_run_time(container: Container, inspected: ContainerSnapshot) -> int | None:
-    """Return how long the life had lasted whose end an inspection shows.
-
-    An engine shows its start until the next one; before that one, relay may know it.
-    """
-    shown_ns, died_ns = inspected.started_ns, inspected.finished_ns
-    if shown_ns is not None and died_ns is not None and shown_ns <= died_ns:
-        return died_ns - shown_ns
-    return None if died_ns is None else find_known_run_time(container, died_ns)
 
 
 def infer_end(container: Container, snapshot: Snapshot) -> Event:

@@ -24,8 +24,8 @@ DESTROYED_MAX = 4_096
 """How many ids of destroyed containers are remembered."""
 
 REMOVED_FACTS_MAX = 64
-"""Of how many of them the facts are remembered: with ``--rm`` an engine removes a container as soon
-as it has died, and its death may be reported in the same batch."""
+"""How many removed containers' facts are remembered: with ``--rm`` an engine removes a container as
+soon as it has died, and its death may be in the same batch."""
 
 TEXTS_MAX_BYTES = 32 * 2**20
 """While the labels, names and images of all containers take more memory than this, further

@@ -7,6 +7,7 @@ attribute of that name is a label.
 
 from relay.core.container import Container
 from relay.core.event import Event
+from relay.ingest.docker.engine.inspection import ContainerSnapshot
 
 RUN_TIME_ATTRIBUTE = "execDuration"
 """See ``handleContainerExit`` in moby's ``daemon/monitor.go``."""
@@ -32,6 +33,17 @@ def find_run_time(container: Container, death: Event, *, podman: bool) -> int | 
         return known_ns if shown_ns is None else shown_ns
     is_same = -TOLERANCE_NS < known_ns - shown_ns < _SECOND_NS + TOLERANCE_NS
     return known_ns if is_same else shown_ns
+
+
+def find_inspected_run_time(container: Container, inspected: ContainerSnapshot) -> int | None:
+    """Return how long the life had lasted whose end an inspection shows; None if it is not known.
+
+    The engine shows the start of that life until the next start; after that, relay may know it.
+    """
+    shown_ns, died_ns = inspected.started_ns, inspected.finished_ns
+    if shown_ns is not None and died_ns is not None and shown_ns <= died_ns:
+        return died_ns - shown_ns
+    return None if died_ns is None else find_known_run_time(container, died_ns)
 
 
 def find_known_run_time(container: Container, died_ns: int) -> int | None:
