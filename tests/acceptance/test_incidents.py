@@ -153,7 +153,7 @@ def test_a_recreated_stack(outcome: Outcome) -> None:
 
 def test_kills_change_nothing(outcome: Outcome) -> None:
     """A relay that is killed twice sends the same two messages, under the same ids (A23)."""
-    for kind in ("told", "chat"):
+    for kind in ("reported", "chat"):
         expected = messages(outcome.receiver, LOOP.name, kind)
         found = messages(outcome.killed, LOOP.name, kind)
         assert [it.headers["webhook-id"] for it in found] == [

@@ -1,4 +1,4 @@
-"""A daemon that tells an Alertmanager what is open: at once, repeatedly, and when it is over."""
+"""A daemon that sends what is open to an Alertmanager: at once, repeatedly, and when it is over."""
 
 import asyncio
 from typing import Any

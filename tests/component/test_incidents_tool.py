@@ -26,11 +26,16 @@ def play(receiver: Receiver, *, ended: str | None, count: int = 1) -> None:
     receive(receiver, ROW, "audit", "ntf_1", events=[{"time_ns": 10**9 * int(FIRST_S)}])
     incident = {"subject": "a1-web-1", "crash_looping": False, "resolution": None}
     message: dict[str, Any] = {"status": "firing", "reason": "opened", "count": count}
-    receive(receiver, ROW, "told", "ntf_2", **message, incidents=[incident])
+    receive(receiver, ROW, "reported", "ntf_2", **message, incidents=[incident])
     if ended is not None:
         message = {"status": "resolved", "reason": "resolved", "count": 0}
         receive(
-            receiver, ROW, "told", "ntf_3", **message, incidents=[{**incident, "resolution": ended}]
+            receiver,
+            ROW,
+            "reported",
+            "ntf_3",
+            **message,
+            incidents=[{**incident, "resolution": ended}],
         )
 
 

@@ -1,4 +1,4 @@
-"""Dead letters about incidents are sent again only if nothing was notified of these since."""
+"""Dead letters about incidents are sent again only if these were not reported since."""
 
 from collections.abc import Callable
 from typing import Any
@@ -72,7 +72,7 @@ def make_case(request: pytest.FixtureRequest, outbox: Outbox) -> Callable[[World
 
 
 def refuse(world: World) -> Message:
-    """The destination refuses what it is reported."""
+    """The destination refuses the message."""
     world.broken.add("ops")
     world.run(world.t + 10)
     (message,) = world.waiting
@@ -82,7 +82,7 @@ def refuse(world: World) -> Message:
 
 
 async def test_nothing_was_reported_since(make_case: Callable[[World], Case]) -> None:
-    """It is a delivery again, and what its incident is notified of next is no longer reported as
+    """It is a delivery again, and the next message about its incident no longer reports it as
     new."""
     world = World().play([die(0)], 1)
     message = refuse(world)
@@ -208,7 +208,7 @@ async def bury_many(outbox: Outbox, notifications: list[Notification]) -> None:
         pass
 
 
-async def test_what_looks_as_if_it_reported_incidents(make_case: Callable[[World], Case]) -> None:
+async def test_what_looks_as_if_it_told_of_incidents(make_case: Callable[[World], Case]) -> None:
     """It is read, and replayed."""
     case = make_case(World())
     included = Included(inspect={"update": {"incidents": "[]"}})

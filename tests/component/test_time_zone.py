@@ -31,7 +31,7 @@ async def chat() -> AsyncIterator[tuple[str, asyncio.Queue[dict[str, Any]]]]:
 
 
 async def test_a_reload_changes_the_zone_of_the_next_message(tmp_path: Path) -> None:
-    """Of messages, templates for people, and of what commands are told to show."""
+    """Of messages, templates for people, and of what commands show."""
     engine = ScriptedEngine(tmp_path / "engine.sock")
     daemon = DaemonWithConfig(tmp_path, engine)
 

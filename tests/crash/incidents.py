@@ -15,7 +15,7 @@ from tests.crash.receiver import Arrival
 
 
 def find_crashed(happened: Collection[ContainerEvent]) -> set[str]:
-    """Return the containers that crashed and are told: not silenced, and not opted out."""
+    """Return the containers whose crash is reported: not silenced, and not opted out."""
     crashed = {it.container for it in happened if _is_crash(it) and it.labels != OPTED_OUT_LABELS}
     return crashed - {SILENCED}
 

@@ -17,7 +17,7 @@ PARALLEL_RUNS = 4
 
 HEADERS = (
     *("point", "runs", "reached", "kills", "events", "forgotten"),
-    *("arrived", "enriched", "told", "refused", "gaps", "repeated", "lost"),
+    *("arrived", "enriched", "reported", "refused", "gaps", "repeated", "lost"),
 )
 
 

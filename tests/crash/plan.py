@@ -45,7 +45,7 @@ SILENCED = "silenced"
 """The container whose crash a silence holds back."""
 
 OPTED_OUT_LABELS = {"relay.enable": "false"}
-"""The labels of containers whose crashes are not told to people."""
+"""The labels of containers whose crashes are not reported to people."""
 
 EXIT_CODE = 3
 """The exit code of every container."""

@@ -114,7 +114,7 @@ def test_an_end_that_did_not_happen() -> None:
     ids=["good", "twice", "wrong sum", "not counted"],
 )
 def test_counts(counts: RouteCounts, expected: list[str]) -> None:
-    """Each crash is counted once, also that of a container that is not told."""
+    """Each crash is counted once, also that of a container that is not reported."""
     opted_out = ContainerEvent("own", "die", Cause.CRASHED, OPTED_OUT_LABELS)
     faults = find_count_faults([*HAPPENED, opted_out], Rows(route_counts=[counts]))
     assert [fault.startswith(it) for fault, it in zip(faults, expected, strict=True)] == [

@@ -143,7 +143,7 @@ GIVEN_UP = ["firing (opened) [4]: web crash-looping"]
 
 
 def _looped(resolution: str) -> list[str]:
-    """Return what is notified of a loop, however often the service dies in it."""
+    """Return what is reported of a loop, however often the service dies in it."""
     return [
         "firing (opened) [n]: web crash-looping",
         f"resolved (resolved) [n]: web {resolution}",
@@ -157,7 +157,7 @@ UNHEALTHY_TWICE = Row("a13", _heal, HEALED, prepare=_run_healthy, matches={"unhe
 RECREATION = Row(
     "a25", _recreate_stack, (), prepare=_run_stack, matches={"changed": CHANGED, "died": DIED}
 )
-"""What is notified of it depends on how long it takes: one message or two."""
+"""What is reported of it depends on how long it takes: one message or two."""
 
 
 def full_rows(loop_minutes: float) -> list[Row]:

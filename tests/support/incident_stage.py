@@ -1,4 +1,4 @@
-"""Plays services on a real engine side by side, and collects what people are notified about each.
+"""Plays services on a real engine side by side, and collects the messages about each.
 
 Each `Row` is a compose project with destinations of its own, so that none changes another's
 messages.
@@ -57,7 +57,7 @@ class Row:
     """Plays a scene; returns the Unix time from which the last message is timed, if that is not the
     first event's."""
     expected: Sequence[str]
-    """What people are notified, as `describe` writes it."""
+    """The messages, as `describe` writes them."""
     times_s: Sequence[float] = ()
     """When each is reported, with the default keys: after the first event, or what `play`
     returned."""
@@ -103,12 +103,12 @@ def make_config(engine_url: str, receiver: Receiver, rows: Sequence[Row]) -> dic
 
 _KINDS: Mapping[str, Mapping[str, Any]] = {
     "chat": {"type": "slack", "rate_limit": "100/s"},
-    "told": {"type": "http", "notify": "incidents"},
+    "reported": {"type": "http", "notify": "incidents"},
     "audit": {"type": "http", "concurrency": 1},
 }
 
 
-def messages(receiver: Receiver, row: str, kind: str = "told") -> list[Received]:
+def messages(receiver: Receiver, row: str, kind: str = "reported") -> list[Received]:
     """Return what one of the row's destinations got so far: ``reported``, ``chat`` or ``audit``.
 
     A message that came again under its id, as after a kill, is returned once.

@@ -36,8 +36,8 @@ class Mail:
 
 @dataclass
 class MailServer:
-    """What the server answers, and what it got. It takes everything until it is reported
-    otherwise."""
+    """What the server answers, and what it got. It takes everything until a test sets another
+    answer."""
 
     mails: list[Mail] = field(default_factory=list)
     """Those that were taken, and those whose answer was lost."""

@@ -1,4 +1,4 @@
-"""Services of a compose project on a real engine, which fail when they are notified to."""
+"""Services of a compose project on a real engine, which fail on request."""
 
 import os
 import time
