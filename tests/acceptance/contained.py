@@ -22,6 +22,30 @@ FREQUENT_HEALTH_CHECK = ("--health-interval=500ms", "--health-timeout=2s", "--he
 
 PYTHON = ("/opt/relay/bin/python3", "-I", "-c")
 
+_LIST_FILES = """
+import os, stat
+for folder, _, names in os.walk("/"):
+    if folder == "/" or folder.startswith(("/proc", "/sys", "/dev")):
+        continue
+    for path in (os.path.join(folder, name) for name in names):
+        mode = os.lstat(path).st_mode
+        print(path)
+        if stat.S_ISREG(mode) and mode & 0o111 and ".so" not in path and "/lib/python" not in path:
+            print("program", os.path.basename(path))
+        if mode & (stat.S_ISUID | stat.S_ISGID):
+            print("set-id", path)
+        if not mode & 0o004 and path.startswith("/opt"):
+            print("unreadable", path)
+"""
+_LOAD_ALL = """
+import ctypes, pathlib, ssl, sysconfig, zoneinfo
+for folder in ("/opt/relay", sysconfig.get_path("stdlib")):
+    for path in pathlib.Path(folder).rglob("*.so"):
+        ctypes.CDLL(str(path))
+print(zoneinfo.ZoneInfo("Europe/Berlin") is not None)
+print(len(ssl.create_default_context().get_ca_certs()) > 50)
+"""
+
 
 def write_console_config(folder: Path) -> Path:
     """Write a configuration that prints every event; relay's user can read it."""
@@ -41,7 +65,18 @@ def start_relay(engine: PrivateEngine, *options: str) -> None:
     engine.docker("run", "--detach", "--name=relay", *options, IMAGE)
 
 
-def run_python(engine: PrivateEngine, program: str) -> str:
+def list_files(engine: PrivateEngine) -> list[str]:
+    """Return the paths in the image, and a line for each file that is a program, that sets its
+    user or group, or that not everybody can read."""
+    return _run_python(engine, _LIST_FILES).splitlines()
+
+
+def load_all(engine: PrivateEngine) -> str:
+    """Load all extension modules; return whether time zones and certificates are there."""
+    return _run_python(engine, _LOAD_ALL)
+
+
+def _run_python(engine: PrivateEngine, program: str) -> str:
     """Run a program by the image's Python, as root; return its output."""
     options = ["--rm", "--network=none", f"--entrypoint={PYTHON[0]}"]
     return engine.docker("run", *options, IMAGE, *PYTHON[1:], program)

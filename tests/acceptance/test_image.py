@@ -15,16 +15,16 @@ from tests.acceptance.contained import (
     CONFINED,
     FREQUENT_HEALTH_CHECK,
     PYTHON,
+    list_files,
+    load_all,
     mount_options,
     read_health,
-    run_python,
     start_relay,
     wait_for_log,
     wait_until,
     write_console_config,
 )
 from tests.acceptance.contained_pages import PAGES, run_page
-from tests.acceptance.page_commands import COMMANDS, find_of_the_image
 from tests.support import image
 from tests.support.daemon import write_config
 from tests.support.docker import PrivateEngine
@@ -33,30 +33,6 @@ from tests.support.image import USER
 from tests.support.proxy import socket_proxy
 from tests.support.receiver import Received, Receiver
 from tests.support.sandboxed_engine import EngineError
-
-LIST_FILES = """
-import os, stat
-for folder, _, names in os.walk("/"):
-    if folder == "/" or folder.startswith(("/proc", "/sys", "/dev")):
-        continue
-    for path in (os.path.join(folder, name) for name in names):
-        mode = os.lstat(path).st_mode
-        print(path)
-        if stat.S_ISREG(mode) and mode & 0o111 and ".so" not in path and "/lib/python" not in path:
-            print("program", os.path.basename(path))
-        if mode & (stat.S_ISUID | stat.S_ISGID):
-            print("set-id", path)
-        if not mode & 0o004 and path.startswith("/opt"):
-            print("unreadable", path)
-"""
-LOAD_ALL = """
-import ctypes, pathlib, ssl, sysconfig, zoneinfo
-for folder in ("/opt/relay", sysconfig.get_path("stdlib")):
-    for path in pathlib.Path(folder).rglob("*.so"):
-        ctypes.CDLL(str(path))
-print(zoneinfo.ZoneInfo("Europe/Berlin") is not None)
-print(len(ssl.create_default_context().get_ca_certs()) > 50)
-"""
 
 UNKNOWN_GROUP = 4242
 """A group that neither the image nor the host has a name for."""
@@ -188,7 +164,7 @@ def test_it_stops_in_time_and_resumes(result: Result) -> None:
 
 def test_the_image_contains_no_installer(engine: PrivateEngine, built: str) -> None:
     """It contains no pip, and all its files are readable by everybody."""
-    listed = run_python(engine, LIST_FILES).splitlines()
+    listed = list_files(engine)
     assert any(
         re.fullmatch(r"/opt/relay/lib/python3\.\d+/site-packages/relay/cli/run.py", it)
         for it in listed
@@ -199,7 +175,7 @@ def test_the_image_contains_no_installer(engine: PrivateEngine, built: str) -> N
 
 def test_the_image_contains_no_other_program(engine: PrivateEngine, built: str) -> None:
     """It contains Python and relay: no shell, and nothing that gives more rights."""
-    listed = run_python(engine, LIST_FILES).splitlines()
+    listed = list_files(engine)
     programs = {it.removeprefix("program ") for it in listed if it.startswith("program ")}
     assert {re.sub(r"[.\d]+$", "", it) for it in programs} == {"python", "relay"}
     assert not [it for it in listed if it.startswith("set-id")]
@@ -207,7 +183,7 @@ def test_the_image_contains_no_other_program(engine: PrivateEngine, built: str) 
 
 def test_every_module_of_the_image_can_be_loaded(engine: PrivateEngine, built: str) -> None:
     """The libraries that extension modules need, certificates and time zones are there."""
-    assert run_python(engine, LOAD_ALL) == "True\nTrue"
+    assert load_all(engine) == "True\nTrue"
 
 
 def test_the_proxy_refuses_all_other_requests(
@@ -371,15 +347,6 @@ def test_the_commands_of_a_page(
     run_page(page, engine, receiver, tmp_path)
     if page == "docs/quick-start.md":
         receiver.wait_for(lambda arrived: any(b"try crashed" in it.body for it in arrived))
-
-
-def test_pages_with_commands_for_the_image() -> None:
-    """All of them are executed: those of other pages are among these."""
-    executed = {
-        command.text.split("  ")[0] for page in PAGES for command in find_of_the_image(page)
-    }
-    for page in COMMANDS:
-        assert {command.text.split("  ")[0] for command in find_of_the_image(page)} <= executed
 
 
 def _write_config(folder: Path, receiver: Receiver) -> Path:

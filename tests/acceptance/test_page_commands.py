@@ -12,12 +12,14 @@ import sys
 
 import pytest
 
+from tests.acceptance.contained_pages import PAGES
 from tests.acceptance.page_commands import (
     COMMANDS,
     ELSEWHERE,
     MARK,
     NOT_RUN,
     find_executed,
+    find_of_the_image,
     find_reason,
     find_shell,
     find_unprinted,
@@ -50,6 +52,15 @@ def test_every_reason_has_its_command() -> None:
     texts = {text for _, text in found}
     assert [form for form in NOT_RUN if not any(re.fullmatch(form, it) for it in texts)] == []
     assert ELSEWHERE.keys() | BEFORE.keys() <= found
+
+
+def test_the_commands_of_the_image_are_executed() -> None:
+    """By ``test_image``, for some pages: those of the others are among these."""
+    executed = {
+        command.text.split("  ")[0] for page in PAGES for command in find_of_the_image(page)
+    }
+    for page in COMMANDS:
+        assert {command.text.split("  ")[0] for command in find_of_the_image(page)} <= executed
 
 
 @pytest.mark.parametrize("scene", find_scenes(), ids=lambda scene: "+".join(scene.pages))
