@@ -1,6 +1,5 @@
 """The keys of an engine: how relay reaches it, and where its stream begins."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +10,6 @@ from relay.config.destination import TlsConfig
 from relay.config.errors import invalid
 from relay.config.section import Section, not_both
 from relay.config.types import EngineUrl, HeaderName, NonEmptyPath, PlainHeaderValue, StartPosition
-
-
-def _has_authorization(headers: Mapping[str, object]) -> bool:
-    return any(name.lower() == "authorization" for name in headers)
 
 
 def _has_user(info: ValidationInfo) -> bool:
@@ -61,14 +56,14 @@ class EngineConfig(Section):
         cls, value: dict[str, SecretStr], info: ValidationInfo
     ) -> dict[str, SecretStr]:
         validators.check_distinct_headers(value)
-        if _has_authorization(value) and _has_user(info):
+        if validators.has_authorization(value) and _has_user(info):
             raise invalid("hold an Authorization, and the 'url' holds a user: keep one of them")
         return value
 
     @field_validator("bearer_token_file")
     @classmethod
     def _check_one_authorization(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        if value is not None and _has_authorization(info.data.get("headers") or {}):
+        if value is not None and validators.has_authorization(info.data.get("headers") or {}):
             raise invalid("there is an Authorization in 'headers' as well: keep one of them")
         if value is not None and _has_user(info):
             raise invalid("there is a user in the 'url' as well: keep one of them")

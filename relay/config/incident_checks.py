@@ -8,7 +8,7 @@ from relay.config.incident_keys import DEFAULT_RESOLVE_AFTER
 from relay.config.model import Config
 from relay.config.route import Route
 from relay.config.types import format_duration
-from relay.core.incident import Audience, Notify
+from relay.core.incident import Notify
 
 
 def find_short_for(config: Config) -> list[ConfigIssue]:
@@ -30,8 +30,8 @@ def _check_for(
 ) -> Iterator[ConfigIssue]:
     """Yield an issue if ``for`` of a route at a destination is too short."""
     wait = destination.for_ if route.for_ is None else route.for_
-    usual = Notify.EVENTS if destination.audience is Audience.PROGRAMS else Notify.INCIDENTS
-    if not wait or (route.notify or destination.notify or usual) is Notify.EVENTS:
+    notify = route.notify or destination.notify or destination.audience.default_notify
+    if not wait or notify is Notify.EVENTS:
         return
     well = route.resolve_after or destination.resolve_after
     if wait > (well or DEFAULT_RESOLVE_AFTER):

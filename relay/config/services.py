@@ -1,7 +1,7 @@
 """The services that variables and `relay init` can name, and what relay needs to know of each.
 
-That is one to three values: an address, a token, a topic. Everything else about
-a destination is for a configuration file.
+That is one to three values: an address, a token, a topic. Everything else about a destination is
+for a configuration file.
 """
 
 from collections.abc import Iterator

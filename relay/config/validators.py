@@ -178,6 +178,11 @@ def has_user(url: str) -> bool:
     return URL(url).user is not None
 
 
+def has_authorization(headers: Iterable[str]) -> bool:
+    """Whether one of the header names is ``Authorization``, in any letter case."""
+    return any(name.lower() == "authorization" for name in headers)
+
+
 def check_engine_url(text: str) -> str:
     """Check the URL of a Docker API: one of the forms that the docker command knows."""
     reject_paste_mistake(text)

@@ -23,6 +23,13 @@ class Status(StrEnum):
     RESOLVED = "resolved"
 
 
+class Notify(StrEnum):
+    """What a destination is notified of."""
+
+    INCIDENTS = "incidents"
+    EVENTS = "events"
+
+
 class Audience(StrEnum):
     """Who reads what a destination is sent."""
 
@@ -40,12 +47,10 @@ class Audience(StrEnum):
         """Whether it is sent one incident at a time, because it makes groups of its own."""
         return self in (Audience.PAGER, Audience.ALERTS)
 
-
-class Notify(StrEnum):
-    """What a destination is notified of."""
-
-    INCIDENTS = "incidents"
-    EVENTS = "events"
+    @property
+    def default_notify(self) -> Notify:
+        """What it is notified of if neither the route nor the destination says so."""
+        return Notify.EVENTS if self is Audience.PROGRAMS else Notify.INCIDENTS
 
 
 class UpdateReason(StrEnum):

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+MAX_INCLUDED = 2
+"""A message has the answers about this many of its incidents, at most."""
+
 
 class Include(msgspec.Struct, frozen=True):
     """What a route wants to know about the container in addition to the event."""

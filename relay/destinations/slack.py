@@ -163,14 +163,8 @@ def _time(card: Card) -> Block:
 
 def _command_block(name: str, command: str) -> Block:
     """Return a command as code, which people copy without anything beside it."""
-    elements = [
-        {"type": "text", "text": f"{name}: "},
-        {"type": "text", "text": command, "style": {"code": True}},
-    ]
-    return {
-        "type": "rich_text",
-        "elements": [{"type": "rich_text_section", "elements": elements}],
-    }
+    code: Block = {"type": "text", "text": command, "style": {"code": True}}
+    return _rich_text({"type": "text", "text": f"{name}: "}, code)
 
 
 def _inspect_fields(card: Card) -> list[Block]:

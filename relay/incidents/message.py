@@ -21,6 +21,7 @@ from relay.core.incident import (
     UpdateReason,
     describe_problem,
 )
+from relay.core.include import MAX_INCLUDED
 from relay.core.notification import Notification
 from relay.core.severity import Severity
 from relay.incidents.clock import Now
@@ -33,9 +34,6 @@ from relay.incidents.subject import is_task, subject_key
 
 MAX_INCIDENTS = 100
 """How many incidents a message lists."""
-
-MAX_INCLUDED = 2
-"""For how many incidents a message has what their routes include."""
 
 REASONS = tuple(UpdateReason)
 

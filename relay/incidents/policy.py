@@ -107,8 +107,7 @@ def resolve_route_policy(
     route: PolicyKeys, destination: PolicyKeys, audience: Audience
 ) -> RoutePolicy:
     """Return the policy of a route at a destination."""
-    usual = Notify.EVENTS if audience is Audience.PROGRAMS else Notify.INCIDENTS
-    default = RoutePolicy(notify=usual)
+    default = RoutePolicy(notify=audience.default_notify)
     return RoutePolicy(
         notify=_first(route.notify, destination.notify, default.notify),
         for_ns=_first(route.for_ns, destination.for_ns, default.for_ns),

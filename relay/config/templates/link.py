@@ -33,10 +33,10 @@ def make_link(parts: Iterable[TemplatePart], limit: int = LINK_MAX) -> str | Non
     It consists of letters, digits and `_OWN`. Raises `ValueError` if there is no such URL; the
     message continues a sentence, and contains no value.
     """
-    words = _strip([part for part in parts if part.text])
-    if not words:
+    shown = _strip([part for part in parts if part.text])
+    if not shown:
         return None
-    start, rest = _split_site(words)
+    start, rest = _split_site(shown)
     if any(part.is_fixed and _CONTROL.search(part.text) for part in rest):
         raise ValueError("holds a line break or another control character")
     link = start + "".join(quote(part.text, safe=_OWN if part.is_fixed else "") for part in rest)

@@ -47,8 +47,8 @@ from relay.destinations.common.update_text import (
     add_status,
     count_incidents,
     count_plain_events,
+    find_headline_incident,
     find_places,
-    find_whole_headline,
     fit_lines,
     is_about_one,
     list_lines,
@@ -218,7 +218,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         update = self.notification.update
         assert update is not None, "it has lines"
         total = count_incidents(update) + count_plain_events(update)
-        total -= self._whole_headline is not None
+        total -= self._headline_incident is not None
         places = find_places(self.notification, update)
         host = describe_host(*places.pop()) if len(places) == 1 else ""
         last = fit((own("\nHost: "), name_piece(host)) if host else (), limit // 4, escapes)
@@ -239,19 +239,20 @@ class Card(msgspec.Struct, frozen=True, dict=True):
             return shown
         for name, command in list_commands(self.notification, update.incidents):
             pieces = own(f"\n{name}: "), Piece(PieceKind.FILLED, command)
-            fitting = fit(pieces, 10 * limit, escapes)
+            fitting = fit(pieces, 10 * limit, escapes)  # whole: a command that is cut is useless
             if utf16_length(join([*shown, *fitting])) > limit:
                 break
             shown += fitting
         return shown
 
     @property
-    def _whole_headline(self) -> IncidentReport | None:
-        """The incident about which the headline leaves nothing for a line to say."""
+    def _headline_incident(self) -> IncidentReport | None:
+        """The incident that needs no line, because the headline says the same; None if there is
+        none."""
         update = self.notification.update
         if update is None or to_line(self.custom_title):
             return None
-        return find_whole_headline(update)
+        return find_headline_incident(update)
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -260,7 +261,7 @@ class Card(msgspec.Struct, frozen=True, dict=True):
         if update is None or self.text_has_incidents:
             return []
         if not is_about_one(update):
-            return list_lines(self.notification, update, self.zone, self._whole_headline)
+            return list_lines(self.notification, update, self.zone, self._headline_incident)
         has_own_words = bool(self.custom_title and self.custom_text) and not self.title_has_status
         return list_lines(self.notification, update, self.zone) if has_own_words else []
 

@@ -7,12 +7,10 @@ import msgspec
 
 from relay.config.validators import MAX_INSPECT_FIELDS
 from relay.core.incident import IncidentReport, Status
-from relay.core.include import Included
+from relay.core.include import MAX_INCLUDED, Included
 from relay.core.notification import Notification
 from relay.core.text import truncate_or_blank
 
-MAX_INCLUDED = 2
-"""A message shows what the engine answered about this many of its incidents, at most."""
 NAME_MAX = 40
 """The UTF-16 units of a container's name beside what the engine answered about it."""
 

@@ -25,6 +25,9 @@ MAX_PIECES = 30
 """How many pieces a text may have, since services add markup to each. If a template makes more, the
 rest is one piece."""
 
+ESCAPE_MAX = 20
+"""More than the UTF-16 units that any service writes for one character, as in ``\\U000e0001``."""
+
 # A link ends before white space, quotes, brackets and whatever starts markup in a chat, and before
 # the punctuation of the sentence that it is in. The lengths bound the work for a hostile text.
 _LINK = re.compile(
@@ -156,7 +159,8 @@ def fit(pieces: Pieces, limit: int, escapes: Escapes = PLAIN) -> list[Piece]:
     """
     kept: list[Piece] = []
     for at, (kind, text) in enumerate(pieces, start=1):
-        escaped = truncate_lines(text, limit + 1, escapes.of(kind))
+        # a text that is cut here is still longer than the limit
+        escaped = truncate_lines(text, limit + ESCAPE_MAX, escapes.of(kind))
         size = utf16_length(escaped)
         # something has to be left for the ellipsis, unless this piece is the last
         if size > limit - (at < len(pieces)):

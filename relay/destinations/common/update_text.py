@@ -164,9 +164,9 @@ class Line(NamedTuple):
     """How many incidents or plain events it is about."""
 
 
-def find_whole_headline(update: Update) -> IncidentReport | None:
-    """Return the incident of which `make_title` says all: the only open one, unless it is reminded
-    of."""
+def find_headline_incident(update: Update) -> IncidentReport | None:
+    """Return the incident whose whole sentence is the headline of `make_title`; None if there is
+    none. It is the only one that is open, and the message is no reminder."""
     firing = [each for each in update.incidents if each.status is Status.FIRING]
     is_reminder = update.reason is UpdateReason.REMINDER
     return firing[0] if firing and _count_firing(update) == 1 and not is_reminder else None

@@ -171,7 +171,7 @@ class WebhookDestination(DestinationConfig):
         cls, value: dict[str, SecretStr], info: ValidationInfo
     ) -> dict[str, SecretStr]:
         validators.check_distinct_headers(value)
-        if _has_authorization(value):
+        if validators.has_authorization(value):
             if cls.authorization_key:
                 key = cls.authorization_key
                 raise invalid(f"hold an Authorization, but '{key}' is sent as that: remove it")
@@ -192,8 +192,9 @@ class WebhookDestination(DestinationConfig):
     def _check_one_authorization(cls, value: object, info: ValidationInfo) -> object:
         if value is not None and cls.authorization_key:
             raise invalid(f"'{cls.authorization_key}' is the authorization: remove this key")
+        headers = info.data.get("headers") or {}
         others = {
-            "an Authorization in 'headers'": _has_authorization(info.data.get("headers") or {}),
+            "an Authorization in 'headers'": validators.has_authorization(headers),
             "a user in the 'url'": _has_user(info),
             "'basic_auth'": info.data.get("basic_auth") is not None,
         }
@@ -201,10 +202,6 @@ class WebhookDestination(DestinationConfig):
             if value is not None and is_set:
                 raise invalid(f"there is {other} as well: keep one of them")
         return value
-
-
-def _has_authorization(headers: Mapping[str, object]) -> bool:
-    return any(name.lower() == "authorization" for name in headers)
 
 
 def _has_user(info: ValidationInfo) -> bool:

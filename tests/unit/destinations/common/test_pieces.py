@@ -126,6 +126,14 @@ def test_a_piece_that_fills_the_limit_is_whole() -> None:
     assert join(fit((*own("a"), *own("https://wiki.example")), 10)) == "a…"
 
 
+def test_a_piece_that_is_cut_is_the_last() -> None:
+    """Also if it is cut before an escape that would take more than the rest of the limit."""
+    pieces = (*filled("a\x1f"), *own("b"))
+    assert join(fit(pieces, 3)) == "a…"
+    assert join(fit(pieces, 5)) == "a…"
+    assert join(fit(pieces, 6)) == r"a\x1fb"
+
+
 def test_a_title_is_one_line() -> None:
     """Without white space at its ends; a blank one is nothing."""
     assert to_line((*own(" \n a\n "), *filled("b "))) == (Piece(OWN, "a "), Piece(FILLED, "b"))
