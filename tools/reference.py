@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from relay.config.destination import Transport
+from relay.config.engine import ENGINE_MODELS
 from relay.config.incident_keys import GROUP_FIELD
 from relay.config.mute_times import DAYS, TIMES
+from relay.config.nats_keys import NATS_URL
 from relay.config.schema import build_schema
 from relay.config.services import SERVICES
 from relay.config.types import DURATION, ENGINE_URL, LISTEN_ADDRESS, NAME, RATE, TIME_ZONE, WEB_URL
@@ -35,6 +37,9 @@ sizes and rates](configuration.md#values) are written, is in [configuration.md](
 key without a default can be left out, unless it is required. Where there may be a file, give one of
 the two: the value, or the path of a file that holds it.
 """
+ENGINES = """\
+Each has a `type`, and the keys of its type. Without a `type` it is `docker`.
+"""
 DESTINATIONS = """\
 Each has a `type`, keys that it shares with others, and keys of its own.
 [destinations.md](destinations.md) says what each needs and what it is sent.
@@ -50,6 +55,7 @@ _TYPE_NAMES = {
     RATE["pattern"]: "rate",
     WEB_URL["pattern"]: "http or https URL",
     ENGINE_URL["pattern"]: "URL",
+    NATS_URL["pattern"]: "NATS URL",
     LISTEN_ADDRESS["pattern"]: "place",
     NAME["pattern"]: "name",
     GROUP_FIELD["pattern"]: "field",
@@ -82,9 +88,18 @@ class _Page:
         yield _table(self._rows(self._schema, key)[0] for key in self._schema["properties"])
         for key, node in self._schema["properties"].items():
             name = self._section(node)
-            if name is not None and key not in ("destinations", "routes"):
+            if key == "engines":
+                yield from self._engines()
+            elif name is not None and key not in ("destinations", "routes"):
                 yield f"## {key}\n"
                 yield from self._describe(self._defs[name])
+
+    def _engines(self) -> Iterator[str]:
+        """Yield the keys of each type."""
+        yield f"## engines\n\n{ENGINES}"
+        for name, model in ENGINE_MODELS.items():
+            yield f"### Engines of `type: {name}`\n"
+            yield from self._describe(self._defs[model.__name__])
 
     def _destinations(self) -> Iterator[str]:
         """Yield the keys that all types share, those that many share, and the keys of each type."""

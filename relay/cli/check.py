@@ -73,7 +73,7 @@ def check(
     located = load_located_config(origin, os.environ)
     config = located.config
     _create_ssl_contexts(config)
-    endpoints = resolve_endpoints(config.engines, os.environ)
+    endpoints = resolve_endpoints(config.docker_engines, os.environ)
     policies = build_policies(config)
     issues = [
         *find_warnings(config, DESTINATION_TYPES),

@@ -145,12 +145,12 @@ async def _tail_relay(socket: Path, tap_filter: TapFilter, style: LineStyle, as_
 
 def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json: bool) -> None:
     """Show what the engines remember, in order of time."""
-    check_known("engine", tap_filter.engine, config.engines)
+    check_known("engine", tap_filter.engine, config.docker_engines)
     if not window.to_range(time_ns()):
         raise click.UsageError("--since is not before --until")
     logs.configure(sys.stderr, level="warning")
     zone = TimeZone(config.time_zone)
-    engines = list(config.engines) if tap_filter.engine is None else [tap_filter.engine]
+    engines = list(config.docker_engines) if tap_filter.engine is None else [tap_filter.engine]
     results = asyncio.run(_fetch_histories(config, engines, window))
     histories = {engine: it for engine, it in results.items() if isinstance(it, History)}
     errors = {engine: it for engine, it in results.items() if isinstance(it, Exception)}
@@ -184,7 +184,7 @@ async def _fetch_histories(
     config: Config, engines: Sequence[str], window: Window
 ) -> dict[str, History | Exception]:
     """Ask all engines at once; return each one's history, or why it gave none."""
-    endpoints = resolve_endpoints({it: config.engines[it] for it in engines}, os.environ)
+    endpoints = resolve_endpoints({it: config.docker_engines[it] for it in engines}, os.environ)
 
     async def fetch(engine: str, connect_engine: Connect) -> History | Exception:
         try:

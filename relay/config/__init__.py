@@ -11,7 +11,7 @@ from relay.config.destination import (
     TlsConfig,
 )
 from relay.config.destination_types import DestinationTypes
-from relay.config.engine import EngineConfig
+from relay.config.engine import DockerEngineConfig, EngineConfig
 from relay.config.load import (
     ConfigOutline,
     LocatedConfig,
@@ -45,6 +45,7 @@ __all__ = [
     "DeadLettersConfig",
     "DestinationConfig",
     "DestinationTypes",
+    "DockerEngineConfig",
     "EngineConfig",
     "Exists",
     "Field",

@@ -4,19 +4,19 @@
 type, a subclass of `DestinationConfig`; the catalogue says where each model is, in one
 `DestinationTypes`, and hands that to `load`, `parse`, `default` and `build_schema`.
 
-A model is imported, and made part of the `Config`, only if a configuration uses its type. Most
-configurations use one or two types; importing all of them would delay each start by 100 ms.
+A model is imported, and made part of the `Config`, only if a configuration uses its type; so are
+the models of engines.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import Field, GetCoreSchemaHandler, SecretStr, create_model
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BeforeValidator, Field, SecretStr, create_model
 
 from relay.config.destination import DestinationConfig
+from relay.config.engine import DEFAULT_ENGINE_TYPE, ENGINE_MODELS, EngineConfig, find_engine_type
+from relay.config.lazy_models import ByType, LazyModels
 from relay.config.model import Config
 from relay.config.section import Section
 from relay.config.types import Name
@@ -30,14 +30,14 @@ class DestinationTypes:
 
     def __init__(self, places: Mapping[str, str]) -> None:
         """``places`` says for each type where its model is: ``module:class``."""
-        self.models: Models = _LazyModels(places)
+        self.models: Models = LazyModels(places)
         """The models by the value of their ``type``, in the order in which errors list them. A
         model is imported when it is looked up."""
 
     @property
     def config_model(self) -> type[Config]:
-        """A subclass of `Config` whose ``destinations`` are validated by all models."""
-        return _build_config_model(tuple(self.models.items()))
+        """A subclass of `Config` that is validated by the models of all types."""
+        return _build_config_model(tuple(self.models.items()), tuple(ENGINE_MODELS.items()))
 
     def config_model_for(self, data: Mapping[str, object]) -> type[Config]:
         """Return a subclass of `Config` with only the models of the types that ``data`` names.
@@ -48,7 +48,15 @@ class DestinationTypes:
         entries = entries.values() if isinstance(entries, Mapping) else ()
         names = [entry.get("type") for entry in entries if isinstance(entry, Mapping)]
         used = tuple((name, self.models[name]) for name in self.models if name in names)
-        return _build_config_model(used) if used else self.config_model
+        if not used:
+            return self.config_model
+        engines = data.get("engines")
+        engines = engines.values() if isinstance(engines, Mapping) else ()
+        engine_types = {DEFAULT_ENGINE_TYPE, *map(find_engine_type, engines)}
+        return _build_config_model(
+            used,
+            tuple((name, ENGINE_MODELS[name]) for name in ENGINE_MODELS if name in engine_types),
+        )
 
     def secret_keys(self, type_name: object) -> list[str]:
         """Return the keys of a type that hold a secret."""
@@ -70,48 +78,25 @@ class DestinationTypes:
         return self.models.get(type_name) if isinstance(type_name, str) else None
 
 
-class _LazyModels(Models):
-    """Imports a model when it is looked up."""
-
-    def __init__(self, places: Mapping[str, str]) -> None:
-        self._places = places
-
-    def __getitem__(self, name: str) -> type[DestinationConfig]:
-        module, _, class_name = self._places[name].partition(":")
-        model: type[DestinationConfig] = getattr(import_module(module), class_name)
-        return model
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-
 @cache
-def _build_config_model(models: tuple[tuple[str, type[DestinationConfig]], ...]) -> type[Config]:
-    destination: Any = Annotated[DestinationConfig, _ByType(dict(models))]
+def _build_config_model(
+    models: tuple[tuple[str, type[DestinationConfig]], ...],
+    engine_models: tuple[tuple[str, type[EngineConfig]], ...],
+) -> type[Config]:
+    destination: Any = Annotated[DestinationConfig, ByType(dict(models))]
+    engine: Any = Annotated[
+        EngineConfig,
+        ByType(dict(engine_models), find_engine_type),
+        BeforeValidator(lambda value: {} if value is None else value),
+    ]
     return create_model(
         Config.__name__,
         __base__=Config,
         __doc__=Config.__doc__,
         __module__=Config.__module__,
+        engines=(dict[Name, engine], Config.model_fields["engines"]),
         destinations=(dict[Name, destination], Field(min_length=1)),
     )
-
-
-class _ByType:
-    """Validates a destination by the model of its ``type``.
-
-    pydantic's ``Field(discriminator="type")`` does the same, but refuses to choose from one model.
-    """
-
-    def __init__(self, models: Models) -> None:
-        self._models = models
-
-    def __get_pydantic_core_schema__(self, _: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        choices = {name: handler.generate_schema(model) for name, model in self._models.items()}
-        return core_schema.tagged_union_schema(choices, discriminator="type")
 
 
 def file_keys(model: type[Section]) -> list[str]:

@@ -1,13 +1,15 @@
-"""The keys of an engine: how relay reaches it, and where its stream begins."""
+"""The types of engines, and the keys of a Docker one: how relay reaches it, where it begins."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from relay.config import validators
 from relay.config.destination import TlsConfig
 from relay.config.errors import invalid
+from relay.config.lazy_models import LazyModels
 from relay.config.section import Section, not_both
 from relay.config.types import EngineUrl, HeaderName, NonEmptyPath, PlainHeaderValue, StartPosition
 
@@ -19,10 +21,20 @@ def _has_user(info: ValidationInfo) -> bool:
 
 
 class EngineConfig(Section):
+    """The base class of all types of engines: where relay takes events from."""
+
+    if TYPE_CHECKING:
+        # Each subclass declares these; its `type` is a literal of one string.
+        type: str
+        tls: TlsConfig | None
+
+
+class DockerEngineConfig(EngineConfig):
     """A Docker API. Without any key: the one that the docker command would use."""
 
     schema_rules = (not_both("url", "context"),)
 
+    type: Literal["docker"] = "docker"
     url: EngineUrl | None = None
     """``unix:///run/docker.sock``, ``tcp://HOST:2376``, ``http://HOST``, ``https://HOST`` or
     ``ssh://USER@HOST``. Without it and ``context``: what the docker command would use."""
@@ -77,3 +89,31 @@ class EngineConfig(Section):
         if value is not None and not (url or "").startswith(("tcp:", "https:")):
             raise invalid("is for a tcp:// or https:// 'url' only")
         return value
+
+
+ENGINE_MODELS: LazyModels[EngineConfig] = LazyModels(
+    {
+        "docker": "relay.config.engine:DockerEngineConfig",
+        "nats": "relay.config.nats_engine:NatsEngineConfig",
+    }
+)
+"""The models of engines by the value of their ``type``."""
+DEFAULT_ENGINE_TYPE = "docker"
+
+
+def find_engine_type(entry: object) -> str | None:
+    """Return the type of an engine in raw data or as a model; None if that is no text."""
+    match entry:
+        case EngineConfig():
+            return entry.type
+        case dict():
+            found = entry.get("type", DEFAULT_ENGINE_TYPE)
+            return found if isinstance(found, str) else None
+        case _:
+            return DEFAULT_ENGINE_TYPE
+
+
+def has_nats_engine(data: Mapping[str, object]) -> bool:
+    """Whether a configuration, in raw data, names an engine of ``type: nats``."""
+    engines = data.get("engines")
+    return isinstance(engines, dict) and "nats" in map(find_engine_type, engines.values())

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from pydantic import ValidationError
 
 from relay.config.destination_types import DestinationTypes
+from relay.config.engine import has_nats_engine
 from relay.config.errors import (
     ConfigIssue,
     InvalidValue,
@@ -167,6 +168,8 @@ def _collect_names(data: Mapping[str, object]) -> KnownNames:
         engines = frozenset({DEFAULT_ENGINE})
     if engines is not None:
         engines |= {RELAY_ENGINE}
+    if has_nats_engine(data):
+        engines = None  # the relays of other hosts name their engines as they like
     intervals = find_section_names(data, "mute_time_intervals")
     if data.get("mute_time_intervals") == {} or not _may_hold(data, "mute_time_intervals"):
         intervals = frozenset()

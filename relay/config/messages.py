@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from relay.config import match
 from relay.config.destination import DestinationConfig
 from relay.config.destination_types import DestinationTypes, file_keys
-from relay.config.engine import EngineConfig
+from relay.config.engine import ENGINE_MODELS, EngineConfig
 from relay.config.errors import (
     ConfigIssue,
     InvalidValue,
@@ -112,6 +112,8 @@ class _Messages:
                 key = str(path[-1])
                 advice = self._other_type_hint(key, loc) or self._unknown_key_hint(key, loc[:-1])
                 return [ConfigIssue(path, f"unknown key {quote(key)}{advice}", IssueScope.KEY)]
+            case "union_tag_not_found" | "union_tag_invalid" if loc[0] == "engines":
+                return [self._engine_type_issue((*path, "type"))]
             case "union_tag_not_found":
                 return [self._missing_type_issue(path)]
             case "union_tag_invalid":
@@ -132,13 +134,15 @@ class _Messages:
         return f"needs '{key}' or '{key}_file'" if f"{key}_file" in known else f"needs '{key}'"
 
     def _other_type_hint(self, key: str, loc: _Location) -> str:
-        """Return `` (it is for 'type: x' only)`` if exactly one type of destination has the key."""
-        names = [name for name, model in self._types.models.items() if key in list_keys(model)]
-        match loc, names:
-            case ("destinations", _, str(), _), [name]:
-                return f" (it is for 'type: {name}' only)"
-            case _:
-                return ""
+        """Return `` (it is for 'type: x' only)`` if exactly one other type has the key."""
+        models: Mapping[str, type[Section]] = {}
+        match loc:
+            case ("destinations", _, str(), _):
+                models = self._types.models
+            case ("engines", _, str(), _):
+                models = ENGINE_MODELS
+        names = [name for name, model in models.items() if key in list_keys(model)]
+        return f" (it is for 'type: {names[0]}' only)" if len(names) == 1 else ""
 
     def _unknown_key_hint(self, key: str, loc: _Location) -> str:
         """Return what to write instead of an unknown key of the mapping at pydantic's location."""
@@ -169,6 +173,12 @@ class _Messages:
                 return ConfigIssue((*path, key), message, IssueScope.KEY)
         return ConfigIssue((*path, "type"), f"needs 'type': one of {self._type_names}")
 
+    def _engine_type_issue(self, path: KeyPath) -> ConfigIssue:
+        name = self._get_value(path)
+        meant = did_you_mean(name, ENGINE_MODELS) if isinstance(name, str) else ""
+        message = f"is not a type of engine: there are {', '.join(ENGINE_MODELS)}{meant}"
+        return ConfigIssue(path, message, IssueScope.VALUE)
+
     def _intended_keys(self, detail: ErrorDetails) -> list[KeyPath]:
         """Return the key that an unknown key is a typo of, and the required key it replaces."""
         if detail["type"] != "extra_forbidden":
@@ -190,8 +200,8 @@ class _Messages:
         match loc:
             case ("destinations", _, str(type_name), *keys):
                 model = self._types.models[type_name]
-            case ("engines", _, *keys):
-                model = EngineConfig
+            case ("engines", _, str(type_name), *keys):
+                model = ENGINE_MODELS[type_name]
             case ("routes", _, *keys):
                 model = Route
             case ("mute_time_intervals", _, _, *keys):
@@ -207,9 +217,10 @@ def _synonyms_of(model: type[Section]) -> Synonyms:
     """Return the words that people may use for the keys of a section."""
     if issubclass(model, DestinationConfig):
         return DESTINATION_SYNONYMS
+    if issubclass(model, EngineConfig):
+        return ENGINE_SYNONYMS
     synonyms: Mapping[type[Section], Synonyms] = {
         Config: CONFIG_SYNONYMS,
-        EngineConfig: ENGINE_SYNONYMS,
         MuteTimes: MUTE_SYNONYMS,
         Route: ROUTE_SYNONYMS,
     }
@@ -256,6 +267,6 @@ def _key_path(loc: _Location) -> KeyPath:
     """Return the path in the file: the location without ``[key]`` and the tag of a union."""
     if loc[-1] == "[key]":
         loc = loc[:-1]
-    if loc[0] == "destinations" and len(loc) > 2:
+    if loc[0] in ("destinations", "engines") and len(loc) > 2:
         return (*loc[:2], *loc[3:])
     return loc

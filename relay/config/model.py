@@ -7,13 +7,13 @@ in `relay schema` and in docs/reference.md.
 """
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from relay.config import types, validators
 from relay.config.destination import DestinationConfig
-from relay.config.engine import EngineConfig
+from relay.config.engine import DockerEngineConfig, EngineConfig
 from relay.config.errors import invalid
 from relay.config.mute_times import MuteTimeIntervals
 from relay.config.route import Route
@@ -35,6 +35,9 @@ from relay.config.types import (
 )
 from relay.core.event import DEFAULT_ENGINE
 from relay.core.zone import UTC_NAME
+
+if TYPE_CHECKING:
+    from relay.config.nats_engine import NatsEngineConfig
 
 
 class IngestConfig(Section):
@@ -128,16 +131,17 @@ class LabelsConfig(Section):
         return value
 
 
+def _local_engine() -> dict[str, EngineConfig]:
+    return {DEFAULT_ENGINE: DockerEngineConfig()}
+
+
 class Config(Section):
     """The engines to listen to, the destinations, and the routes between them."""
 
-    engines: dict[
-        Name,
-        Annotated[EngineConfig, BeforeValidator(lambda value: {} if value is None else value)],
-    ] = Field(default_factory=lambda: {DEFAULT_ENGINE: EngineConfig()}, min_length=1)
-    """The engines to listen to, by name. Default: one engine, ``local``, found as the docker
-    command finds it. A renamed engine is a new engine: its stream starts again at
-    ``start_from``."""
+    engines: dict[Name, EngineConfig] = Field(default_factory=_local_engine, min_length=1)
+    """Where events come from, by name: each is of ``type: docker`` (the default) or ``type:
+    nats``. Default: one engine, ``local``, found as the docker command finds it. A renamed engine
+    is a new engine: its stream starts again at ``start_from``."""
     ingest: IngestConfig = IngestConfig()
     reconcile: ReconcileConfig = ReconcileConfig()
     store: StoreConfig = StoreConfig()
@@ -158,6 +162,29 @@ class Config(Section):
     """Where notifications are sent, by name; each destination has a ``type``."""
     routes: tuple[Route, ...] = Field(min_length=1)
     """The routes, tried from top to bottom. Every matching route applies."""
+
+    @property
+    def docker_engines(self) -> dict[str, DockerEngineConfig]:
+        """The engines that are Docker APIs, by name."""
+        return {
+            name: engine
+            for name, engine in self.engines.items()
+            if isinstance(engine, DockerEngineConfig)
+        }
+
+    @property
+    def nats_engines(self) -> "dict[str, NatsEngineConfig]":
+        """The engines that are streams of NATS, by name."""
+        return {
+            name: cast("NatsEngineConfig", engine)
+            for name, engine in self.engines.items()
+            if engine.type == "nats"
+        }
+
+    @property
+    def is_hub(self) -> bool:
+        """Whether relay also gets events that relays on other hosts have taken in."""
+        return bool(self.nats_engines)
 
     @property
     def unordered(self) -> list[str]:

@@ -20,6 +20,7 @@ from pydantic_core import core_schema
 
 from relay.config.destination import DestinationConfig
 from relay.config.destination_types import DestinationTypes, file_keys
+from relay.config.engine import DEFAULT_ENGINE_TYPE, ENGINE_MODELS
 from relay.config.incident_keys import GROUP_KEYS
 from relay.config.match import FIELDS, FIXED_VALUES, KNOWN_VALUES, MAPPING_FIELDS, NUMBER_FIELDS
 from relay.config.secrets import FILE_SUFFIX
@@ -54,7 +55,7 @@ def build_schema(types: DestinationTypes) -> Schema:
         else:  # an enum
             defs[name] = _complete_value(node)
     sections = root["properties"]
-    sections["engines"]["additionalProperties"] = {"anyOf": [_ref("EngineConfig"), _NULL]}
+    sections["engines"]["additionalProperties"] = {"anyOf": [_ref("Engine"), _NULL]}
     sections["destinations"]["additionalProperties"] = _ref("Destination")
     # relay refuses these two if they are empty, although the model has None as their default
     sections["admin"]["anyOf"].remove(_NULL)
@@ -63,6 +64,7 @@ def build_schema(types: DestinationTypes) -> Schema:
     defs["Route"]["properties"]["match"] = {"description": match["description"], **_ref("Match")}
     defs |= {
         "Destination": _destination_schema(types),
+        "Engine": _engine_schema(),
         "reference": REFERENCE,
         **_match_definitions(),
     }
@@ -214,6 +216,22 @@ def _destination_schema(types: DestinationTypes) -> Schema:
         "allOf": [
             if_equals("type", name, _ref(model.__name__)) for name, model in types.models.items()
         ],
+    }
+
+
+def _engine_schema() -> Schema:
+    """Return one sub-schema for each type, as for destinations; without a type it is the first."""
+    docker, nats = (_ref(model.__name__) for model in ENGINE_MODELS.values())
+    return {
+        "type": "object",
+        "properties": {
+            "type": {
+                "enum": list(ENGINE_MODELS),
+                "default": DEFAULT_ENGINE_TYPE,
+                "description": "The type of the engine.",
+            }
+        },
+        "allOf": [if_equals("type", "nats", nats, docker)],
     }
 
 

@@ -22,6 +22,10 @@ _REFERENCE = re.compile(
 FILE_SUFFIX = "_file"
 """The end of a key that names a file with the value of another key."""
 _TLS_KEYS = ("ca_file", "cert_file", "key_file")
+_LOGIN_FILES = ("nkey_file", "creds_file")
+"""The files that a connection to NATS reads each time that it is made."""
+_NATS_SECRETS = ("password_file", "token_file")
+"""The keys of an engine of ``type: nats`` that name a file with a secret."""
 
 
 class ExternalValues(msgspec.Struct):
@@ -134,9 +138,9 @@ def read_files(
 ) -> dict[str, object]:
     """Return ``data`` with every ``…_file`` key of a secret replaced by the content of its file.
 
-    Relative paths start at ``folder``. The files of a ``tls`` section and an engine's
-    ``bearer_token_file`` are read at each connection: their paths are joined to ``folder``, and a
-    file that cannot be read now is an issue.
+    Relative paths start at ``folder``. The files of a ``tls`` section, an engine's
+    ``bearer_token_file`` and the key of a connection to NATS are read at each connection: their
+    paths are joined to ``folder``, and a file that cannot be read now is an issue.
     """
     reader = _FileReader(folder, external, types)
     result = dict(data)
@@ -178,18 +182,23 @@ class _FileReader:
             result["basic_auth"] = self._fill_from_files(
                 basic, (*path, "basic_auth"), ["password_file"]
             )
-        return self.resolve_tls_files(result, path)
+        return self.resolve_tls_files(self._resolve_login_files(result, path), path)
 
     def read_engine(self, entry: Mapping[str, object], path: KeyPath) -> Mapping[str, object]:
         """Return an engine with its headers, and with the paths of its other files resolved."""
-        result = self._fill_headers(dict(entry), path)
+        keys = _NATS_SECRETS if entry.get("type") == "nats" else ()
+        result = self._fill_headers(self._fill_from_files(entry, path, keys), path)
         if "bearer_token_file" in result:
             value, here = result["bearer_token_file"], (*path, "bearer_token_file")
             token = self._read_secret(value, here)
             if token and isinstance(value, str):
                 result["bearer_token_file"] = str(self._folder / value)
                 self._check_token(token, here)
-        return self.resolve_tls_files(result, path)
+        return self.resolve_tls_files(self._resolve_login_files(result, path), path)
+
+    def _resolve_login_files(self, entry: dict[str, object], path: KeyPath) -> Mapping[str, object]:
+        files = {key: entry[key] for key in _LOGIN_FILES if entry.get(key) is not None}
+        return entry | {key: self._resolve_file(it, (*path, key)) for key, it in files.items()}
 
     def _check_token(self, token: str, path: KeyPath) -> None:
         try:
@@ -284,7 +293,7 @@ def read_secret_file(file_path: Path) -> str:
 def is_secret_path(path: KeyPath, data: Mapping[str, object], types: DestinationTypes) -> bool:
     """Whether the value at this path of a configuration may be a secret, and must not be shown."""
     match path:
-        case ("engines", _, "url") | ("admin", "token"):
+        case ("admin", "token") | ("engines", _, "url" | "username" | "password" | "token", *_):
             return True
         case ("engines", _, "headers", str(name)):
             return not name.endswith(FILE_SUFFIX)

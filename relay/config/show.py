@@ -47,6 +47,6 @@ def _hide(
 def _is_plain_engine(path: KeyPath, url: str) -> bool:
     """Whether this is the URL of an engine without a password in it."""
     match path:
-        case ("engines", _, "url"):
+        case ("engines", _, "url", *_):
             return "@" not in url or url.startswith("ssh://")
     return False

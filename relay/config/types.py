@@ -126,13 +126,18 @@ def at_most(maximum: str) -> AfterValidator:
 PositiveDuration = Annotated[Duration, _check_that(bool, "is not more than 0s")]
 HeartbeatInterval = Annotated[Duration, at_least("10s")]
 MaxAge = Annotated[Duration, at_least("1m")]
-ReconcileInterval = Annotated[
-    Duration,
-    _check_that(
-        lambda value: not value or value >= timedelta(seconds=10),
-        "is less than 10s (0s turns it off)",
-    ),
-]
+
+
+def _at_least_or_never(minimum: str) -> AfterValidator:
+    """Return a validator that raises `ValueError` for a shorter duration that is not 0s."""
+    shortest = parse_duration(minimum)
+    return _check_that(
+        lambda value: not value or value >= shortest, f"is less than {minimum} (0s turns it off)"
+    )
+
+
+ReconcileInterval = Annotated[Duration, _at_least_or_never("10s")]
+SilentAfter = Annotated[Duration, _at_least_or_never("30s"), at_most("7d")]
 
 StartFrom = Literal["now", "oldest"] | timedelta
 """Where an engine's stream begins at the very first start; a timedelta counts back from now."""

@@ -111,6 +111,10 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     an intermediate container of a build: somebody sees how it ends."""
     ran_ns: int | None = None
     """Of a ``die``: how long the container had run, if that is known."""
+    via: str | None = None
+    """At a hub: the engine of ``type: nats`` that handed the event over. Then ``host`` is the
+    identity of the relay that sent it, and ``engine`` the name that this relay uses. None for what
+    relay itself took in or made."""
 
 
 TYPE_RELAY = "relay"

@@ -35,8 +35,8 @@ from relay.daemon.topology import Topology, build_topology, load_inputs
 from relay.delivery.client import ConsoleOutput
 from relay.delivery.runner import retire_destination
 from relay.incidents.incidents import EngineClocks
-from relay.ingest.docker.session import IngestContext
 from relay.ingest.docker.stream import ReconnectPolicy
+from relay.ingest.source import IngestContext
 from relay.routing.router import Router
 from relay.store.outbox import Outbox, open_outbox
 
@@ -130,7 +130,9 @@ async def _build(
     )
 
     async def prepare(new_config: Config) -> Topology:
-        inputs = await reader.read(partial(load_inputs, new_config, environment.environ))
+        inputs = await reader.read(
+            partial(load_inputs, new_config, environment.environ, environment.reconnect_policy)
+        )
         runners = supervisor.destinations
         return await build_topology(
             supervisor.config, new_config, inputs, runners, listener, environment.console
@@ -171,7 +173,6 @@ async def _build_supervisor(
         clock.now_ns,
         self_events.on_commit,
         self_events.engine_changed,
-        environment.reconnect_policy,
         incidents,
     )
     supervisor = Supervisor(

@@ -32,8 +32,8 @@ from relay.delivery.http.resolver import ResolverThreads
 from relay.delivery.rate_limit import RateLimiter, RateLimiters
 from relay.delivery.runner import DeliveryContext, DestinationRunner
 from relay.incidents.incidents import Incidents
-from relay.ingest.docker.session import IngestContext
 from relay.ingest.runner import EngineRunner
+from relay.ingest.source import IngestContext
 from relay.store.outbox import Outbox
 from relay.store.records import CommitResult, IngestCommit, Quota
 

@@ -23,6 +23,8 @@ from relay.delivery.runner import Attachment, DestinationRunner
 from relay.incidents.policy import Policies, build_policies
 from relay.ingest.docker.engine.endpoint import resolve_endpoints
 from relay.ingest.docker.session import EngineSpec
+from relay.ingest.docker.stream import ReconnectPolicy
+from relay.ingest.source import SourceSpec
 from relay.routing.router import Router
 
 ClientFactory = Callable[[RateLimiter], Attachment]
@@ -35,7 +37,7 @@ class TopologyInputs(msgspec.Struct, frozen=True):
 
     router: Router
     policies: Policies
-    engine_specs: Mapping[str, EngineSpec]
+    engine_specs: Mapping[str, SourceSpec]
     """For every engine."""
     certificates: Mapping[str, tuple[bytes, ...]]
     """For every destination; see `relay.delivery.runner.Attachment`."""
@@ -47,7 +49,7 @@ class Topology(msgspec.Struct, frozen=True):
     config: Config
     router: Router
     policies: Policies
-    engine_specs: Mapping[str, EngineSpec]
+    engine_specs: Mapping[str, SourceSpec]
     """For every engine."""
     new_clients: Mapping[str, ClientFactory]
     """For the destinations that are new or have changed."""
@@ -70,15 +72,13 @@ def check_reloadable(before: Config, after: Config) -> None:
         )
 
 
-def load_inputs(config: Config, environ: Mapping[str, str]) -> TopologyInputs:
+def load_inputs(
+    config: Config, environ: Mapping[str, str], reconnect_policy: ReconnectPolicy
+) -> TopologyInputs:
     """Compile the routes and read the files. Raises `EndpointError`; may wait for a disk."""
     if config.admin is not None:
         import_module("relay.admin.http")  # here, so that a reload imports it beside the events
-    endpoints = resolve_endpoints(config.engines, environ)
-    engine_specs = {
-        name: EngineSpec(endpoints[name], engine, config.ingest.buffer, config.reconcile)
-        for name, engine in config.engines.items()
-    }
+    engine_specs = _make_engine_specs(config, environ, reconnect_policy)
     certificates = {
         name: _read_certificates(destination) for name, destination in config.destinations.items()
     }
@@ -135,6 +135,23 @@ async def build_topology(
         new_renderers,
         new_listener,
     )
+
+
+def _make_engine_specs(
+    config: Config, environ: Mapping[str, str], reconnect_policy: ReconnectPolicy
+) -> dict[str, SourceSpec]:
+    """Return what each type of engine needs to be read. Raises `EndpointError`."""
+    buffer, reconcile = config.ingest.buffer, config.reconcile
+    endpoints = resolve_endpoints(config.docker_engines, environ)
+    specs: dict[str, SourceSpec] = {
+        name: EngineSpec(endpoints[name], engine, buffer, reconcile, reconnect_policy)
+        for name, engine in config.docker_engines.items()
+    }
+    if config.nats_engines:
+        from relay.ingest.nats.session import NatsSpec  # noqa: PLC0415 - a hub alone needs it
+
+        specs |= {name: NatsSpec(engine) for name, engine in config.nats_engines.items()}
+    return specs
 
 
 def _read_certificates(destination: DestinationConfig) -> tuple[bytes, ...]:

@@ -94,7 +94,8 @@ class Simulator:
         """
         name = engine or next(iter(config.engines))
         self._self_event_engine = engine or RELAY_ENGINE
-        host = config.engines[name].host or host or name
+        engine_config = config.docker_engines.get(name)
+        host = (engine_config.host if engine_config else None) or host or name
         self._connection = Connection(name, host, opened_ns=0, since_ns=0, podman=podman)
         self._routed: list[RoutedEvent] = []
         self._routes = config.routes

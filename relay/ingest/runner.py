@@ -21,7 +21,7 @@ import structlog
 from relay.core.clock import loop_time_s
 from relay.core.counters import EngineCounters, EngineSnapshot
 from relay.core.status import EngineStatus, StreamStatus
-from relay.ingest.docker.session import EngineSession, EngineSpec, IngestContext, open_session
+from relay.ingest.source import IngestContext, SourceSession, SourceSpec
 from relay.store.faults import classify_error
 from relay.store.records import CommitResult, IngestCommit
 
@@ -37,13 +37,13 @@ _NOT_CONNECTED = EngineStatus(None, StreamStatus(is_open=False, behind=0, gaps=0
 class EngineRunner:
     """Runs the sessions of one engine, one after the other, for as long as it is configured."""
 
-    def __init__(self, name: str, spec: EngineSpec, context: IngestContext) -> None:
+    def __init__(self, name: str, spec: SourceSpec, context: IngestContext) -> None:
         self.name = name
         self.counters = EngineCounters()
         """Counts over all sessions."""
-        self._spec: EngineSpec | None = spec
+        self._spec: SourceSpec | None = spec
         self._context = context
-        self._session: EngineSession | None = None
+        self._session: SourceSession | None = None
         """None while no session reads the engine."""
         self._last_status = _NOT_CONNECTED
         self._delay_s = RESTART_INITIAL_S
@@ -74,7 +74,7 @@ class EngineRunner:
         """See `relay.core.tasks.LoopMonitor.busy_s`; 0.0 between two sessions."""
         return 0.0 if self._session is None else self._session.loop_monitor.busy_s
 
-    def replace(self, spec: EngineSpec | None) -> None:
+    def replace(self, spec: SourceSpec | None) -> None:
         """Continue with this specification; None if the engine is no longer configured.
 
         An unchanged specification does not interrupt the session.
@@ -85,12 +85,12 @@ class EngineRunner:
             self._end_session()
 
     def include(self, commit: IngestCommit, result: CommitResult) -> None:
-        """See `EngineSession.include`; between two sessions nothing is asked."""
+        """See `SourceSession.include`; between two sessions nothing is asked."""
         if self._session is not None:
             self._session.include(commit, result)
 
     def on_store_replaced(self) -> None:
-        """See `EngineSession.on_store_replaced`."""
+        """See `SourceSession.on_store_replaced`."""
         if self._session is not None:
             self._session.on_store_replaced()
 
@@ -117,8 +117,8 @@ class EngineRunner:
                 self._delay_s = min(2 * self._delay_s, RESTART_MAX_S)
         self.is_closed = self._spec is None
 
-    async def _run_session(self, spec: EngineSpec) -> None:
-        session = await open_session(self.name, spec, self._context, self.counters)
+    async def _run_session(self, spec: SourceSpec) -> None:
+        session = await spec.open(self.name, self._context, self.counters)
         if self._stopping or self._spec is not spec:  # changed while the checkpoint was loaded
             return
         self._session = session

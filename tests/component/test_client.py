@@ -7,7 +7,7 @@ from time import time_ns
 
 import pytest
 
-from relay.config import EngineConfig
+from relay.config import DockerEngineConfig
 from relay.ingest.docker.engine.client import RESPONSE_MAX_BYTES, EngineClient, connect
 from relay.ingest.docker.engine.endpoint import Endpoint, resolve_endpoint
 from relay.ingest.docker.engine.errors import (
@@ -167,7 +167,7 @@ TOKEN = "canary.eyJ0b2tlbiI"
 def endpoint_with_token(engine: ScriptedEngine, folder: Path) -> Endpoint:
     """An engine behind a proxy that wants a header and a token."""
     (folder / "token").write_text(TOKEN + "\n")
-    config = EngineConfig(
+    config = DockerEngineConfig(
         url=f"unix://{engine.socket}",
         headers={"X-Tenant": "canary-tenant"},
         bearer_token_file=folder / "token",

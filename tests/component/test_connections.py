@@ -19,7 +19,7 @@ async def _reach(destination: str, engine: Path | None = None) -> list[Connectio
     engines = "" if engine is None else f"engines: {{here: {{url: 'unix://{engine}'}}}}\n"
     text = f"{engines}destinations: {{hook: {destination}}}\nroutes: [{{name: all, to: hook}}]"
     config = parse_config(text, file="f", environ={}, folder=Path())
-    endpoints = {} if engine is None else resolve_endpoints(config.engines, {})
+    endpoints = {} if engine is None else resolve_endpoints(config.docker_engines, {})
     return await reach_all(config, endpoints)
 
 
@@ -117,7 +117,7 @@ routes: [{{name: all, to: out}}]
 """
     config = parse_config(text, file="f", environ={}, folder=tmp_path)
     async with engine.serve():
-        (found,) = await reach_all(config, resolve_endpoints(config.engines, {}))
+        (found,) = await reach_all(config, resolve_endpoints(config.docker_engines, {}))
     assert found.is_reached is is_accepted
     assert "canary" not in found.text
     assert all("Authorization: Bearer canary-token" in head for head in engine.request_heads)

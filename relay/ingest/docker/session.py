@@ -12,13 +12,13 @@ is empty.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from time import time_ns
 
 import msgspec
 
-from relay.config import EngineConfig, ReconcileConfig
+from relay.config import DockerEngineConfig, ReconcileConfig
 from relay.core.counters import EngineCounters
 from relay.core.status import EngineStatus, StreamStatus
 from relay.core.tasks import LoopMonitor, spawn
@@ -35,38 +35,8 @@ from relay.ingest.docker.pipeline import EventPipeline
 from relay.ingest.docker.reconciler import Reconciler
 from relay.ingest.docker.stream import ReconnectPolicy, StreamReader
 from relay.ingest.docker.worker import IngestWorker
-from relay.routing.router import Router
-from relay.store.outbox import Outbox
+from relay.ingest.source import IngestContext
 from relay.store.records import CommitResult, IngestCommit
-
-
-class EngineSpec(msgspec.Struct, frozen=True):
-    """What the configuration and the environment say about one engine.
-
-    Two equal specifications need no restart of the session.
-    """
-
-    endpoint: Endpoint
-    config: EngineConfig
-    buffer_bytes: int
-    """How much memory the events that wait for a commit may take (``ingest.buffer``)."""
-    reconcile: ReconcileConfig
-
-
-class IngestContext(msgspec.Struct, frozen=True):
-    """What the sessions of all engines share."""
-
-    router: Router
-    outbox: Outbox
-    now: Callable[[], int]
-    """The clock by which deliveries are due, in nanoseconds since 1970."""
-    on_commit: Callable[[CommitResult], None]
-    """Called with the result of every commit."""
-    on_engine_change: Callable[[str, str, Mapping[str, str]], None]
-    """Called with ``engine_lost`` or ``engine_back``, an engine and the event's attributes, if the
-    engine's own session cannot commit that event."""
-    reconnect_policy: ReconnectPolicy
-    incidents: Incidents
 
 
 class EngineSession:
@@ -155,39 +125,52 @@ class EngineSession:
         self._worker.buffer.put(Snapshot(self.name, self.name, 0))
 
 
-async def open_session(
-    name: str, spec: EngineSpec, context: IngestContext, counters: EngineCounters
-) -> EngineSession:
-    """Build the session of one engine from the checkpoint and the containers of the last commit."""
-    outbox = context.outbox
-    checkpoint = await outbox.checkpoint(name)
-    reported_until_ns = checkpoint.reported_until_ns if checkpoint else 0
-    registry = await outbox.containers(
-        name, partial(ContainerRegistry, reported_until_ns=reported_until_ns)
-    )
-    pipeline = EventPipeline(
-        name,
-        spec.config.start_from,
-        context.router,
-        checkpoint,
-        registry,
-        counters,
-        context.incidents,
-    )
-    pipeline.own_container = find_self_container()
-    buffer, inspector = EventBuffer(spec.buffer_bytes), Inspector()
-    reader = StreamReader(
-        name,
-        spec.config.host,
-        partial(connect, spec.endpoint, time_ns),
-        buffer,
-        pipeline,
-        Reconciler(name, spec.reconcile, buffer, pipeline.containers, inspector, time_ns),
-        context.reconnect_policy,
-    )
-    return EngineSession(
-        IngestWorker(buffer, pipeline, inspector, outbox, context.now),
-        reader,
-        Enricher(name, lambda: inspector.client, outbox, context.now, counters),
-        context.incidents,
-    )
+class EngineSpec(msgspec.Struct, frozen=True):
+    """What the configuration and the environment say about one engine.
+
+    Two equal specifications need no restart of the session.
+    """
+
+    endpoint: Endpoint
+    config: DockerEngineConfig
+    buffer_bytes: int
+    """How much memory the events that wait for a commit may take (``ingest.buffer``)."""
+    reconcile: ReconcileConfig
+    reconnect_policy: ReconnectPolicy
+
+    async def open(
+        self, name: str, context: IngestContext, counters: EngineCounters
+    ) -> EngineSession:
+        """See `relay.ingest.source.SourceSpec`; the containers are those of the last commit too."""
+        outbox = context.outbox
+        checkpoint = await outbox.checkpoint(name)
+        reported_until_ns = checkpoint.reported_until_ns if checkpoint else 0
+        registry = await outbox.containers(
+            name, partial(ContainerRegistry, reported_until_ns=reported_until_ns)
+        )
+        pipeline = EventPipeline(
+            name,
+            self.config.start_from,
+            context.router,
+            checkpoint,
+            registry,
+            counters,
+            context.incidents,
+        )
+        pipeline.own_container = find_self_container()
+        buffer, inspector = EventBuffer(self.buffer_bytes), Inspector()
+        reader = StreamReader(
+            name,
+            self.config.host,
+            partial(connect, self.endpoint, time_ns),
+            buffer,
+            pipeline,
+            Reconciler(name, self.reconcile, buffer, pipeline.containers, inspector, time_ns),
+            self.reconnect_policy,
+        )
+        return EngineSession(
+            IngestWorker(buffer, pipeline, inspector, outbox, context.now),
+            reader,
+            Enricher(name, lambda: inspector.client, outbox, context.now, counters),
+            context.incidents,
+        )

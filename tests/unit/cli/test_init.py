@@ -76,7 +76,7 @@ def test_from_variables(usual: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"configuration {usual} is valid" in run("check").stdout
     config = load_config(usual, os.environ)
     assert list(config.destinations) == ["slack", "gotify"]
-    assert config.engines["local"].host == "node-1"
+    assert config.docker_engines["local"].host == "node-1"
 
 
 def _umask() -> int:

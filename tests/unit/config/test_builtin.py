@@ -54,7 +54,7 @@ def test_what_is_a_comment_can_be_used() -> None:
     used = used.replace("type: ntfy", "type: ntfy\n    mute: nights")
     config = parse_config(used, file="f", environ={}, folder=Path())
     assert config.time_zone == "Europe/Berlin"
-    assert config.engines["local"].host == "web-1"
+    assert config.docker_engines["local"].host == "web-1"
     assert config.destinations["ops"].mute == ("nights",)
 
 
@@ -62,4 +62,4 @@ def test_the_name_of_the_machine() -> None:
     """It belongs to the local engine."""
     text = builtin.compose(builtin.Choices(host=builtin.Value.literal("host", "node: 1")), [])
     config = parse_config(text, file="f", environ={}, folder=Path())
-    assert config.engines["local"].host == "node: 1"
+    assert config.docker_engines["local"].host == "node: 1"

@@ -7,14 +7,14 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from relay.config import (
-    EngineConfig,
+    DockerEngineConfig,
     TlsConfig,
 )
 from tests.unit.config.samples import PASTE_MISTAKES
 
 
-def _engine(**entry: object) -> EngineConfig:
-    return EngineConfig.model_validate(entry)
+def _engine(**entry: object) -> DockerEngineConfig:
+    return DockerEngineConfig.model_validate(entry)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_url_and_context() -> None:
 def test_invalid_authorization_of_an_engine(engine: dict[str, object]) -> None:
     """There is one authorization at most, and each header can be sent."""
     with pytest.raises(ValidationError):
-        EngineConfig.model_validate(engine)
+        DockerEngineConfig.model_validate(engine)
 
 
 def test_authorization_of_an_engine() -> None:
     """Headers go with any URL; the user of an ssh URL is not sent over HTTP."""
-    engine = EngineConfig(
+    engine = DockerEngineConfig(
         url="ssh://me@there",
         headers={"X-Key": SecretStr("a")},
         bearer_token_file=Path("token"),
@@ -112,14 +112,14 @@ def test_authorization_of_an_engine() -> None:
 def test_tls(url: str) -> None:
     """TLS can be set for tcp and https URLs."""
     tls = TlsConfig(ca_file=Path("ca"), cert_file=Path("cert"), key_file=Path("key"))
-    assert EngineConfig(url=url, tls=tls).tls == tls
+    assert DockerEngineConfig(url=url, tls=tls).tls == tls
 
 
 @pytest.mark.parametrize("url", [None, "unix:///x", "http://x", "ssh://x"])
 def test_tls_for_other_urls(url: str | None) -> None:
     """TLS for any other URL is refused."""
     with pytest.raises(ValidationError, match="is for a tcp:// or https:// 'url' only"):
-        EngineConfig(url=url, tls=TlsConfig())
+        DockerEngineConfig(url=url, tls=TlsConfig())
 
 
 @pytest.mark.parametrize("only", ["cert_file", "key_file"])

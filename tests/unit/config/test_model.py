@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from relay.config import (
     Config,
-    EngineConfig,
+    DockerEngineConfig,
     IngestConfig,
     Match,
     Rate,
@@ -37,10 +37,10 @@ def _headers(entry: Mapping[str, object]) -> HttpDestination:
 def test_defaults() -> None:
     """The defaults are those in the documentation."""
     config = Config(destinations={"a": CONSOLE}, routes=(Route(name="all", to=("a",)),))
-    assert config.engines == {"local": EngineConfig()}
+    assert config.engines == {"local": DockerEngineConfig()}
     assert config.ingest.buffer == 64 * 1024 * 1024
     assert config.store == StoreConfig(path=None, max_size=2**30, when_full="drop-oldest")
-    assert config.engines["local"].start_from == "now"
+    assert config.docker_engines["local"].start_from == "now"
     assert config.log.level == "info"
     assert CONSOLE.concurrency == 8
     assert CONSOLE.rate_limit is None

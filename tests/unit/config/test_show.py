@@ -15,6 +15,7 @@ engines:
   here: {url: "unix:///run/docker.sock"}
   away: {url: "ssh://root@away"}
   edge: {url: "http://me:s3cret@edge", headers: {X-One: s3cret, X-Two_file: /run/two}}
+  fleet: {type: nats, url: [tls://away:4222], username: me, password: s3cret}
 admin: {listen: "127.0.0.1:9321", token: s3cret-s3cret-s3cret-s3cret}
 destinations:
   # s3cret
@@ -45,6 +46,7 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     assert text.replace("title: s3cret", "").count("s3cret") == 0
     for shown in (
         *("unix:///run/docker.sock", "ssh://root@away", "X-Two_file: /run/two", "${SLACK}\n"),
+        *("tls://away:4222", "type: nats"),
         *("url_file: /run/secrets/slack", "chat_id: -5", "concurrency: 2", "version: '1.10'"),
         *("max: 5m", "{{ event.name }}", "X-Key: (hidden)", "token: (hidden)"),
     ):

@@ -84,7 +84,7 @@ def test_the_name_of_the_machine() -> None:
     """``RELAY_HOST`` is the name in messages."""
     environ = {**GOOD, "RELAY_HOST": "node-1"}
     config = load_located_config(find_origin(None, environ, NOWHERE), environ).config
-    assert config.engines["local"].host == "node-1"
+    assert config.docker_engines["local"].host == "node-1"
     wrong = {**GOOD, "RELAY_HOST": " "}
     assert problems(wrong) == [
         "environment: RELAY_HOST: the value is not one readable line of 1 to 255 characters"

@@ -129,7 +129,7 @@ def test_the_configuration_is_right() -> None:
     config = parse_config(
         inline, file="config.yaml", environ={"RELAY_HOST": "node-1"}, folder=FOLDER
     )
-    assert config.engines["here"].host == "node-1"
+    assert config.docker_engines["here"].host == "node-1"
     assert config.store.path is None
     assert [route.name for route in config.routes] == ["died", "not-started", "unhealthy"]
 

@@ -47,7 +47,7 @@ class FakeEngine:
         self.sessions = 0
         self.emitted: list[tuple[str, str, Mapping[str, str]]] = []
 
-    async def open_session(self, *_: object) -> FakeSession:
+    async def open(self, *_: object) -> FakeSession:
         self.sessions += 1
         return FakeSession(self)
 
@@ -68,11 +68,10 @@ async def until(condition: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def running(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Run the engine's sessions, with short waits, as long as the context lasts."""
-    monkeypatch.setattr(runner, "open_session", engine.open_session)
     monkeypatch.setattr(runner, "RESTART_INITIAL_S", 0.001)
     monkeypatch.setattr(runner, "RESTART_MAX_S", 0.05)
     context: Any = SimpleNamespace(on_commit=None, on_engine_change=engine.on_change)
-    spec: Any = SimpleNamespace()
+    spec: Any = engine
     engine_runner = EngineRunner("edge", spec, context)
     task = asyncio.create_task(engine_runner.run())
     yield

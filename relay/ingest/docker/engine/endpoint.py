@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from pydantic import SecretStr
 
-from relay.config import EngineConfig
+from relay.config import DockerEngineConfig
 from relay.config.errors import quote
 from relay.config.secrets import read_secret_file
 from relay.config.validators import check_bearer_token, check_engine_url
@@ -55,7 +55,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 def resolve_endpoint(
-    config: EngineConfig, environ: Mapping[str, str], current_context: str
+    config: DockerEngineConfig, environ: Mapping[str, str], current_context: str
 ) -> Endpoint:
     """Return the endpoint of an engine.
 
@@ -73,7 +73,7 @@ def resolve_endpoint(
 
 
 def _find_address(
-    config: EngineConfig, environ: Mapping[str, str], current_context: str
+    config: DockerEngineConfig, environ: Mapping[str, str], current_context: str
 ) -> Endpoint:
     if config.url:
         tls = config.tls
@@ -88,7 +88,7 @@ def _find_address(
 
 
 def resolve_endpoints(
-    engines: Mapping[str, EngineConfig], environ: Mapping[str, str]
+    engines: Mapping[str, DockerEngineConfig], environ: Mapping[str, str]
 ) -> dict[str, Endpoint]:
     """Return the endpoints of all these engines, by name.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.config import EngineConfig
+from relay.config import DockerEngineConfig
 from relay.ingest.docker.engine.endpoint import (
     DEFAULT_SOCKET,
     Endpoint,
@@ -49,7 +49,7 @@ def test_the_order_of_the_sources(
     config: dict[str, str], environ: dict[str, str], current: str, expected: Endpoint
 ) -> None:
     """The configuration, DOCKER_HOST, DOCKER_CONTEXT, the selected context, the default socket."""
-    assert resolve_endpoint(EngineConfig(**config), environ, current) == expected
+    assert resolve_endpoint(DockerEngineConfig(**config), environ, current) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_order_of_the_sources(
 )
 def test_tls_from_the_environment(environ: dict[str, str], tls: TlsFiles | None) -> None:
     """With DOCKER_TLS_VERIFY and TCP: the files in DOCKER_CERT_PATH, else in ~/.docker."""
-    assert resolve_endpoint(EngineConfig(), environ, "") == url(environ["DOCKER_HOST"], tls)
+    assert resolve_endpoint(DockerEngineConfig(), environ, "") == url(environ["DOCKER_HOST"], tls)
 
 
 def test_tls_from_the_configuration() -> None:
@@ -78,9 +78,9 @@ def test_tls_from_the_configuration() -> None:
     files: dict[str, Any] = {"ca_file": "/c/ca.pem"}
     files |= {"cert_file": "/c/cert.pem", "key_file": "/c/key.pem"}
     environ = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/other"}
-    secured = EngineConfig.model_validate({"url": "tcp://h:2376", "tls": files})
+    secured = DockerEngineConfig.model_validate({"url": "tcp://h:2376", "tls": files})
     assert resolve_endpoint(secured, environ, "") == url("tcp://h:2376", CERTIFICATES)
-    plain = EngineConfig(url="tcp://h:2375")
+    plain = DockerEngineConfig(url="tcp://h:2375")
     assert resolve_endpoint(plain, environ, "") == url("tcp://h:2375")
 
 
@@ -92,13 +92,15 @@ def test_an_endpoint_reads_as_its_url_or_context() -> None:
 
 def test_docker_host_without_a_scheme_is_tcp() -> None:
     """A DOCKER_HOST without a scheme is a TCP address, as docker reads it."""
-    assert resolve_endpoint(EngineConfig(), {"DOCKER_HOST": "h:2375"}, "") == url("tcp://h:2375")
+    assert resolve_endpoint(DockerEngineConfig(), {"DOCKER_HOST": "h:2375"}, "") == url(
+        "tcp://h:2375"
+    )
 
 
 def test_docker_host_with_another_scheme_is_rejected() -> None:
     """The error for another scheme is one line that says what to do."""
     with pytest.raises(EndpointError, match="DOCKER_HOST"):
-        resolve_endpoint(EngineConfig(), {"DOCKER_HOST": "npipe:////./pipe/docker"}, "")
+        resolve_endpoint(DockerEngineConfig(), {"DOCKER_HOST": "npipe:////./pipe/docker"}, "")
 
 
 def test_a_password_is_not_shown() -> None:
@@ -121,7 +123,7 @@ def test_a_password_is_not_shown() -> None:
 def test_a_docker_host_that_cannot_be_reached(docker_host: str, message: str) -> None:
     """The message says what to write, without the value, which may hold a password."""
     with pytest.raises(EndpointError) as caught:
-        resolve_endpoint(EngineConfig(), {"DOCKER_HOST": docker_host}, "")
+        resolve_endpoint(DockerEngineConfig(), {"DOCKER_HOST": docker_host}, "")
     assert str(caught.value).startswith(message)
     assert str(caught.value).endswith("; or write the engine's 'url' into the configuration")
 
@@ -141,7 +143,7 @@ def test_an_unknown_context(
     tmp_path: Path, config: dict[str, str], variables: dict[str, str]
 ) -> None:
     """The message lists the contexts that there are; one that is there is used."""
-    engines, environ = {"here": EngineConfig(**config)}, {"HOME": str(tmp_path), **variables}
+    engines, environ = {"here": DockerEngineConfig(**config)}, {"HOME": str(tmp_path), **variables}
     with pytest.raises(EndpointError) as caught:
         resolve_endpoints(engines, environ)
     expected = "engine here: there is no docker context 'lab'; there are: default"

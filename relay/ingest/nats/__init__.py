@@ -1,0 +1,1 @@
+"""Takes in the events that the relays of other hosts have published to a JetStream stream."""
