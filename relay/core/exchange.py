@@ -121,6 +121,8 @@ class Reason(StrEnum):
     """It was attempted as often as ``retry.max_attempts`` allows."""
     DESTINATION_REMOVED = "destination_removed"
     """The destination was removed from the configuration."""
+    UNREADABLE = "unreadable"
+    """A message from another relay is no event: it was never a delivery."""
 
 
 class Delivered(msgspec.Struct, frozen=True):

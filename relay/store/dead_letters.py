@@ -1,17 +1,19 @@
 """Dead letters as rows: found, replayed, dropped."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
+from relay.core.exchange import Answer, Reason
+from relay.core.notification import Notification
 from relay.store import enqueue
 from relay.store.deliveries import decode_answer, decode_notification
-from relay.store.enqueue import EnqueueOptions
-from relay.store.records import PAGE_BYTES, DeadLetter, Selection
+from relay.store.enqueue import EnqueueOptions, add_long
+from relay.store.records import LONG_BYTES, PAGE_BYTES, DeadLetter, Selection
 from relay.store.schema import SQL
 
 BATCH_SIZE = 500
@@ -22,6 +24,10 @@ DROP_BYTES = 64 * 2**20
 
 PRUNE_SIZE = 100
 """How many are pruned at once for each reason, so that others do not wait long for the store."""
+
+MAX_UNREADABLE = 1000
+"""At most so many messages that are no events are kept, so that a host that sends nothing else does
+not displace all other dead letters."""
 
 _MAX_NUMBER = 2**63 - 1
 
@@ -81,6 +87,32 @@ def replay(
     enqueue.add(prepared, connection)
     _delete(numbers, connection)
     return ReplayedBatch(len(found), {it.destination for it, _ in found}, selected[-1])
+
+
+def add_unreadable(
+    engine: str,
+    unreadable: Iterable[tuple[Notification, str]],
+    now_ns: int,
+    connection: sqlite3.Connection,
+) -> None:
+    """Keep messages that are no events, each with the reason, under the name of their engine."""
+    for notification, error in unreadable:
+        content = msgspec.json.encode(notification)
+        is_long = len(content) > LONG_BYTES
+        row = {
+            "destination": engine,
+            "id": notification.id,
+            "route": notification.route,
+            "notification": b"" if is_long else content,
+            "now_ns": now_ns,
+            "reason": Reason.UNREADABLE,
+            "answer": msgspec.json.encode(Answer(None, error=error)).decode(),
+            "long_seq": add_long(content, connection) if is_long else None,
+            "long_bytes": len(content) if is_long else 0,
+        }
+        connection.execute(SQL["add_dead_letter"], row)
+    surplus = {"reason": Reason.UNREADABLE, "max_count": MAX_UNREADABLE}
+    connection.execute(SQL["prune_dead_letters_of_reason"], surplus)
 
 
 def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> list[int]:

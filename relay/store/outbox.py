@@ -12,7 +12,7 @@ from relay.config import StoreConfig, WhenFull
 from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
 from relay.core.notification import Notification
-from relay.store import checkpoints, dead_letters, deliveries, incidents, outages, recovery
+from relay.store import checkpoints, dead_letters, deliveries, hosts, incidents, outages, recovery
 from relay.store.acks import AckQueue
 from relay.store.database import DatabaseFile, MemoryDatabase
 from relay.store.enqueue import EnqueueOptions
@@ -23,6 +23,7 @@ from relay.store.quota import (
     UsedSpace,
     add_within_quota,
     enrich_within_quota,
+    keep_unreadable,
     save_incident_rows,
 )
 from relay.store.records import (
@@ -34,11 +35,13 @@ from relay.store.records import (
     DueDeliveries,
     EnrichResult,
     GiveUpResult,
+    HostRow,
     IngestCommit,
     MessageFates,
     MessageKey,
     Quota,
     RowChanges,
+    SeenChunk,
     Selection,
     StoredRow,
     WaitingDelivery,
@@ -104,6 +107,14 @@ class Outbox:
         return await self._read(
             lambda connection: collect(checkpoints.load_containers(engine, connection))
         )
+
+    async def seen(self, engine: str) -> list[SeenChunk]:
+        """Return the events of other hosts that the engine handed over, by commit, oldest first."""
+        return await self._read(partial(hosts.load_seen, engine))
+
+    async def hosts(self, engine: str) -> list[HostRow]:
+        """Return the hosts that send heartbeats to the engine, by name."""
+        return await self._read(partial(hosts.load_hosts, engine))
 
     async def commit(self, batch: IngestCommit, now_ns: int) -> CommitResult:
         """Commit a batch: its deliveries, and the cursor that moves past it.
@@ -401,6 +412,9 @@ def _commit(
     connection: sqlite3.Connection,
 ) -> tuple[CommitResult, Evicted]:
     checkpoints.save(batch, connection)
+    hosts.save(batch, connection)
+    if batch.unreadable:
+        keep_unreadable(batch, options.now_ns, used, connection)
     if batch.incident_rows:
         save_incident_rows(batch.incident_rows, used, connection)
     if batch.declared_losses:

@@ -55,6 +55,27 @@ WHERE engine = changed.column1 AND id = changed.column2;
 -- The ids are passed as a JSON array.
 DELETE FROM containers WHERE engine = ? AND id IN (SELECT value FROM json_each(?));
 
+-- name: seen
+SELECT number, seen_ns, keys FROM seen WHERE engine = :engine ORDER BY number;
+
+-- name: save_seen
+INSERT OR REPLACE INTO seen (engine, number, seen_ns, keys)
+SELECT * FROM (VALUES (?, ?, ?, ?)) WHERE column1 IS NOT NULL;
+
+-- name: delete_seen
+DELETE FROM seen WHERE engine = ? AND number < ?;
+
+-- name: hosts
+SELECT host, heard_ns, lost_ns FROM hosts WHERE engine = :engine ORDER BY host;
+
+-- name: save_hosts
+INSERT OR REPLACE INTO hosts (engine, host, heard_ns, lost_ns)
+SELECT * FROM (VALUES (?, ?, ?, ?)) WHERE column1 IS NOT NULL;
+
+-- name: delete_hosts
+-- The names are passed as a JSON array.
+DELETE FROM hosts WHERE engine = ? AND host IN (SELECT value FROM json_each(?));
+
 -- name: incident_rows
 SELECT kind, key, content FROM incident_rows ORDER BY seq;
 
@@ -166,6 +187,21 @@ INSERT INTO dead_letters
 SELECT destination, :id, :route, notification, created_ns, :now_ns, :attempts, :reason, :answer,
     long_seq, long_bytes
 FROM deliveries WHERE seq = :seq;
+
+-- name: add_dead_letter
+-- One that was never a delivery.
+INSERT INTO dead_letters
+    (destination, id, route, notification, created_ns, died_ns, attempts, reason, answer,
+    long_seq, long_bytes)
+VALUES
+    (:destination, :id, :route, :notification, :now_ns, :now_ns, 0, :reason, :answer,
+    :long_seq, :long_bytes);
+
+-- name: prune_dead_letters_of_reason
+-- Keeps the newest.
+DELETE FROM dead_letters WHERE reason = :reason AND seq <= (
+    SELECT seq FROM dead_letters WHERE reason = :reason ORDER BY seq DESC LIMIT 1 OFFSET :max_count
+);
 
 -- name: select_to_give_up
 -- The oldest deliveries to a destination, due or not, that were created up to a time; null means

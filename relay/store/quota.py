@@ -117,6 +117,14 @@ def save_incident_rows(rows: RowChanges, used: UsedSpace, connection: sqlite3.Co
     incidents.save_rows(rows, connection)
 
 
+def keep_unreadable(
+    batch: IngestCommit, now_ns: int, used: UsedSpace, connection: sqlite3.Connection
+) -> None:
+    """Make dead letters of a batch's unreadable messages. `add_within_quota` has to follow."""
+    used.invalidate()
+    dead_letters.add_unreadable(batch.engine, batch.unreadable, now_ns, connection)
+
+
 def add_within_quota(
     batch: IngestCommit,
     quota: Quota,
@@ -135,7 +143,7 @@ def add_within_quota(
         used.invalidate()
         evicted = Evicted()
         added = _add_evicting(prepared, quota, evicted, options.now_ns, connection)
-        if batch.incident_rows and not prepared:
+        if not prepared and (batch.incident_rows or batch.unreadable):
             _make_room(quota, evicted, options.now_ns, connection)
         stored = [[seq for seq in seqs if seq not in evicted.seqs] for seqs in added.seqs]
         due = frozenset(added.due - evicted.seqs)

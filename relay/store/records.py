@@ -27,6 +27,10 @@ destination that is faster below 4 KB, and takes as long at 16 KB."""
 PAGE_BYTES = 4 * 2**20
 """About this many bytes of notifications are read at once; a single one may be longer."""
 
+SEEN_KEY_BYTES = 8
+"""How long the keys in a `SeenChunk` are: hashes, of which two among a million are equal once in
+30 million times."""
+
 HOLD_NS = 3_000_000_000
 """How long a delivery waits at most for what its notification is to include."""
 
@@ -61,6 +65,27 @@ class MessageFates(msgspec.Struct, frozen=True):
     """Those that are dead letters, each with the reason."""
 
 
+class SeenChunk(msgspec.Struct, frozen=True):
+    """Events of other hosts that were committed together, so that one that comes again is known."""
+
+    number: int
+    """Later chunks of an engine have higher ones."""
+    seen_ns: int
+    """When they were committed, by the clock by which deliveries are due."""
+    keys: bytes
+    """What identifies each of them, `SEEN_KEY_BYTES` long."""
+
+
+class HostRow(msgspec.Struct, frozen=True):
+    """What is stored of a host that sends heartbeats to an engine."""
+
+    host: str
+    heard_ns: int
+    """When a heartbeat came, by the clock by which deliveries are due: not of every one."""
+    lost_ns: int | None = None
+    """Since when the host counts as lost; None if it does not."""
+
+
 class IngestCommit(msgspec.Struct, frozen=True):
     """What one batch of events leads to. All of it is committed, or nothing."""
 
@@ -83,6 +108,16 @@ class IngestCommit(msgspec.Struct, frozen=True):
     """The number of the first chunk of `Checkpoint.sealed` that is not stored yet."""
     incident_rows: RowChanges = {}
     """What changed of incidents."""
+    seen: Sequence[SeenChunk] = ()
+    """Events of other hosts that are in the batch."""
+    oldest_seen: int = 0
+    """The engine's chunks with lower numbers are deleted."""
+    hosts: Sequence[HostRow] = ()
+    """What changed of the hosts that the engine hears."""
+    forgotten_hosts: Sequence[str] = ()
+    """The hosts of which nothing is to be known any longer."""
+    unreadable: Sequence[tuple[Notification, str]] = ()
+    """Messages that are no events, each with the reason: they become dead letters."""
 
 
 class CommitResult(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from relay.store import checkpoints, deliveries, incidents
+from relay.store import checkpoints, deliveries, hosts, incidents
 from relay.store.faults import (
     SQLITE_ERRORS,
     Corrupt,
@@ -42,6 +42,8 @@ _OTHER_TABLES = (
     "pauses",
     "episodes",
     "incident_rows",
+    "seen",
+    "hosts",
 )
 """All except ``cursors`` are newer than version 1."""
 
@@ -53,6 +55,7 @@ _DECODERS: Mapping[str, Callable[[Any], object]] = {
     "drops": checkpoints.decode_drops,
     "answer": deliveries.decode_answer,
     "content": incidents.decode_content,
+    "keys": hosts.decode_keys,
 }
 
 _Row = tuple[Any, ...]

@@ -222,3 +222,23 @@ BEGIN
         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE long_seq = old.long_seq)
         AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE long_seq = old.long_seq);
 END;
+
+-- version: 7
+
+-- Events of other hosts that were committed not long ago, by engine: a row for each commit.
+CREATE TABLE seen (
+    engine  TEXT NOT NULL,
+    number  INTEGER NOT NULL,           -- in the order of the commits
+    seen_ns INTEGER NOT NULL,
+    keys    BLOB NOT NULL,              -- 8 bytes an event
+    PRIMARY KEY (engine, number)
+);
+
+-- The hosts that send heartbeats to an engine.
+CREATE TABLE hosts (
+    engine   TEXT NOT NULL,
+    host     TEXT NOT NULL,
+    heard_ns INTEGER NOT NULL,
+    lost_ns  INTEGER,                   -- null: not lost
+    PRIMARY KEY (engine, host)
+) WITHOUT ROWID;
