@@ -141,7 +141,7 @@ def _find_problems(view: _View) -> Iterator[str]:
         if found.stream is not None and not found.stream.is_open:
             yield f"engine {format_name(engine)}: its stream is not open"
     for to, found_status in view.statuses.items():
-        if found_status.stopped or found_status.failing or found_status.first_failure:
+        if not found_status.is_well:
             condition = describe_destination(
                 to, found_status, view.now_ns, view.zone, is_configured=True
             )

@@ -20,6 +20,8 @@ NAME_MAX = 30
 """Longest name of a destination or a route in a column; in UTF-16 units, as the following."""
 SUMMARY_MAX = 90
 FAILURE_MAX = 60
+CONDITION_MAX = 200
+"""For why a destination does not work, in the last column."""
 LINE_MAX = 1000
 """A line of a page is cut to this."""
 
@@ -134,11 +136,14 @@ def describe_destination(
     if status.stopped:
         return f"stopped by its answer 410; to resume: relay destination enable {format_name(name)}"
     if status.failing:
-        return f"failing, next probe {format_due(resumes_ns, now_ns)}"
+        why = f": {truncate(status.last_failure, CONDITION_MAX)}" if status.last_failure else ""
+        return f"failing, next probe {format_due(resumes_ns, now_ns)}{why}"
+    if status.not_connected is not None:
+        return f"not connected: {truncate(status.not_connected, CONDITION_MAX)}"
     if resumes_ns > now_ns:
         return f"paused at its request until {format_time(resumes_ns, zone)}"
     if status.first_failure is not None:
-        return f"has accepted nothing yet: {truncate(status.first_failure, FAILURE_MAX)}"
+        return f"has accepted nothing yet: {truncate(status.first_failure, CONDITION_MAX)}"
     return "working"
 
 

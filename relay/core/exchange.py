@@ -1,8 +1,8 @@
 """What relay sends to a destination, what the destination answers, and what the answer means."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -65,6 +65,18 @@ class Sender(Protocol):
     async def send(self, request: Request) -> Response:
         """Send the request once."""
         ...
+
+
+@runtime_checkable
+class KeepsConnection(Protocol):
+    """A sender that keeps one connection, and opens it again by itself whenever it is lost."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it has no connection; None if it has one, or was not refused one yet."""
+
+    def on_open(self, call: Callable[[], None]) -> None:
+        """Call ``call`` each time the connection is open."""
 
 
 class Reached(msgspec.Struct, frozen=True):

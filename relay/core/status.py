@@ -21,6 +21,18 @@ class DestinationStatus(msgspec.Struct, frozen=True):
     first_failure: str | None = None
     """Why the last attempt failed, if the destination has accepted nothing since relay started or
     since its configuration changed. None while it is failing."""
+    last_failure: str | None = None
+    """Why the last attempt failed, while it is failing; None before the first attempt of this
+    process."""
+    not_connected: str | None = None
+    """Why there is no connection, if relay keeps one to this destination; None while there is
+    one."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is wrong. A pause that the destination asked for is no fault."""
+        is_failing = self.failing or self.first_failure is not None
+        return not (self.stopped or is_failing or self.not_connected is not None)
 
 
 class StreamStatus(msgspec.Struct, frozen=True):

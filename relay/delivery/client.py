@@ -13,8 +13,9 @@ import structlog
 from msgspec.structs import replace
 
 from relay.config import BatchConfig, DestinationConfig, Renderer, Route
+from relay.config.destination import Transport
 from relay.core.counters import DestinationCounters
-from relay.core.exchange import Outcome, Request, Response, Sender
+from relay.core.exchange import KeepsConnection, Outcome, Request, Response, Sender
 from relay.core.notification import Notification, mark_late
 from relay.core.zone import TimeZone
 from relay.delivery.batching import batch_id
@@ -57,12 +58,17 @@ class DestinationClient(msgspec.Struct, frozen=True):
         """How notifications are batched; None if each is sent in a request of its own."""
         return self.destination.batching
 
+    @property
+    def connection(self) -> KeepsConnection | None:
+        """The connection to the destination; None if requests open connections as needed."""
+        return self.sender if isinstance(self.sender, KeepsConnection) else None
+
     async def send(self, notification: Notification) -> Response:
         """Render a notification and send it once; see `send_rendered`."""
         return await self.send_rendered([(notification.id, self.render(notification))])
 
     async def send_rendered(self, rendered: Sequence[RenderedNotification]) -> Response:
-        """Send notifications once, in one request, with the time of the wall clock.
+        """Send notifications once, in one request. Over HTTP it has the time of the wall clock.
 
         Without ``batch`` there must be exactly one.
         """
@@ -71,7 +77,9 @@ class DestinationClient(msgspec.Struct, frozen=True):
         else:
             id_ = batch_id(id_ for id_, _ in rendered)
             request = join_bodies([request for _, request in rendered])
-        sending = self.sender.send(add_webhook_headers(request, id_, time_ns(), self.sign))
+        if self.destination.transport is Transport.HTTP:
+            request = add_webhook_headers(request, id_, time_ns(), self.sign)
+        sending = self.sender.send(request)
         del rendered, request  # a body must not stay in memory longer than it takes to send it
         return await sending
 

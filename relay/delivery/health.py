@@ -70,6 +70,9 @@ class DestinationHealth:
         """Whether the destination has accepted anything."""
         self._first_failure: str | None = None
         """Why the last attempt failed; None once the destination has accepted something."""
+        self._last_failure: str | None = None
+        """Why the last attempt failed; None if it did not."""
+        self._connection = client.connection
         self._expired_at_s = float("-inf")
         """When the store last had none that is too old."""
 
@@ -80,8 +83,14 @@ class DestinationHealth:
         probe_in_s = 0.0 if breaker.is_stopped else breaker.wait_s(now_s)
         wait_s = max(self._rate_limiter.paused_for_s(now_s), probe_in_s)
         resumes_ns = self._now() + int(wait_s * 1e9) if wait_s else None
-        first_failure = None if breaker.is_failing else self._first_failure
-        return DestinationStatus(breaker.is_stopped, breaker.is_failing, resumes_ns, first_failure)
+        return DestinationStatus(
+            breaker.is_stopped,
+            breaker.is_failing,
+            resumes_ns,
+            first_failure=None if breaker.is_failing else self._first_failure,
+            last_failure=self._last_failure if breaker.is_failing else None,
+            not_connected=None if self._connection is None else self._connection.problem,
+        )
 
     async def restore(self) -> None:
         """Continue an outage and a pause that began in another process or worker."""
@@ -134,8 +143,9 @@ class DestinationHealth:
                 self._observer.message_settled(self._destination, message_id, given_up)
         outcome = acks[0].outcome  # all outcomes say the same of the destination
         if isinstance(outcome, Delivered):
-            self._has_accepted, self._first_failure = True, None
+            self._has_accepted, self._first_failure, self._last_failure = True, None, None
         else:
+            self._last_failure = describe_failure(response, outcome)
             self._note_first_failure(response, outcome)
             for reason, count in count_dead_letters(acks).items():
                 self._observer.dead_lettered(self._destination, reason, count)

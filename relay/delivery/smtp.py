@@ -8,10 +8,11 @@ that offers no encryption gets neither password nor mail.
 import asyncio
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from email.utils import format_datetime
 from ipaddress import ip_address
+from time import time_ns
 
 import structlog
 from aiosmtplib import (
@@ -53,8 +54,9 @@ class _Unable(Exception):
 class SmtpSender:
     """A `Sender` of mail."""
 
-    def __init__(self, destination: EmailDestination) -> None:
-        """Raises `TlsError`."""
+    def __init__(self, destination: EmailDestination, wall_ns: Callable[[], int] = time_ns) -> None:
+        """The ``Date`` of a mail is that of the clock ``wall_ns``. Raises `TlsError`."""
+        self._wall_ns = wall_ns
         self._to = destination
         self._total_s = destination.timeout.total.total_seconds()
         self._connect_s = destination.timeout.connect.total_seconds()
@@ -73,7 +75,7 @@ class SmtpSender:
         sent to that one again. The error then names the others.
         """
         zone = TimeZone(request.headers.get(DATE_ZONE, UTC_NAME))
-        date = zone.to_local(int(request.headers["webhook-timestamp"]) * 10**9)
+        date = zone.to_local(self._wall_ns())
         mail = f"Date: {format_datetime(date)}\r\n".encode() + request.body
         try:
             with self._client() as client:

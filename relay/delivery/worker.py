@@ -127,6 +127,10 @@ class DeliveryWorker:
         self._wakeup.set()
         return was_waiting
 
+    def _try_at_once(self) -> None:
+        """Take note that the connection to the destination is open: what waits may succeed now."""
+        self.enable()
+
     def stop(self) -> None:
         """Make one more round of attempts, with what is due and has capacity, and then end."""
         self._stopping = True
@@ -160,6 +164,8 @@ class DeliveryWorker:
         """Deliver until `stop` or `detach`, and return when all outcomes are stored."""
         self._outbox.attach(self.name, self)
         self._rate_limiter.on_change(self._wakeup.set)
+        if (connection := self._client.connection) is not None:
+            connection.on_open(self._try_at_once)
         try:
             await self._health.restore()
             async with self._senders:

@@ -285,12 +285,22 @@ async def test_an_endless_answer() -> None:
     assert len(response.error or "") <= 300
 
 
+async def test_the_date_of_a_mail_is_that_of_the_attempt() -> None:
+    """A retry has another one than the attempt before."""
+    async with serving_mail() as server:
+        for second in (1_795_416_514, 1_795_416_600):
+            sender = SmtpSender(mail_to(server), lambda now_s=second: now_s * 10**9)  # type: ignore[misc]
+            await sender.send(Request(b"Subject: x\r\n\r\nx\r\n"))
+    dates = [mail.message["Date"].datetime for mail in server.mails]
+    assert [date.timestamp() for date in dates] == [1_795_416_514, 1_795_416_600]
+
+
 async def test_a_mail_that_is_cancelled_leaves_no_connection() -> None:
     """As at the end of the process."""
     async with serving_mail() as server:
         server.hangs = True
         to = mail_to(server)
-        request = Request(b"Subject: x\r\n\r\nx\r\n", headers={"webhook-timestamp": "0"})
+        request = Request(b"Subject: x\r\n\r\nx\r\n")
         sending = asyncio.create_task(SmtpSender(to).send(request))
         async with asyncio.timeout(TIMEOUT_S):
             await server.arrived.wait()

@@ -135,7 +135,9 @@ async def test_gone_stops_the_destination_until_it_is_enabled(
         await virtual_time.wait_until_idle()
         await virtual_time.advance(48 * 3600)
         assert len(to.received) == 1
-        assert worker.status == DestinationStatus(stopped=True, failing=True)
+        assert worker.status == DestinationStatus(
+            stopped=True, failing=True, last_failure="answered 410: channel_is_archived"
+        )
         assert await outbox.pending() == {"hook": 3}
         to.answer = lambda _: Response(200)
         assert worker.enable()

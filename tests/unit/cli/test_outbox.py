@@ -200,6 +200,8 @@ def test_json(installation: Installation) -> None:
             "failing": False,
             "resumes_ns": NOW_NS + SECOND_NS,
             "first_failure": None,
+            "last_failure": None,
+            "not_connected": None,
         },
     }
     assert (notification["id"], notification["version"]) == (make_notification(1).id, 1)

@@ -82,6 +82,14 @@ no incident is open
             DestinationStatus(first_failure="answered 404: no_service"),
             "has accepted nothing yet: answered 404: no_service",
         ),
+        (
+            DestinationStatus(failing=True, last_failure="stream RELAY is full"),
+            "failing, next probe now: stream RELAY is full",
+        ),
+        (
+            DestinationStatus(not_connected="nats1:4222: refused the login"),
+            "not connected: nats1:4222: refused the login",
+        ),
     ],
 )
 def test_a_failing_destination(
@@ -251,6 +259,8 @@ def test_json(installation: Installation) -> None:
                     "failing": True,
                     "resumes_ns": 7,
                     "first_failure": None,
+                    "last_failure": None,
+                    "not_connected": None,
                 },
             },
         },

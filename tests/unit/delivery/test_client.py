@@ -18,6 +18,7 @@ from relay.delivery.client import (
     make_signer,
 )
 from relay.destinations.common.document import encode_document
+from relay.destinations.console import ConsoleDestination
 from relay.destinations.http import HttpDestination
 from relay.destinations.slack import SlackDestination
 from tests.unit.destinations.samples import NOTIFICATIONS, SAMPLE_NOTIFICATIONS
@@ -51,6 +52,14 @@ async def test_a_request_has_the_id_of_its_notification() -> None:
     (request,) = sender.sent
     assert request.headers["webhook-id"] == notification.id
     assert request.body == encode_document(notification)
+
+
+async def test_only_requests_over_http_have_the_headers_of_webhooks() -> None:
+    """Other transports have no place for them."""
+    sender, to = RecordingSender(), ConsoleDestination()
+    render = to.build_renderer((), print, colour=False, zone=UTC_ZONE)
+    await DestinationClient("terminal", to, render, sender).send(NOTIFICATIONS[0])
+    assert sender.sent == [render(NOTIFICATIONS[0])]
 
 
 def test_a_message_that_is_late_says_so() -> None:
