@@ -22,9 +22,9 @@ from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError, Problem, RelayError
 from relay.core.event import HEARTBEAT
 from relay.core.include import Include
+from relay.core.tls import create_ssl_context
 from relay.core.zone import TimeZone
 from relay.daemon.self_events import self_event
-from relay.delivery.http.tls import create_ssl_context
 from relay.destinations.catalog import DESTINATION_TYPES, load_located_config
 from relay.incidents.policy import Policies, build_policies
 from relay.incidents.policy_text import describe_policy

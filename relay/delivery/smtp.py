@@ -26,11 +26,11 @@ from aiosmtplib import (
 from msgspec.structs import replace
 
 from relay.core.exchange import Reached, Reason, Request, Response
+from relay.core.tls import ClientTls
 from relay.core.zone import UTC_NAME, TimeZone
 from relay.delivery.http.resolver import Resolver
 from relay.delivery.http.response import ConnectTimeout, ResponseReader, classify_error
 from relay.delivery.http.shortage import ShortageWait
-from relay.delivery.http.tls import ClientTls
 from relay.destinations.email import DATE_ZONE, EmailDestination
 
 log = structlog.get_logger()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from relay.core.exchange import Delivered, Reason, Retry
+from relay.core.tls import TlsError, create_ssl_context
 from relay.delivery.http.sender import open_http_sender
-from relay.delivery.http.tls import TlsError, create_ssl_context
 from tests.component.receivers import (
     SECRET,
     accept,

@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from relay.config import TlsConfig
 from relay.core.exchange import Reason, Request, Response, Sender
+from relay.core.tls import ClientTls
 from relay.delivery.http.sender import open_http_sender
-from relay.delivery.http.tls import ClientTls
 from relay.destinations.http import HttpDestination
 from tests.support.certificates import Authority
 from tests.support.descriptors import no_descriptors

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
+from relay.core import tls
 from relay.core.exchange import Reason, Request, Response
-from relay.delivery.http import shortage, tls
+from relay.delivery.http import shortage
 from relay.delivery.http.resolver import Resolver
 from relay.delivery.http.sender import open_http_sender
 from relay.destinations.http import HttpDestination

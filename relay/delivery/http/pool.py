@@ -11,12 +11,12 @@ import asyncio
 from collections import defaultdict
 from functools import partial
 
+from relay.core.tls import ClientTls
 from relay.delivery.http.connection import Connection
 from relay.delivery.http.message import Origin
 from relay.delivery.http.resolver import Resolver
 from relay.delivery.http.response import ConnectTimeout
 from relay.delivery.http.shortage import ShortageWait
-from relay.delivery.http.tls import ClientTls
 
 MAX_IDLE_FOR_LONG_S = 1.0
 """How long a connection may have been idle to be used for a long request. No receiver that keeps

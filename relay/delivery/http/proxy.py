@@ -17,8 +17,10 @@ from yarl import URL
 
 from relay import __version__
 from relay.config import TimeoutConfig
+from relay.core.descriptors import SHORTAGES, check_descriptors
 from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason, Request, Response
+from relay.core.tls import ClientTls
 from relay.delivery.http.connection import (
     BODY_TIMEOUT_S,
     PIECE_BYTES,
@@ -28,8 +30,7 @@ from relay.delivery.http.connection import (
 )
 from relay.delivery.http.resolver import NoAddress
 from relay.delivery.http.response import ConnectTimeout, ResponseReader, classify_error
-from relay.delivery.http.shortage import SHORTAGES, ShortageWait, check_descriptors
-from relay.delivery.http.tls import ClientTls
+from relay.delivery.http.shortage import ShortageWait
 from relay.destinations.common.webhook import WebhookDestination, path_and_query
 
 MIN_TIMEOUT_S = 0.001

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
+from relay.core.descriptors import check_descriptors
 from relay.core.tasks import spawn
-from relay.delivery.http.shortage import check_descriptors
 
 CACHE_TTL_S = 10.0
 """How long the addresses of a host are kept: short enough to follow a host that moves, long enough

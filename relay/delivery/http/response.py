@@ -7,12 +7,12 @@ import msgspec
 from yarl import URL
 
 from relay.config import DestinationConfig, TimeoutConfig
+from relay.core.descriptors import SHORTAGES
 from relay.core.errors import describe_os_error
 from relay.core.exchange import Reason, Response
 from relay.core.text import truncate
 from relay.delivery.http.connection import InvalidHttpResponse, ServerDisconnected
 from relay.delivery.http.resolver import NoAddress
-from relay.delivery.http.shortage import SHORTAGES
 from relay.delivery.redact import Redactor, collect_secrets
 from relay.destinations.common.responses import describe_unexpected
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from yarl import URL
 
 from relay.core.exchange import Reached, Request, Response, Sender
+from relay.core.tls import ClientTls
 from relay.delivery.http.connection import (
     Connection,
     InvalidHttpResponse,
@@ -25,7 +26,6 @@ from relay.delivery.http.message import (
 from relay.delivery.http.pool import ConnectionPool
 from relay.delivery.http.proxy import open_proxy_sender
 from relay.delivery.http.response import ResponseReader, classify_error
-from relay.delivery.http.tls import ClientTls
 from relay.destinations.common.webhook import WebhookDestination
 
 URL_CACHE_SIZE = 16

@@ -1,19 +1,15 @@
 """Waits while relay has no file descriptor left, which is not the destination's failure."""
 
 import asyncio
-import errno
-import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
 
+from relay.core.descriptors import SHORTAGES
 from relay.core.errors import describe_os_error
 
 log = structlog.get_logger()
-
-SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""The errors of a process or a host that lacks descriptors or memory, whatever it connects to."""
 
 POLL_INTERVAL_S = 1.0
 """How long to wait before an action is repeated."""
@@ -55,11 +51,3 @@ class ShortageWait:
                 error=describe_os_error(error),
                 help="raise the limit of open files: LimitNOFILE= of systemd, or ulimit -n",
             )
-
-
-def check_descriptors() -> None:
-    """Raise `OSError` if no file descriptor is left.
-
-    For name lookups and OpenSSL, which report this as another error or not at all.
-    """
-    os.close(os.open(os.devnull, os.O_RDONLY))

@@ -1,4 +1,4 @@
-"""TLS of connections to a destination: the certificates that it trusts, and the one that it shows.
+"""TLS of relay's connections: the certificates that it trusts, and the one that it shows.
 
 Certificates are renewed while relay runs, mostly by replacing their files. So each new connection
 checks whether the files have changed, and if so, reads them again.
@@ -8,12 +8,12 @@ import ssl
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from relay.config import TlsConfig
+from relay.core.descriptors import check_descriptors
 from relay.core.errors import RelayError, describe_os_error
-from relay.delivery.http.shortage import check_descriptors
 
 log = structlog.get_logger()
 
@@ -24,14 +24,30 @@ _FileState = tuple[int, int, int] | None
 """Inode, size and time of change of a file; None if it cannot be found."""
 
 
+class TlsFiles(Protocol):
+    """The keys ``tls`` of a configuration."""
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The only certificates to trust; None for those of the system."""
+
+    @property
+    def cert_file(self) -> Path | None:
+        """The client certificate to show, if any."""
+
+    @property
+    def key_file(self) -> Path | None:
+        """Its private key."""
+
+
 class TlsError(RelayError):
-    """The files of a destination's ``tls`` cannot be used."""
+    """The files of ``tls`` cannot be used."""
 
 
 class ClientTls:
-    """The TLS context for the next connection to a destination."""
+    """The TLS context for the next connection."""
 
-    def __init__(self, files: TlsConfig | None, protocols: Sequence[str] = HTTP) -> None:
+    def __init__(self, files: TlsFiles | None, protocols: Sequence[str] = HTTP) -> None:
         """``protocols`` are offered to the server (ALPN). Raises `TlsError`."""
         self._files = files
         self._protocols = tuple(protocols)
@@ -58,9 +74,7 @@ class ClientTls:
         return self._context
 
 
-def create_ssl_context(
-    files: TlsConfig | None, protocols: tuple[str, ...] = HTTP
-) -> ssl.SSLContext:
+def create_ssl_context(files: TlsFiles | None, protocols: tuple[str, ...] = HTTP) -> ssl.SSLContext:
     """Return a context with these files; with None, one with the system's certificate authorities.
 
     Raises `TlsError`; with None `OSError`, if there is no file descriptor.
@@ -94,7 +108,7 @@ def _with_alpn(context: ssl.SSLContext, protocols: tuple[str, ...]) -> ssl.SSLCo
     return context
 
 
-def _file_states(files: TlsConfig | None) -> tuple[_FileState, ...]:
+def _file_states(files: TlsFiles | None) -> tuple[_FileState, ...]:
     if files is None:
         return ()
     return tuple(map(_file_state, (files.ca_file, files.cert_file, files.key_file)))

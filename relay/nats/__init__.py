@@ -1,0 +1,1 @@
+"""NATS JetStream: the connection, publishing, pulling, and how an event is sent between relays."""

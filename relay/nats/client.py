@@ -1,0 +1,112 @@
+"""One connection of nats-py to one server, until it is lost.
+
+nats-py speaks the protocol, logs in and encrypts. It does not reconnect, because its own reconnects
+have no jitter, keep the login of the first connection, and send what was published before the
+connection was lost: `relay.nats.connection` opens the next connection.
+
+Written against nats-py 2.16: ``_close`` and ``_connect_command`` are its own, so `pyproject.toml`
+allows no other minor version.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from nats.aio.client import Client, RawCredentials
+from nats.aio.msg import Msg
+from nats.errors import Error
+
+from relay.nats.login import Login
+
+PING_INTERVAL_S = 15
+"""How often the server is pinged while nothing else shows that it is there. After two pings without
+an answer the connection is given up."""
+MAX_OUTSTANDING_PINGS = 2
+
+OnError = Callable[[Exception], None]
+OnMessage = Callable[[Msg], None]
+
+
+class OneConnection(Client):
+    """One connection. It is used once: `open`, and then until `lost` is set."""
+
+    def __init__(self, *, needs_tls: bool, on_error: OnError) -> None:
+        """``on_error`` gets what the server says and what goes wrong later."""
+        super().__init__()
+        self.lost = asyncio.Event()
+        self._needs_tls = needs_tls
+        self._on_error = on_error
+        self._is_open = False
+
+    @property
+    def server_info(self) -> dict[str, Any]:
+        """What the server said about itself."""
+        return self._server_info
+
+    async def open(
+        self, url: str, login: Login, tls: ssl.SSLContext | None, *, name: str, timeout_s: float
+    ) -> None:
+        """Connect and log in, once. Raises `OSError`, `TimeoutError` or `nats.errors.Error`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.connect(
+                    [url],
+                    name=name,
+                    error_cb=self._report,
+                    allow_reconnect=False,
+                    connect_timeout=max(1, int(timeout_s)),
+                    ping_interval=PING_INTERVAL_S,
+                    max_outstanding_pings=MAX_OUTSTANDING_PINGS,
+                    pending_size=0,  # nothing is kept while there is no connection
+                    tls=tls,
+                    user=login.username,
+                    password=login.password,
+                    token=login.token,
+                    nkeys_seed_str=login.seed,
+                    user_credentials=None
+                    if login.credentials is None
+                    else RawCredentials(login.credentials),
+                )
+            if not self.is_connected:  # it was closed instead of answered
+                raise Error("closed the connection")
+            self._is_open = True
+        except BaseException:
+            await self.shut()
+            raise
+
+    async def listen(self, subject: str, on_message: OnMessage) -> None:
+        """Subscribe for as long as the connection lasts."""
+
+        async def pass_on(message: Msg) -> None:
+            on_message(message)
+
+        # Unlimited: what arrives is bounded by what was asked for, and nothing may be dropped.
+        await self.subscribe(subject, cb=pass_on, pending_msgs_limit=0, pending_bytes_limit=0)
+
+    async def shut(self) -> None:
+        """Close the connection; an error while closing changes nothing."""
+        self._is_open = True  # so that errors no longer end `open`
+        try:
+            async with asyncio.timeout(1.0):
+                await self.close()
+        except (OSError, TimeoutError, Error):
+            pass
+        finally:
+            self.lost.set()
+
+    async def _report(self, error: Exception) -> None:
+        if not self._is_open:
+            raise error  # ends `connect`, which would go on trying
+        self._on_error(error)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        # Everything that ends the connection comes here, and may fail after this.
+        self.lost.set()
+        await super()._close(status, do_cbs)
+
+    def _connect_command(self) -> bytes:
+        # The last moment before the login is sent; TLS has been started if the server wants it.
+        if self._needs_tls and not self._server_info.get("tls_required"):
+            raise Error("does not require TLS, and the URL says tls://")
+        return super()._connect_command()
