@@ -4,20 +4,22 @@ nats-py speaks the protocol, logs in and encrypts. It does not reconnect, becaus
 have no jitter, keep the login of the first connection, and send what was published before the
 connection was lost: `relay.nats.connection` opens the next connection.
 
-Written against nats-py 2.16: ``_close`` and ``_connect_command`` are its own, so `pyproject.toml`
-allows no other minor version.
+Written against nats-py 2.16: ``_close``, ``_connect_command`` and ``_public_nkey`` are its own, so
+`pyproject.toml` allows no other minor version. Logins are signed without its package for nkeys.
 """
 
 import asyncio
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from nats.aio.client import Client, RawCredentials
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
 
 from relay.nats.login import Login
+from relay.nats.nkey import public_key, sign
 
 PING_INTERVAL_S = 15
 """How often the server is pinged while nothing else shows that it is there. After two pings without
@@ -48,6 +50,8 @@ class OneConnection(Client):
         self, url: str, login: Login, tls: ssl.SSLContext | None, *, name: str, timeout_s: float
     ) -> None:
         """Connect and log in, once. Raises `OSError`, `TimeoutError` or `nats.errors.Error`."""
+        seed, jwt = login.seed, login.jwt
+        self._public_nkey = None if seed is None else public_key(seed)
         try:
             async with asyncio.timeout(timeout_s):
                 await self.connect(
@@ -63,10 +67,8 @@ class OneConnection(Client):
                     user=login.username,
                     password=login.password,
                     token=login.token,
-                    nkeys_seed_str=login.seed,
-                    user_credentials=None
-                    if login.credentials is None
-                    else RawCredentials(login.credentials),
+                    signature_cb=None if seed is None else partial(sign, seed),
+                    user_jwt_cb=None if jwt is None else jwt.encode,
                 )
             if not self.is_connected:  # it was closed instead of answered
                 raise Error("closed the connection")

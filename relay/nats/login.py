@@ -3,6 +3,7 @@
 The files are read at each connection, so renewed ones need no reload.
 """
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,9 +11,16 @@ from pydantic import SecretStr
 
 from relay.config.nats_keys import NatsKeys
 from relay.core.errors import describe_os_error
+from relay.nats.nkey import InvalidSeed, public_key
 
 MAX_FILE_BYTES = 65_536
 """Our own limit: a seed has 58 bytes, a credentials file about 1 KiB."""
+
+_PARTS = {
+    name: re.compile(rf"-----BEGIN {title}-----\s+([A-Za-z0-9._=-]+)\s+-+END {title}-+")
+    for name, title in (("jwt", "NATS USER JWT"), ("seed", "USER NKEY SEED"))
+}
+"""What a credentials file holds, as nsc writes it."""
 
 
 class LoginError(Exception):
@@ -26,9 +34,10 @@ class Login(msgspec.Struct, frozen=True):
     password: str | None = None
     token: str | None = None
     seed: str | None = None
-    """The seed of an nkey."""
-    credentials: str | None = None
-    """The text of a credentials file."""
+    """The seed of an nkey, which signs what the server says."""
+    jwt: str | None = None
+    """Who the account of the seed is, as its operator has signed it; without it the server knows
+    the public key of the seed."""
 
     def __repr__(self) -> str:
         return "Login()"
@@ -37,22 +46,31 @@ class Login(msgspec.Struct, frozen=True):
 def read_login(keys: NatsKeys) -> Login:
     """Return what to log in with. It blocks while it reads files. Raises `LoginError`."""
     if keys.nkey_file is not None:
-        seed = _read("nkey_file", keys.nkey_file).strip()
-        if not seed.startswith("SU") or len(seed.split()) != 1:
-            raise LoginError(f"nkey_file: {keys.nkey_file}: holds no seed of a user (SU…)")
-        return Login(seed=seed)
+        file = keys.nkey_file
+        return Login(seed=_check_seed("nkey_file", file, _read("nkey_file", file).strip()))
     if keys.creds_file is not None:
-        text = _read("creds_file", keys.creds_file)
-        if "BEGIN NATS USER JWT" not in text or "BEGIN USER NKEY SEED" not in text:
+        file = keys.creds_file
+        text = _read("creds_file", file)
+        parts = {name: found[1] for name, at in _PARTS.items() if (found := at.search(text))}
+        if len(parts) < len(_PARTS):
             raise LoginError(
-                f"creds_file: {keys.creds_file}: holds no credentials: it needs a JWT and a seed"
+                f"creds_file: {file}: holds no credentials, which are a JWT and a seed"
             )
-        return Login(credentials=text)
+        seed = _check_seed("creds_file", file, parts["seed"])
+        return Login(seed=seed, jwt=parts["jwt"])
     return Login(
         username=keys.username,
         password=_reveal(keys.password),
         token=_reveal(keys.token),
     )
+
+
+def _check_seed(key: str, file: Path, seed: str) -> str:
+    try:
+        public_key(seed)
+    except InvalidSeed as error:
+        raise LoginError(f"{key}: {file}: {error}") from error
+    return seed
 
 
 def _reveal(secret: SecretStr | None) -> str | None:

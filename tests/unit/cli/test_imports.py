@@ -46,6 +46,7 @@ NOT_IMPORTED = {
     *("relay.destinations.apprise", "apprise", "requests"),
     *("jinja2", "relay.config.templates.environment"),  # templates
     *("asyncssh", "cryptography", "aiodocker.ssh"),  # engines behind ssh://
+    *("nats", "nacl", "relay.nats", "relay.config.nats_keys"),  # type nats
     *("aiohttp.web", "aiohttp.web_app", "relay.admin.api", "relay.admin.http"),
     *("prometheus_client", "relay.admin.metrics"),
     "re2",  # regular expressions
