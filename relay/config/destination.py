@@ -232,9 +232,10 @@ class DestinationConfig(Section):
     first."""
     group_by: GroupBy | None = None
     """What the incidents and events in one message have in common, by default ``[engine,
-    project]``: at most 10 of ``engine``, ``project``, ``service``, ``image``, ``container`` and
-    ``label.NAME``; ``[]`` for everything in one. This key and the next three are not for
-    ``pagerduty`` and ``alertmanager``, which group incidents by themselves."""
+    project]``, and ``[host, engine, project]`` if an engine is of ``type: nats``: at most 10 of
+    ``host``, ``engine``, ``project``, ``service``, ``image``, ``container`` and ``label.NAME``;
+    ``[]`` for everything in one. This key and the next three are not for ``pagerduty`` and
+    ``alertmanager``, which group incidents by themselves."""
     group_wait: GroupWait | None = None
     """How long the first incident of a group waits for others, at most 1h. Default: ``3s``."""
     group_interval: GroupInterval | None = None

@@ -45,7 +45,7 @@ def _check_repeat_interval(value: timedelta) -> timedelta:
 
 RepeatInterval = Annotated[Duration, AfterValidator(_check_repeat_interval)]
 
-GROUP_FIELDS = ("engine", "project", "service", "image", "container")
+GROUP_FIELDS = ("host", "engine", "project", "service", "image", "container")
 """What a group may have in common, besides labels."""
 MAX_GROUP_FIELDS = 10
 _LABEL_PREFIX = "label."

@@ -126,8 +126,56 @@ DEFAULT_ENGINE = "local"
 RELAY_ENGINE = "relay"
 """The engine name in events about relay as a whole."""
 
+HOST_ACTIONS = ("engine_lost", "engine_back")
+"""Of `RELAY_ENGINE` and another host: its heartbeats have stopped, or come again."""
+
+SCOPE_SWARM = "swarm"
+"""The scope of the events that each manager of a Swarm sends."""
+
 HEARTBEAT = "heartbeat"
 """The action that only says that relay is alive. A newer heartbeat makes all older ones useless."""
+
+
+def source_of(event: Event) -> str:
+    """Return the key of the engine that an event is from, other than that of any other engine.
+
+    For an engine of this relay that is its name. The engines of other hosts may all have the same
+    name, so the host comes before it; a space separates them, because no name has one. A Swarm's
+    events are the same from each of its managers, and relay's own are from no engine of its host.
+    """
+    if event.via is None:
+        return event.engine
+    if event.scope == SCOPE_SWARM:
+        return f"{event.via} {SCOPE_SWARM}"
+    if event.type == TYPE_RELAY:
+        return f"{host_source(event.via, event.host)}{RELAY_ENGINE}"
+    return affected_source(event)
+
+
+def affected_source(event: Event) -> str:
+    """Return the key of the engine that one of relay's own events, or another relay's, is about."""
+    if event.via is None:
+        return event.engine
+    return f"{host_source(event.via, event.host)}{event.engine}"
+
+
+def host_source(via: str, host: str) -> str:
+    """Return how the keys of all engines of another host begin."""
+    return f"{via} {host} "
+
+
+def is_self_event(event: Event) -> bool:
+    """Whether an event is about this relay, and not one that the relay of another host made."""
+    return event.type == TYPE_RELAY and event.via is None
+
+
+def is_about_host(event: Event) -> bool:
+    """Whether an event says that another host is silent or is heard again."""
+    return (
+        event.action in HOST_ACTIONS
+        and event.via is not None
+        and (event.type, event.engine) == (TYPE_RELAY, RELAY_ENGINE)
+    )
 
 
 def make_event_id(
@@ -137,16 +185,23 @@ def make_event_id(
     action: str,
     actor_id: str,
     attributes: Mapping[str, str],
+    scope: str = "local",
 ) -> str:
     """Compute the id of an event from everything that distinguishes it from any other.
 
     ``timeNano`` alone does not distinguish them: two events can carry the same one. ``action`` is
     the engine's, with its detail.
+
+    The managers of a Swarm send the same event each, whatever they are called. Its time is the one
+    that the Swarm stores, except of a ``remove``, for which each manager takes its own (moby,
+    ``daemon/events.go``, ``daemon.logClusterEvent``).
     """
-    identity = msgspec.json.encode(
-        [engine, time_ns, type_, action, actor_id, sorted(attributes.items())]
-    )
-    return "evt_" + hashlib.blake2b(identity, digest_size=16).hexdigest()
+    identity: list[object] = [type_, action, actor_id, sorted(attributes.items())]
+    if scope != SCOPE_SWARM:
+        identity = [engine, time_ns, *identity]
+    elif action != "remove":
+        identity = [time_ns, *identity]
+    return "evt_" + hashlib.blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()
 
 
 def make_self_event(

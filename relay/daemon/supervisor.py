@@ -158,7 +158,7 @@ class Supervisor:
         engines = {
             notification.events[0].engine
             for notification, _ in commit.notifications
-            if notification.include is not None
+            if notification.include is not None and notification.events[0].via is None
         }
         for engine in engines & self.engines.keys():
             self.engines[engine].include(commit, result)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 from typing import Any
 
-from relay.core.event import TYPE_RELAY
+from relay.core.event import is_self_event
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Response, Retry, outcome_kind
 from relay.delivery.batching import align_retries
 from relay.delivery.circuit_breaker import HealthChange, root_reason
@@ -101,7 +101,7 @@ def count_dead_letters(acks: Sequence[Ack]) -> Counter[Reason]:
     return Counter(
         outcome.reason
         for delivery, outcome, _ in acks
-        if isinstance(outcome, Dead) and delivery.notification.events[0].type != TYPE_RELAY
+        if isinstance(outcome, Dead) and not is_self_event(delivery.notification.events[0])
     )
 
 

@@ -1,10 +1,15 @@
-"""The present, by relay's clock and by those of the engines, and which engines are connected."""
+"""The present, by relay's clock and by those of the engines, and which engines are connected.
+
+An engine is named by its key: see `relay.core.event.source_of`. Of the engines of other hosts relay
+knows what it knows of the stream that brings their events, unless their host is silent or their own
+relay has lost them.
+"""
 
 from collections.abc import Mapping
 
 import msgspec
 
-from relay.core.event import RELAY_ENGINE
+from relay.core.event import HOST_ACTIONS, RELAY_ENGINE, Event, affected_source, host_source
 from relay.incidents.life import SECOND_NS
 
 SETTLE_NS = 30 * SECOND_NS
@@ -12,6 +17,38 @@ SETTLE_NS = 30 * SECOND_NS
 
 CLOCK_TOLERANCE_NS = 10 * SECOND_NS
 """If the lead of an engine's clock changes by more, somebody has set the clock."""
+
+
+_SEPARATOR = " "
+
+
+def stream_of(engine: str) -> str:
+    """Return the engine of this relay that brings the events of an engine: maybe itself."""
+    return engine.partition(_SEPARATOR)[0]
+
+
+def is_remote(engine: str) -> bool:
+    """Whether an engine is one of another host, or of a Swarm that other hosts report."""
+    return _SEPARATOR in engine
+
+
+def host_of(engine: str) -> str:
+    """Return how the keys of all engines of the host of an engine begin."""
+    return engine[: engine.rfind(_SEPARATOR) + 1]
+
+
+def is_of(engine: str, event: Event) -> bool:
+    """Whether one of relay's own events, or another relay's, is about an engine.
+
+    What happens to the relay of another host is about all engines of that host.
+    """
+    if event.via is not None and event.engine == RELAY_ENGINE:
+        return engine.startswith(host_source(event.via, event.host))
+    return engine == affected_source(event)
+
+
+MAX_LOST = 20_000
+"""How many engines and hosts are remembered as lost: beyond that, the oldest is forgotten."""
 
 
 class Now(msgspec.Struct, frozen=True, gc=False):
@@ -24,11 +61,17 @@ class Now(msgspec.Struct, frozen=True, gc=False):
     for an engine that uses this machine's wall clock, as `RELAY_ENGINE` does."""
     wall_lead_ns: int = 0
     """The same for this machine's wall clock."""
+    host_leads_ns: Mapping[str, int] = {}
+    """The same for the clocks of other hosts, by `host_of`. One that is not here counts as equal to
+    the wall clock."""
 
     def at(self, engine: str) -> int:
         """Return the time of an engine's clock."""
-        lead_ns = self.leads_ns.get(engine, 0)
-        return self.steady_ns + (self.wall_lead_ns if lead_ns is None else lead_ns)
+        if is_remote(engine):
+            lead_ns = self.host_leads_ns.get(host_of(engine), self.wall_lead_ns)
+            return self.steady_ns + lead_ns
+        known_ns = self.leads_ns.get(engine, 0)
+        return self.steady_ns + (self.wall_lead_ns if known_ns is None else known_ns)
 
     @property
     def wall_ns(self) -> int:
@@ -61,6 +104,9 @@ class Engines:
         self._by_name: dict[str, EngineStatus] = {}
         self._before = Now(started_ns)
         """The moment of the last call of `find_set_clocks`."""
+        self._lost_ns: dict[str, int] = {}
+        """Until when everything is known of engines of other hosts that nothing is heard of, by
+        their clocks; by their keys, or by `host_of`."""
 
     def connect(self, engine: str, now: Now) -> None:
         """Note that the engine's stream was opened: its history is to come."""
@@ -75,6 +121,19 @@ class Engines:
             status.heard_until_ns = now.at(engine)
         status.is_connected = status.is_settled = False
 
+    def follow(self, event: Event) -> bool:
+        """Note that an engine of another host was lost, or is back; return whether it was."""
+        if event.via is None or event.action not in HOST_ACTIONS:
+            return False
+        is_host = event.engine == RELAY_ENGINE
+        lost = host_source(event.via, event.host) if is_host else affected_source(event)
+        known_ns = self._lost_ns.pop(lost, event.time_ns)
+        if event.action == "engine_lost":
+            if len(self._lost_ns) >= MAX_LOST:
+                del self._lost_ns[next(iter(self._lost_ns))]
+            self._lost_ns[lost] = known_ns
+        return True
+
     def settle(self, engine: str, now: Now) -> None:
         """Note that all that happened is known: the history had no gap, or was reconciled."""
         status = self._get(engine)
@@ -83,17 +142,21 @@ class Engines:
 
     def known_until_ns(self, engine: str, now: Now) -> int:
         """Return until when everything that happened at an engine is known, by its clock."""
-        status = self._get(engine)
-        if status.is_connected and status.is_settled:
-            return now.at(engine)
-        return status.heard_until_ns
+        stream = stream_of(engine)
+        status, engine_ns = self._get(stream), now.at(engine)
+        until_ns = engine_ns
+        if not (status.is_connected and status.is_settled):
+            until_ns = status.heard_until_ns + engine_ns - now.at(stream)
+        for lost in (host_of(engine), engine) if self._lost_ns else ():
+            until_ns = min(until_ns, self._lost_ns.get(lost, until_ns))
+        return until_ns
 
     def silent_until_ns(self, engine: str) -> int:
         """Return until when nothing of an engine is reported, by the steady clock; 0 if it may be.
 
         After a reconnect, and after a start, relay waits for its history and reconciliation.
         """
-        status = self._get(engine)
+        status = self._get(stream_of(engine))
         if status.is_settled:
             return 0
         return status.waiting_since_ns + SETTLE_NS

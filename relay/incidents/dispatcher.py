@@ -16,8 +16,9 @@ from functools import partial
 import msgspec
 
 from relay.core.event import Event
+from relay.core.include import Included
 from relay.incidents.actions import close_incidents, mark_replayed
-from relay.incidents.clock import Engines, Now
+from relay.incidents.clock import Engines, Now, host_of, is_remote, stream_of
 from relay.incidents.effect import EffectObserver, find_effects
 from relay.incidents.incident import Incident
 from relay.incidents.inquiry import Answer, FindFacts, Inquiry
@@ -109,6 +110,9 @@ class Dispatcher:
         self.effect_observer: EffectObserver | None = None
         """Watches what is done with each event; None for nobody."""
         self._engines.find_set_clocks(now)
+        for incident in state.list_incidents():
+            if incident.is_open and not incident.life.is_up and is_remote(incident.life.engine):
+                self._engines.follow(incident.last.decode())
         self.unwatched_at_start = self._configure(policies, router, now)
         """How many open incidents the configuration no longer watches."""
         limit_times(self._tracker, now)
@@ -146,23 +150,32 @@ class Dispatcher:
         return self._tracker.policies
 
     def take(
-        self, events: Iterable[RoutedEvent], now: Now, find_facts: FindFacts = lambda _: None
+        self,
+        events: Iterable[RoutedEvent],
+        now: Now,
+        find_facts: FindFacts = lambda _: None,
+        included: Mapping[str, Included] = {},
     ) -> TakeResult:
         """Take events in the order in which they happened.
 
-        ``find_facts`` is asked about the containers of incidents.
+        ``find_facts`` is asked about the containers of incidents. ``included`` is what came with
+        the events of other hosts, by the id of the event.
 
         An event on which an unexpected error occurs is sent by itself, and the error is logged;
         without a journal it is raised.
         """
         if set_clocks := self._engines.find_set_clocks(now):
             shift_times(self._tracker, set_clocks, now)
-        self._intake.find_facts = find_facts
+        self._intake.find_facts, self._intake.included = find_facts, included
         observer, take_one = self.effect_observer, self._intake.take
         if observer is not None and observer.is_watching:
             take_one = partial(self._take_watched, observer)
         immediate: list[ImmediateNotification] = []
+        streams: set[str] = set()
+        """Those that say which engines of other hosts were lost or are back."""
         for event, results in events:
+            if event.via is not None and self._engines.follow(event):
+                streams.add(event.via)
             try:
                 immediate += take_one(event, results, now)
             except Exception:
@@ -172,6 +185,8 @@ class Dispatcher:
                 immediate += [
                     (each.build_notification(event), each.destinations) for each in results
                 ]
+        for stream in streams:
+            self._tracker.check_engine(stream, now)
         return TakeResult(self._state.take_changes(), immediate, self._intake.inquiries.take())
 
     def _take_watched(
@@ -270,8 +285,16 @@ class Dispatcher:
         """Note that the stream of an engine has ended: until it is back, nothing is confirmed."""
         self._engines.disconnect(engine, now)
         for incident in self._state.list_incidents():
-            if incident.life.engine == engine:
+            if stream_of(incident.life.engine) == engine:
                 self._tracker.schedule_check(incident, now)
+
+    def host_clock_set(self, host: str, by_ns: int, now: Now) -> Changes:
+        """Note that the clock of another host, by `clock.host_of`, was set forward."""
+        engines = {each.life.engine for each in self._state.list_incidents()}
+        engines |= {each.engine for each in self._state.finishes.values()}
+        set_clocks = {engine: by_ns for engine in engines if host_of(engine) == host}
+        shift_times(self._tracker, set_clocks, now)
+        return self._state.take_changes()
 
     def reconciled(self, observation: Observation, now: Now) -> Changes:
         """Apply what a reconciliation shows. It is evidence like events."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Cause, Event
+from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Cause, Event, is_self_event, source_of
 
 
 class Fact(StrEnum):
@@ -46,7 +46,7 @@ class Evidence(msgspec.Struct, frozen=True):
     time_ns: int
     """By the engine's clock."""
     engine: str
-    """The engine whose clock that is; `RELAY_ENGINE` for relay's own."""
+    """The key of the engine whose clock that is; `RELAY_ENGINE` for relay's own."""
     container: str = ""
     """The id of the container, or of the service; empty for relay's own subjects."""
 
@@ -96,6 +96,6 @@ def find_evidence(event: Event) -> Evidence | None:
     fact = find_fact(event)
     if fact is None:
         return None
-    if event.type == TYPE_RELAY:  # these carry the time of relay's clock
+    if is_self_event(event):  # these carry the time of relay's clock
         return Evidence(fact, event.time_ns, RELAY_ENGINE)
-    return Evidence(fact, event.time_ns, event.engine, event.actor.id)
+    return Evidence(fact, event.time_ns, source_of(event), event.actor.id)

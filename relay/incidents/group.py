@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from relay.core.event import Event
+from relay.core.event import Event, is_about_host
 from relay.incidents.plain import PlainEvents
 from relay.incidents.policy import DestinationPolicy
 from relay.incidents.subject import bounded, display_name, subject_key
@@ -71,6 +71,10 @@ def read_field(event: Event, name: str) -> str:
     match name:
         case "engine":
             return event.engine
+        case "host" | "project" | "service" if is_about_host(event):
+            return ""  # hosts that are gone are gone together
+        case "host":
+            return event.host
         case "project":
             return _first_label(attributes, PROJECT_LABELS) or display_name(event)
         case "service":

@@ -10,8 +10,8 @@ from functools import partial
 
 import msgspec
 
-from relay.core.event import RELAY_ENGINE
-from relay.core.include import FACTS_ONLY, Include
+from relay.core.event import RELAY_ENGINE, host_source
+from relay.core.include import FACTS_ONLY, Include, Included
 from relay.core.notification import Notification, Repeat
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher, RoutedEvent
@@ -20,6 +20,7 @@ from relay.incidents.incident import Incident
 from relay.incidents.inquiry import Answer, FindFacts, Inquiry
 from relay.incidents.intake import ImmediateNotification
 from relay.incidents.journal import Journal
+from relay.incidents.life import SECOND_NS
 from relay.incidents.message import Message
 from relay.incidents.observation import Observation
 from relay.incidents.policy import Policies
@@ -42,6 +43,13 @@ WALL_CLOCK_CHECK_S = 10.0
 """How often the loop looks at the wall clock while something is held back."""
 
 
+MAX_HOSTS = 20_000
+"""Of how many other hosts the clocks are known. Those of further ones count as equal to ours."""
+
+HOST_CLOCK_TOLERANCE_NS = 2 * SECOND_NS
+"""How much the clock of another host may seem to change by the time that its messages take."""
+
+
 class EngineClocks:
     """How far the engines' clocks are ahead of relay's steady clock."""
 
@@ -50,16 +58,32 @@ class EngineClocks:
         self._steady_ns = steady_ns
         self._wall_ns = wall_ns
         self._leads_ns: Mapping[str, int | None] = {RELAY_ENGINE: None}
+        self._host_leads_ns: dict[str, int] = {}
 
     def set_lead(self, engine: str, ahead_ns: int, *, is_local: bool) -> None:
         """Note how far an engine's clock is ahead of this machine's wall clock now."""
         lead_ns = None if is_local else ahead_ns + self._wall_ns() - self._steady_ns()
         self._leads_ns = {**self._leads_ns, engine: lead_ns}  # each `Now` keeps the one it has
 
+    def set_host_lead(self, host: str, ahead_ns: int) -> int:
+        """Note how far the clock of another host, by `clock.host_of`, is ahead of the wall clock.
+
+        Returns by how much it was set forward, 0 if that is little or the host was not known.
+        """
+        lead_ns = ahead_ns + self._wall_ns() - self._steady_ns()
+        before_ns = self._host_leads_ns.get(host)
+        if before_ns is None and len(self._host_leads_ns) >= MAX_HOSTS:
+            return 0
+        if before_ns is not None and abs(lead_ns - before_ns) <= HOST_CLOCK_TOLERANCE_NS:
+            return 0
+        self._host_leads_ns[host] = lead_ns
+        return 0 if before_ns is None else lead_ns - before_ns
+
     def now(self) -> Now:
         """Return the present moment by all clocks."""
         steady_ns = self._steady_ns()
-        return Now(steady_ns, self._leads_ns, self._wall_ns() - steady_ns)
+        wall_lead_ns = self._wall_ns() - steady_ns
+        return Now(steady_ns, self._leads_ns, wall_lead_ns, self._host_leads_ns)
 
 
 class DueMessages(msgspec.Struct, frozen=True):
@@ -109,13 +133,17 @@ class Incidents:
     # events and evidence
 
     def take(
-        self, events: Iterable[RoutedEvent], find_facts: FindFacts = lambda _: None
+        self,
+        events: Iterable[RoutedEvent],
+        find_facts: FindFacts = lambda _: None,
+        included: Mapping[str, Included] = {},
     ) -> list[ImmediateNotification]:
         """Take events in the order in which they happened; return what is sent at once.
 
-        ``find_facts`` is asked about the containers of incidents.
+        ``find_facts`` is asked about the containers of incidents. ``included`` is what came with
+        the events of other hosts, by the id of the event: nobody is asked about these.
         """
-        result = self._dispatcher.take(events, self._clocks.now(), find_facts)
+        result = self._dispatcher.take(events, self._clocks.now(), find_facts, included)
         if result.changes is NO_CHANGES:  # nearly always: the events belong to no incident
             return result.immediate
         for inquiry in result.inquiries:
@@ -134,6 +162,14 @@ class Incidents:
         """
         self._clocks.set_lead(engine, ahead_ns, is_local=is_local)
         self._note(self._dispatcher.connected(engine, self._clocks.now()))
+
+    def set_host_clock(self, engine: str, host: str, ahead_ns: int) -> None:
+        """Note how far the clock of a host, whose events ``engine`` brings, is ahead of this
+        machine's."""
+        key = host_source(engine, host)
+        by_ns = self._clocks.set_host_lead(key, ahead_ns)
+        if by_ns:
+            self._note(self._dispatcher.host_clock_set(key, by_ns, self._clocks.now()))
 
     def stream_ended(self, engine: str) -> None:
         """Note that an engine's stream has ended: until it is back, nothing is confirmed."""

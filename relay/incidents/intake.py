@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Event
-from relay.core.include import Included
+from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Event, source_of
+from relay.core.include import Include, Included, select_included
 from relay.core.notification import Notification
 from relay.core.severity import Severity, default_severity
 from relay.incidents import incident as incidents
 from relay.incidents import life as lives
 from relay.incidents import observation as observations
-from relay.incidents.clock import Now
+from relay.incidents.clock import Now, is_of
 from relay.incidents.evidence import Evidence, Fact, find_evidence
 from relay.incidents.group import make_group_key
 from relay.incidents.held import Hold
@@ -58,6 +58,8 @@ class Intake:
         """What the engines are to be asked."""
         self.find_facts: FindFacts = lambda _: None
         """Knows the containers of the events that are taken."""
+        self.included: Mapping[str, Included] = {}
+        """What came with the events of other hosts that are taken, by the id of the event."""
         self.held = dict[str, Hold]()
         """What held back an event that belongs to no incident, by destination; until somebody who
         watches empties it."""
@@ -262,7 +264,7 @@ class Intake:
             self._state.remove_finishes(oldest.subject)
         before_ns = known[subject].times_ns if subject in known else ()
         times_ns = (*before_ns, event.time_ns)[1 - lives.LOOP_FAILURES :]
-        self._state.put_finishes(Finishes(subject, event.engine, times_ns))
+        self._state.put_finishes(Finishes(subject, source_of(event), times_ns))
 
     def _ask(
         self, incident: Incident, event: Event, result: RouteResult | None, now: Now
@@ -274,11 +276,24 @@ class Intake:
         """
         if event.type != "container":
             return incident
+        include = None if result is None else result.route.include.request
+        if event.via is not None:
+            return self._take_included(incident, event, include)
         if incident.container is None and incident.life.container == event.actor.id:
             incident = add_facts(incident, self.find_facts(event.actor.id))
-        include = None if result is None else result.route.include.request
         is_asked = self.inquiries.ask(incident.id, event, include, now.steady_ns)
         return replace(incident, asked_ns=event.time_ns) if is_asked else incident
+
+    def _take_included(self, incident: Incident, event: Event, include: Include | None) -> Incident:
+        """Return an incident of another host with what came with the event: the relay there has
+        asked its engine."""
+        incident = replace(incident, asked_ns=event.time_ns)
+        if include is None:
+            return incident
+        included = select_included(include, self.included.get(event.id))
+        if self._state.is_crowded:
+            included = Included(missing=TOO_MUCH_IS_KEPT)
+        return replace(incident, included=included)
 
     def put_answer(self, inquiry: Inquiry, answer: Answer, now: Now) -> None:
         """Add the answer to a question to the incidents of its subject."""
@@ -288,10 +303,15 @@ class Intake:
             self._tracker.put(learn(incident, inquiry, answer), now)
 
     def _on_gap(self, gap: Event, now: Now) -> None:
-        """Note that events of an engine may be missing: nothing is confirmed by time alone."""
+        """Note that events of an engine may be missing: nothing is confirmed by time alone.
+
+        The relay of another host looks for what ended meanwhile and sends it, but it does not send
+        what came back. So there only what was not well is in doubt.
+        """
         for incident in list(self._state.list_incidents()):
             life = incident.life
-            is_affected = life.engine == gap.engine and not is_own(incident.subject)
+            is_affected = is_of(life.engine, gap) and not is_own(incident.subject)
+            is_affected &= gap.via is None or not life.is_well
             if is_affected and life.unknown_since_ns is None:
                 life = replace(life, unknown_since_ns=gap.time_ns)
                 self._tracker.put(replace(incident, life=life), now)

@@ -47,7 +47,7 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What is known of the life of a subject."""
 
     engine: str
-    """The engine of the last evidence, whose clock the times are of."""
+    """The key of the engine of the last evidence, whose clock the times are of."""
     container: str = ""
     """The id of the container that had the last problem or start."""
     is_up: bool = True

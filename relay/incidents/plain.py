@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from relay.core.event import Event
+from relay.core.event import Event, source_of
 from relay.core.severity import Severity
 from relay.incidents.held import Hold
 from relay.incidents.incident import is_higher
@@ -29,7 +29,7 @@ class PlainEvents(msgspec.Struct, frozen=True, omit_defaults=True):
     """Events of one group that wait to be reported."""
 
     engine: str
-    """The engine of the last one."""
+    """The key of the engine of the last one."""
     counts: Mapping[str, int] = {}
     """How many, by route."""
     actions: Mapping[str, int] = {}
@@ -59,7 +59,7 @@ def add_event(
     plain: PlainEvents | None, event: Event, stored: StoredEvent | None, route: str
 ) -> PlainEvents:
     """Return the plain events with one more. ``stored`` is None if there is no room for it."""
-    plain = plain or PlainEvents(event.engine, route=route)
+    plain = plain or PlainEvents(source_of(event), route=route)
     action = event.action if event.action in plain.actions else _new_action(plain, event.action)
     name = display_name(event)
     is_named = name in plain.names or len(plain.names) >= MAX_NAMES
@@ -67,7 +67,7 @@ def add_event(
     identity = f"{plain.digest}\0{event.id}".encode(errors="surrogatepass")
     return replace(
         plain,
-        engine=event.engine,
+        engine=source_of(event),
         counts=_increment(plain.counts, route),
         actions=_increment(plain.actions, action),
         names=plain.names if is_named else (*plain.names, name),

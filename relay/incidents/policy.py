@@ -119,11 +119,20 @@ def resolve_route_policy(
     )
 
 
-def resolve_destination_policy(keys: PolicyKeys, audience: Audience) -> DestinationPolicy:
-    """Return the policy of a destination."""
+HUB_GROUP_BY = ("host", "engine", "project")
+"""The default of ``group_by`` where events of other hosts are taken in: their engines may all have
+the same name."""
+
+
+def resolve_destination_policy(
+    keys: PolicyKeys, audience: Audience, *, is_hub: bool = False
+) -> DestinationPolicy:
+    """Return the policy of a destination; ``is_hub`` as `Config.is_hub`."""
     if audience.groups_by_itself:
         return DestinationPolicy(audience, SINGLE, 0, 0, 0)
     default = DestinationPolicy(audience)
+    if is_hub:
+        default = replace(default, group_by=HUB_GROUP_BY)
     return DestinationPolicy(
         audience,
         _first(keys.group_by, None, default.group_by),
@@ -180,7 +189,10 @@ def build_policies(config: Config) -> Policies:
     }
     resolve = cache(resolve_route_policy)  # a reload has thousands of routes, most without a key
     return Policies(
-        {name: resolve_destination_policy(*each) for name, each in read.items()},
+        {
+            name: resolve_destination_policy(*each, is_hub=config.is_hub)
+            for name, each in read.items()
+        },
         {
             (route.name, name): resolve(keys, *read[name])
             for route in config.routes

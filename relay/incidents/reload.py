@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from relay.core.event import RELAY_ENGINE, TYPE_RELAY
+from relay.core.event import RELAY_ENGINE, is_self_event
 from relay.core.incident import Resolution
 from relay.incidents import incident as incidents
 from relay.incidents.clock import Now
@@ -69,8 +69,9 @@ class Reloader:
         """Return the route that an event belongs to now at a destination; None if none sends it
         there any more."""
         policies, event = self._tracker.policies, stored.decode()
-        is_own = event.type == TYPE_RELAY and event.engine == RELAY_ENGINE
-        if policies.engines is not None and not is_own and event.engine not in policies.engines:
+        engine = event.via or event.engine
+        is_own = is_self_event(event) and engine == RELAY_ENGINE
+        if policies.engines is not None and not is_own and engine not in policies.engines:
             return None
         for result in self._router.explain(event):
             if destination in result.destinations:

@@ -40,6 +40,7 @@ class Finishes(msgspec.Struct, frozen=True):
 
     subject: str
     engine: str
+    """The key of the engine."""
     times_ns: tuple[int, ...]
     """The last two, by the engine's clock."""
 

@@ -1,13 +1,14 @@
 """The subject of an event: the container, engine or destination that it is about.
 
 A container is known by its name and not by its id, because the engine keeps names unique, nobody
-can fake them, and Compose keeps them when it recreates a container.
+can fake them, and Compose keeps them when it recreates a container. The engines of other hosts are
+told apart by `relay.core.event.source_of`.
 """
 
 import hashlib
 from collections.abc import Mapping
 
-from relay.core.event import TYPE_RELAY, Event
+from relay.core.event import TYPE_RELAY, Event, is_about_host, is_self_event, source_of
 
 SWARM_SERVICE_ID = "com.docker.swarm.service.id"
 """The label of a swarm task that names its service."""
@@ -23,14 +24,14 @@ def subject_key(event: Event) -> str:
     """Return the key of an event's subject: its engine, type and name; without a name its id."""
     actor = event.actor
     if event.type == "container":  # first, because nearly every event is about one
-        return container_key(event.engine, actor.name, actor.id, actor.attributes)
+        return container_key(source_of(event), actor.name, actor.id, actor.attributes)
     if event.type == TYPE_RELAY:
         return own_key(event)
-    return f"{event.engine}/{event.type}/{bounded(actor.name or actor.id)}"
+    return f"{source_of(event)}/{event.type}/{bounded(actor.name or actor.id)}"
 
 
 def container_key(engine: str, name: str | None, id_: str, labels: Mapping[str, str]) -> str:
-    """Return the key of a container.
+    """Return the key of a container; ``engine`` is the key of its engine.
 
     A swarm task has its service and its name without the last part, and no engine, because a task
     that fails is replaced by one with another last part, maybe on another engine.
@@ -43,10 +44,17 @@ def container_key(engine: str, name: str | None, id_: str, labels: Mapping[str, 
 
 
 def own_key(event: Event) -> str:
-    """Return the key of the subject of one of relay's own events: a destination or an engine."""
-    if (destination := event.actor.attributes.get("destination")) is not None:
-        return destination_key(destination)
-    return engine_key(event.engine)
+    """Return the key of the subject of an event of ``type: relay``: a destination or an engine.
+
+    Those of other hosts are not `is_own`: this relay knows no more of them than such events say.
+    """
+    destination = event.actor.attributes.get("destination")
+    if not is_self_event(event):
+        kind, name = ("engine", event.engine)
+        if destination is not None:
+            kind, name = ("destination", destination)
+        return f"{source_of(event)}/{kind}/{bounded(name)}"
+    return engine_key(event.engine) if destination is None else destination_key(destination)
 
 
 def engine_key(engine: str) -> str:
@@ -78,7 +86,9 @@ def is_task(key: str) -> bool:
 def display_name(event: Event) -> str:
     """Return the name by which people know an event's subject."""
     if event.type == TYPE_RELAY:
-        return event.actor.attributes.get("destination") or event.engine
+        if is_about_host(event):
+            return bounded(event.host)
+        return bounded(event.actor.attributes.get("destination") or event.engine)
     name = event.actor.name
     if name and "." in name and SWARM_SERVICE_ID in event.actor.attributes:
         name = name.rpartition(".")[0]

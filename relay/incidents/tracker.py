@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from relay.core.event import RELAY_ENGINE
 from relay.core.incident import Audience
 from relay.incidents import incident as incidents
-from relay.incidents.clock import Engines, Now
+from relay.incidents.clock import Engines, Now, stream_of
 from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.group import Group, find_due
 from relay.incidents.held import HeldReason, Hold
@@ -194,9 +194,10 @@ class IncidentTracker:
             self.schedule_check(incident, now)
 
     def check_engine(self, engine: str, now: Now) -> None:
-        """Let the time that has passed change an engine's incidents; then groups may be due."""
+        """Let the time that has passed change the incidents of an engine, or of those whose events
+        it brings; then groups may be due."""
         for incident in list(self.state.list_incidents()):
-            if incident.life.engine == engine:
+            if stream_of(incident.life.engine) == engine:
                 self.check(incident.destination, incident.subject, now)
         self.recheck_groups(now)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from relay.config import Route
 from relay.config.match import names_field
-from relay.core.event import TYPE_RELAY, Event
+from relay.core.event import Event, is_self_event
 from relay.core.notification import Notification, build_notification
 from relay.routing.index import Index
 from relay.routing.matcher import Condition, Matcher
@@ -119,8 +119,9 @@ class Router:
         candidates = self._index.candidates(event)
         if not candidates:
             return matches
-        # An event about a destination is never sent to that destination.
-        about = event.actor.attributes.get("destination") if event.type == TYPE_RELAY else None
+        # An event about a destination is never sent to that destination. That of another relay may
+        # have the same name.
+        about = event.actor.attributes.get("destination") if is_self_event(event) else None
         served = {about}
         for number in candidates:
             route, matcher = self._rows[number]

@@ -208,7 +208,8 @@ def _give_up(
     for seq, attempts, answer_json, _ in found:
         (content,) = connection.execute(SQL["notification"], {"seq": seq}).fetchone()
         notification = _decode(_dead_notification_from_json, content, "a notification")
-        self_events += notification.events[0].type == TYPE_RELAY
+        event = notification.events[0]
+        self_events += event.type == TYPE_RELAY and event.via is None
         answer = decode_answer(answer_json)
         _make_dead_letter(
             seq, notification, _require_int(attempts), reason, answer, now_ns, connection

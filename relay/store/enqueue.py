@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from relay.core.event import TYPE_RELAY
+from relay.core.event import TYPE_RELAY, is_self_event
 from relay.core.notification import Notification
 from relay.store import records
 from relay.store.records import LONG_BYTES, chain_of, is_heartbeat, subject_of
@@ -54,7 +54,7 @@ class PreparedNotification(msgspec.Struct, frozen=True):
     is_heartbeat: bool
     """Whether it replaces the one before it."""
     is_self_event: bool
-    """Whether it is about relay itself."""
+    """Whether it is about this relay itself."""
     is_long: bool
     """Whether it is stored once for all its rows."""
     message_id: str | None
@@ -94,8 +94,7 @@ def prepare(
     """Return a notification's rows, one for each destination."""
     event = notification.events[0]
     subject, now_ns = subject_of(notification), options.now_ns
-    is_self_event = event.type == TYPE_RELAY
-    heartbeat = is_self_event and is_heartbeat(event)
+    heartbeat = event.type == TYPE_RELAY and is_heartbeat(event)
     held = options.hold_for_included and notification.include is not None
     hold_ns = now_ns + records.HOLD_NS if held else 0
     content = msgspec.json.encode(notification)
@@ -114,7 +113,7 @@ def prepare(
     if is_long:
         statement = "add_long_deliveries"
     return PreparedNotification(
-        rows, content, heartbeat, is_self_event, is_long, message_id, statement
+        rows, content, heartbeat, is_self_event(event), is_long, message_id, statement
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 from relay.config import WhenFull
 from relay.core.checkpoint import Checkpoint
 from relay.core.container import Container
-from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Event
+from relay.core.event import HEARTBEAT, RELAY_ENGINE, TYPE_RELAY, Event, source_of
 from relay.core.exchange import Answer, Outcome, Reason
 from relay.core.notification import Notification
 
@@ -262,6 +262,7 @@ class EventKind(msgspec.Struct, frozen=True):
     engine: str
     type: str
     action: str
+    via: str | None = None
 
 
 def chain_of(destination: str, subject: str) -> int:
@@ -293,5 +294,5 @@ def subject_of(notification: Notification) -> str:
     if update is not None:
         return f"group/{msgspec.json.encode(update.group, order='sorted').decode()}"
     if is_heartbeat(event):
-        return f"{event.engine}/{event.type}//{event.action}"
-    return f"{event.engine}/{event.type}/{event.actor.id or event.actor.name or ''}"
+        return f"{source_of(event)}/{event.type}//{event.action}"
+    return f"{source_of(event)}/{event.type}/{event.actor.id or event.actor.name or ''}"

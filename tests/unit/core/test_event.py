@@ -2,11 +2,19 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.event import TYPE_RELAY, Origin, format_rfc3339, make_event_id, make_self_event
+from relay.core.event import (
+    TYPE_RELAY,
+    Origin,
+    format_rfc3339,
+    make_event_id,
+    make_self_event,
+    source_of,
+)
 
 IDENTITY: dict[str, Any] = {
     "engine": "here",
@@ -53,6 +61,39 @@ def test_no_text_runs_into_the_next(one: tuple[str, str], other: tuple[str, str]
         make_event_id("here", 1, "container", action, actor, {}) for action, actor in (one, other)
     ]
     assert (ids[0] == ids[1]) is (one == other)
+
+
+SWARM: dict[str, Any] = {**IDENTITY, "type_": "service", "action": "update", "scope": "swarm"}
+
+
+@pytest.mark.parametrize("other", [{"time_ns": 5}, {"action": "create"}, {"actor_id": "x"}])
+def test_an_event_of_a_swarm(other: dict[str, Any]) -> None:
+    """Each manager sends it: the id does not depend on which one, only on what happened when."""
+    assert make_event_id(**SWARM) == make_event_id(**{**SWARM, "engine": "there"})
+    assert make_event_id(**SWARM) != make_event_id(**{**SWARM, **other})
+    assert make_event_id(**SWARM) != make_event_id(**{**SWARM, "scope": "local"})
+
+
+def test_the_removal_of_a_service() -> None:
+    """Each manager takes its own time for it."""
+    removed = {**SWARM, "action": "remove"}
+    assert make_event_id(**removed) == make_event_id(**{**removed, "time_ns": 5})
+    assert make_event_id(**removed) != make_event_id(**{**removed, "actor_id": "x"})
+
+
+def test_sources() -> None:
+    """Events of different engines have different sources, whatever these are called."""
+    own = make_self_event("gap", engine="local", host="h", time_ns=5)
+    event = msgspec.structs.replace(own, type="container")
+    names = [
+        source_of(msgspec.structs.replace(each, via=via, host=host))
+        for each in (own, event)
+        for via, host in ((None, "h"), ("fleet", "h"), ("fleet", "i"), ("other", "h"))
+    ]
+    assert names == [
+        *("local", "fleet h relay", "fleet i relay", "other h relay"),
+        *("local", "fleet h local", "fleet i local", "other h local"),
+    ]
 
 
 def test_a_self_event_is_of_type_relay() -> None:

@@ -31,15 +31,15 @@ EVENTS = {
 }
 FIELDS = (*GROUP_FIELDS, "label.team")
 MATRIX = {
-    # what: engine, project, service, image, container, label.team
-    "of compose": ("here", "shop", "web", "bb:1", "shop-web-1", "red"),
-    "of a stack": ("there", "blog", "blog_db", "bb:1", "blog_db.1", ""),
-    "of both": ("here", "shop", "web", "bb:1", "c", ""),
-    "of neither": ("here", "alone", "alone", "bb:1", "alone", ""),
-    "without a name": ("here", "c0ffee", "c0ffee", "bb:1", "c0ffee", ""),
-    "of a volume": ("here", "data", "data", "bb:1", "data", ""),
-    "of an engine": ("here", "here", "here", "", "here", ""),
-    "of a destination": ("relay", "ops", "ops", "", "ops", ""),
+    # what: host, engine, project, service, image, container, label.team
+    "of compose": ("node-1", "here", "shop", "web", "bb:1", "shop-web-1", "red"),
+    "of a stack": ("node-1", "there", "blog", "blog_db", "bb:1", "blog_db.1", ""),
+    "of both": ("node-1", "here", "shop", "web", "bb:1", "c", ""),
+    "of neither": ("node-1", "here", "alone", "alone", "bb:1", "alone", ""),
+    "without a name": ("node-1", "here", "c0ffee", "c0ffee", "bb:1", "c0ffee", ""),
+    "of a volume": ("node-1", "here", "data", "data", "bb:1", "data", ""),
+    "of an engine": ("node-1", "here", "here", "here", "", "here", ""),
+    "of a destination": ("node-1", "relay", "ops", "ops", "", "ops", ""),
 }
 """By an event of `EVENTS`: the value of each of `FIELDS`."""
 

@@ -125,6 +125,8 @@ class World:
         self.setup = setup or Setup()
         self.t = 0.0
         self.lead_s: dict[str, float] = {"here": 0.0, "relay": 0.0}
+        self.host_lead_s: dict[str, float] = {}
+        """How far the clocks of other hosts are ahead of ours."""
         self.store = RowStore()
         self.sent: list[tuple[float, Message]] = []
         self.immediate: list[tuple[float, str, str]] = []
@@ -142,7 +144,8 @@ class World:
     def now(self) -> Now:
         """The present."""
         leads = {engine: round(lead * 1e9) for engine, lead in self.lead_s.items()}
-        return Now(ns(self.t), leads)
+        host_leads = {host: round(lead * 1e9) for host, lead in self.host_lead_s.items()}
+        return Now(ns(self.t), leads, host_leads_ns=host_leads)
 
     def load(self) -> Dispatcher:
         """A dispatcher of the stored rows."""

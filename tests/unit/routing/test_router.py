@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,6 +103,18 @@ def test_a_destination_gets_no_event_about_itself() -> None:
     )
     (result,) = Router(routes).route(event)
     assert (result.route.name, result.destinations) == ("b", ("y",))
+
+
+def test_an_event_about_a_destination_of_another_host() -> None:
+    """Its name says nothing about this relay's own destination of that name."""
+    facts = {"destination": "x"}
+    own = make_self_event(
+        "destination_failing", engine="relay", host="web-1", time_ns=1, attributes=facts
+    )
+    router = Router((Route(name="own", match=RELAY, to=("x",)),))
+    assert router.route(own) == []
+    (result,) = router.route(msgspec.structs.replace(own, via="fleet"))
+    assert result.destinations == ("x",)
 
 
 def test_the_observer_gets_every_event() -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from relay.core.event import RELAY_ENGINE, make_self_event
 from relay.core.exchange import Dead, Delivered, Outcome, Reason, Retry
@@ -58,6 +59,21 @@ async def test_a_heartbeat_replaces_nothing_else(outbox: Outbox) -> None:
     await outbox.commit(make_commit(self_notification(5)), 5)
     assert await due_times(outbox) == [2, 3, 5]
     assert await due_times(outbox, "audit") == [1]
+
+
+async def test_heartbeats_of_several_hosts(outbox: Outbox) -> None:
+    """Each replaces the earlier ones of its own host only."""
+
+    def beat(number: int, host: str | None) -> Notification:
+        notification = self_notification(number)
+        (event,) = notification.events
+        if host is not None:
+            event = replace(event, via="fleet", host=host)
+        return replace(notification, id=f"ntf_{number}", events=(event,))
+
+    for number, host in enumerate((None, "web-1", "web-2", None, "web-1", "web-2")):
+        await outbox.commit(make_commit(beat(number, host)), number)
+    assert await due_times(outbox) == [3, 4, 5]
 
 
 async def test_a_heartbeat_waits_for_no_other_event(outbox: Outbox) -> None:

@@ -28,7 +28,7 @@ MANY = 400
 
 def large_notification(number: int, about: str = "web") -> Notification:
     """A notification of about 2 kB."""
-    return msgspec.structs.replace(make_notification(number, about), route="r" * 1500)
+    return msgspec.structs.replace(make_notification(number, about), route="r" * 1480)
 
 
 def self_notification(number: int) -> Notification:

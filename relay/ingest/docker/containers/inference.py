@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.container import Container
-from relay.core.event import Actor, Cause, Event, Origin, make_event_id
+from relay.core.event import SCOPE_SWARM, Actor, Cause, Event, Origin, make_event_id
 from relay.ingest.docker.containers.cause import REQUEST_EXPIRY_NS, find_cause
 from relay.ingest.docker.containers.run_time import find_inspected_run_time
 from relay.ingest.docker.engine.inspection import ContainerSnapshot
@@ -161,14 +161,14 @@ def infer_service_failure(failure: ServiceFailure, snapshot: Snapshot) -> Event:
     wire_action = "start_failed: inferred"
     return Event(
         id=make_event_id(
-            snapshot.engine, failure.failed_ns, "service", wire_action, failure.id, {}
+            snapshot.engine, failure.failed_ns, "service", wire_action, failure.id, {}, SCOPE_SWARM
         ),
         engine=snapshot.engine,
         host=snapshot.host,
         type="service",
         action="start_failed",
         detail=None,
-        scope="swarm",
+        scope=SCOPE_SWARM,
         time_ns=snapshot.taken_ns,
         actor=Actor(failure.id, failure.name, None, {**named, "error": failure.error}),
         origin=Origin.INFERRED,

@@ -116,7 +116,7 @@ def _make_event(wire: _WireEvent, time_ns: int, engine: str, host: str, origin: 
     if is_health and detail is None:
         detail = wire.health or None
     return Event(  # positional arguments: keywords would cost a tenth of the whole
-        make_event_id(engine, time_ns, type_, wire.action, actor.id, attributes),
+        make_event_id(engine, time_ns, type_, wire.action, actor.id, attributes, wire.scope),
         engine,
         host,
         type_,
