@@ -58,6 +58,8 @@ class PulledMessage(msgspec.Struct, frozen=True, gc=False):
     """Where to acknowledge it."""
     received_s: float
     """When it came, in the loop's time."""
+    pending: int = 0
+    """How many messages the consumer had not delivered yet when it delivered this one."""
 
 
 class PullRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -330,6 +332,7 @@ def _read_pulled(message: Message) -> PulledMessage | None:
         return None
     try:
         delivered, stream_seq, _, stored_ns = map(int, tokens[4:8])
+        pending = int(tokens[8])
     except ValueError:
         return None
     return PulledMessage(
@@ -341,4 +344,5 @@ def _read_pulled(message: Message) -> PulledMessage | None:
         stored_ns=stored_ns,
         reply=message.reply,
         received_s=asyncio.get_running_loop().time(),
+        pending=pending,
     )

@@ -1,0 +1,87 @@
+"""Pulls messages, and brings them into the order of the stream where that is in doubt.
+
+A consumer delivers a message that is not acknowledged again after its ``ack_wait``, and meanwhile
+newer ones. So whoever takes the consumer over, or has lost the connection, would get the messages
+that were under way after those that followed them. The reader therefore holds what it gets first,
+until no message is under way that it does not hold.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from relay.nats.connection import NatsConnection
+from relay.nats.failure import RequestError
+from relay.nats.puller import PulledMessage, Puller
+
+log = structlog.get_logger()
+
+IDLE_S = 5.0
+"""After so long without a message the reader returns, so that silent hosts are noticed."""
+
+POLL_S = 0.25
+"""How often the consumer is asked what is under way."""
+
+GRACE_S = 1.0
+"""How long messages may take to be delivered again, in addition to half of ``ack_wait``."""
+
+HELD_BYTES = 64 * 2**20
+"""With more than this nothing more is pulled while messages are held. In number they are bounded by
+the consumer's ``max_ack_pending``."""
+
+
+class MessageReader:
+    """Reads one consumer."""
+
+    def __init__(
+        self, engine: str, connection: NatsConnection, puller: Puller, batch_size: int
+    ) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._puller = puller
+        self._batch_size = batch_size
+        self._settled: tuple[int, str | None] | None = None
+        """The connection and the pin since which the order is that of the stream."""
+
+    async def read(self) -> list[PulledMessage]:
+        """Return the next messages, in the order of the stream; none after `IDLE_S`."""
+        messages = await self._puller.pull(self._batch_size, IDLE_S)
+        if not messages or self._settled == self._place:
+            return messages
+        place = self._place
+        settled = await self._gather(messages)
+        if settled is None or self._place != place:
+            return []  # what was held comes again
+        self._settled = place
+        return settled
+
+    @property
+    def _place(self) -> tuple[int, str | None]:
+        return self._connection.opened_count, self._puller.pin_id
+
+    async def _gather(self, messages: Iterable[PulledMessage]) -> list[PulledMessage] | None:
+        """Return these messages and all others that are under way; None if that cannot be known.
+
+        Does not wait for longer than it takes until all of them are delivered again.
+        """
+        loop = asyncio.get_running_loop()
+        held = {message.stream_seq: message for message in messages}
+        give_up_s = loop.time() + 1.5 * self._puller.ack_wait_s + GRACE_S
+        is_logged = False
+        while True:
+            try:
+                info = await self._puller.consumer_info()
+            except RequestError:
+                return None
+            elsewhere = info.num_ack_pending - len(held)
+            if elsewhere <= 0 or loop.time() > give_up_s:
+                return [held[number] for number in sorted(held)]
+            if not is_logged:
+                log.info("stream.settling", engine=self._engine, under_way=elsewhere)
+                is_logged = True
+            if sum(len(message.body) for message in held.values()) < HELD_BYTES:
+                more = await self._puller.pull(self._batch_size, POLL_S)
+                held.update((message.stream_seq, message) for message in more)
+            else:
+                await asyncio.sleep(POLL_S)
