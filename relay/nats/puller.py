@@ -28,7 +28,10 @@ from relay.nats.jetstream import (
 )
 
 REQUEST_EXPIRES_S = 30.0
-"""How long the server keeps a request that it cannot answer."""
+"""How long the server keeps a request that it cannot answer, at the most."""
+REQUESTS_PER_PIN = 3
+"""A client loses its pin if it makes no request for the consumer's ``priority_timeout``, even while
+a request of it waits (nats-server 2.15). So it makes this many in that time."""
 EXPIRES_SLACK_S = 5.0
 """How much longer relay waits for the server to say that a request has expired."""
 MIN_BATCH_BYTES = 16 * 2**20
@@ -189,6 +192,14 @@ class Puller:
     def _next_subject(self) -> str:
         return f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
 
+    @property
+    def _request_expires_s(self) -> float:
+        """How long the server is to keep a request."""
+        pin_s = self.info.config.priority_timeout / 1e9 if self.info is not None else 0.0
+        if not self.is_pinning or not pin_s:
+            return REQUEST_EXPIRES_S
+        return min(REQUEST_EXPIRES_S, max(MIN_WAIT_S, pin_s / REQUESTS_PER_PIN))
+
     def _take(self, max_messages: int, now_s: float) -> list[PulledMessage]:
         """Take messages that have come, without those that the server delivers again by now."""
         oldest_s = now_s - self.ack_wait_s
@@ -241,16 +252,17 @@ class Puller:
 
     async def _send_request(self, max_messages: int) -> None:
         self._count += 1
+        expires_s = self._request_expires_s
         request = _OpenRequest(
             reply=f"{self._inbox}.{self._count}",
             connection_number=self._connection.opened_count,
-            ends_s=asyncio.get_running_loop().time() + REQUEST_EXPIRES_S + EXPIRES_SLACK_S,
+            ends_s=asyncio.get_running_loop().time() + expires_s + EXPIRES_SLACK_S,
             left=max_messages,
         )
         groups = self.info.config.priority_groups if self.info is not None else None
         body = PullRequest(
             batch=max_messages,
-            expires=int(REQUEST_EXPIRES_S * 1e9),
+            expires=int(expires_s * 1e9),
             max_bytes=max(MIN_BATCH_BYTES, 2 * self._connection.server.max_payload),
             group=groups[0] if groups else "",
             id=self.pin_id or "",

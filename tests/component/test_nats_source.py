@@ -22,6 +22,7 @@ from tests.component.nats_hub import (
     ACK_WAIT_S,
     ENGINE,
     EVERYTHING,
+    PRIORITY_TIMEOUT_S,
     Hub,
     ask_consumer,
     connected,
@@ -344,6 +345,24 @@ async def test_a_standby_waits_until_the_hub_is_gone(server: NatsServer, tmp_pat
             hub.session.end()
             await publish(admin, "web-1", make_death(40))
             assert numbers(await standby.wait_for(1)) == [40]
+
+
+async def test_a_hub_without_events_stays_in_charge(server: NatsServer, tmp_path: Path) -> None:
+    """Its pin does not pass to the standby, which knows less of hosts and events."""
+    async with (
+        stream_ready(server) as admin,
+        open_outbox(tmp_path / "a.db") as first,
+        open_outbox(tmp_path / "b.db") as second,
+        running_hub(server, first) as hub,
+    ):
+        await publish(admin, "web-1", make_death(1))
+        await hub.wait_for(1)
+        pin = hub.session.monitor.puller.pin_id
+        async with running_hub(server, second) as standby:
+            await wait_until_open(standby)
+            await asyncio.sleep(2.5 * PRIORITY_TIMEOUT_S)
+            (group,) = (await ask_consumer(admin)).priority_groups or ()
+            assert group.pinned_client_id == pin is not None
 
 
 async def test_a_server_that_is_killed(server: NatsServer, tmp_path: Path) -> None:
