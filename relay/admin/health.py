@@ -141,5 +141,9 @@ def not_ready_reasons(snapshot: StatusSnapshot, now_ns: int) -> list[str]:
         # not negative, even if the clock has been set back since then
         failing_s = max(0, now_ns - store.failing_since_ns) // 10**9
         reasons.append(f"store: {store.reason.value.replace('_', ' ')}, for {failing_s} s")
-    closed = [name for name, stream in snapshot.streams.items() if not stream.is_open]
-    return [*reasons, *(f"engine {name}: its stream is not open" for name in closed)]
+    for name, engine in snapshot.streams.items():
+        if not engine.is_open:
+            problem = engine.stream.problem if engine.stream is not None else None
+            words = f": {problem}" if problem else ""
+            reasons.append(f"engine {name}: its stream is not open{words}")
+    return reasons

@@ -8,6 +8,7 @@ import msgspec
 
 from relay.core.event import Event, Origin
 from relay.core.exchange import Outcome, Reason, outcome_kind
+from relay.core.status import StreamStatus
 
 LATENCY_BUCKETS_S = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0),
@@ -70,6 +71,8 @@ class EngineSnapshot(msgspec.Struct, frozen=True):
     counters: EngineCounters
     is_open: bool
     """Whether its stream is open."""
+    stream: StreamStatus | None = None
+    """The stream's status; None if the session has none yet."""
 
 
 class LatencyHistogram(msgspec.Struct):

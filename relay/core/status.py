@@ -35,6 +35,22 @@ class DestinationStatus(msgspec.Struct, frozen=True):
         return not (self.stopped or is_failing or self.not_connected is not None)
 
 
+class SourceBacklog(msgspec.Struct, frozen=True):
+    """What waits at the source of an engine's events. Only a NATS stream says that."""
+
+    pending: int
+    """Messages that were not delivered to any relay yet."""
+    unacknowledged: int
+    """Messages that were delivered, and are not committed yet."""
+    redelivered: int
+    """Those of them that were delivered more than once."""
+
+    @property
+    def lag(self) -> int:
+        """How many messages are not committed yet."""
+        return self.pending + self.unacknowledged
+
+
 class StreamStatus(msgspec.Struct, frozen=True):
     """An engine's event stream in a running relay. Counts begin with the start of the process."""
 
@@ -44,6 +60,12 @@ class StreamStatus(msgspec.Struct, frozen=True):
     """How many items were received and are not processed yet."""
     gaps: int
     reconnects: int
+    problem: str | None = None
+    """Why the stream is not open, or what else is wrong with it, if relay can say."""
+    is_standby: bool = False
+    """Whether another relay gets the events, and this one takes over if that is gone."""
+    backlog: SourceBacklog | None = None
+    """What waits at the source; None if that cannot be asked."""
 
 
 class EngineStatus(msgspec.Struct, frozen=True):

@@ -62,7 +62,7 @@ class EngineRunner:
     def stream(self) -> EngineSnapshot:
         """The engine's counters, and whether its stream is open."""
         is_open = self._session is not None and self._session.is_connected
-        return EngineSnapshot(self.counters, is_open)
+        return EngineSnapshot(self.counters, is_open, self.status.stream)
 
     @property
     def status(self) -> EngineStatus:

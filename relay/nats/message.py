@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from relay.config.validators import NAME_PATTERN
 from relay.core.event import Event, format_rfc3339
 from relay.core.include import Included
 from relay.core.text import ELLIPSIS
@@ -119,8 +120,10 @@ def _find_fault(event: Event) -> str | None:
         value = getattr(event, name)
         if value is not None and not -MAX_TIME_NS <= value <= MAX_TIME_NS:
             return f"{name} is no number of an event"
-    if not (event.engine and event.type and event.action):
-        return "it has no engine, type or action"
+    if NAME_PATTERN.fullmatch(event.engine) is None:
+        return "the name of its engine is none"
+    if not (event.type and event.action):
+        return "it has no type or no action"
     return None
 
 
@@ -145,7 +148,6 @@ def _without_attributes(event: Event) -> Event:
     actor = event.actor
     return replace(
         event,
-        engine=event.engine[:MAX_TEXT_CHARS],
         type=event.type[:MAX_TEXT_CHARS],
         action=event.action[:MAX_TEXT_CHARS],
         detail=_clip(event.detail),
