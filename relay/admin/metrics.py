@@ -17,6 +17,7 @@ from relay.core.counters import LATENCY_BUCKETS_S, REFRESH_OUTCOMES, EngineCount
 from relay.core.event import GapReason, ParseErrorKind
 from relay.core.exchange import Reason
 from relay.core.severity import Severity
+from relay.core.status import SourceBacklog
 from relay.incidents.held import HeldReason
 from relay.incidents.view import IncidentCounts
 from relay.store.faults import StoreFault
@@ -110,6 +111,25 @@ _ENGINE_COUNTERS_BY_REASON: tuple[
 )
 """The same with a second label: its name, and every value that it can have."""
 
+_SOURCE_GAUGES: tuple[tuple[str, str, Callable[[SourceBacklog], int]], ...] = (
+    (
+        "stream_pending_messages",
+        "Messages of a NATS stream that were not delivered to any relay yet.",
+        lambda backlog: backlog.pending,
+    ),
+    (
+        "stream_unacknowledged_messages",
+        "Messages of a NATS stream that were delivered and are not committed yet.",
+        lambda backlog: backlog.unacknowledged,
+    ),
+    (
+        "stream_redelivered_messages",
+        "Those of them that were delivered more than once.",
+        lambda backlog: backlog.redelivered,
+    ),
+)
+"""What waits at the source of an engine: only NATS says that."""
+
 _NO_INCIDENTS = IncidentCounts()
 
 _LATENCY_BOUNDS = [*map(str, LATENCY_BUCKETS_S), "+Inf"]
@@ -189,6 +209,23 @@ class _Collector(Collector):
             "engine",
             {engine: stream.is_open for engine, stream in streams.items()},
         )
+        yield _gauge(
+            "stream_standby",
+            "Whether another relay gets the events, and this one stands by.",
+            "engine",
+            {
+                engine: it.stream is not None and it.stream.is_standby
+                for engine, it in streams.items()
+            },
+        )
+        backlogs = {
+            engine: it.stream.backlog
+            for engine, it in streams.items()
+            if it.stream is not None and it.stream.backlog is not None
+        }
+        for name, help_text, read in _SOURCE_GAUGES:
+            readings = {engine: read(backlog) for engine, backlog in backlogs.items()}
+            yield _gauge(name, help_text, "engine", readings)
         yield _gauge(
             "last_event_timestamp_seconds",
             "The engine's time of the last event processed; 0 before the first.",

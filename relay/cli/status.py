@@ -23,7 +23,14 @@ from relay.cli.tables import (
     to_json_line,
 )
 from relay.core.event import format_rfc3339
-from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus
+from relay.core.status import (
+    DaemonStatus,
+    DestinationStatus,
+    EngineStatus,
+    SourceBacklog,
+    StreamStatus,
+)
+from relay.core.text import escape_unprintable
 from relay.core.zone import TimeZone
 from relay.incidents.view import IncidentPage
 from relay.store.records import Backlog, Selection
@@ -138,8 +145,8 @@ def _find_problems(view: _View) -> Iterator[str]:
         rest = f" (and {len(more)} more, in its log)" if more else ""
         yield f"configuration: not reloaded, the previous one stays in force: {first}{rest}"
     for engine, found in daemon.engines.items():
-        if found.stream is not None and not found.stream.is_open:
-            yield f"engine {format_name(engine)}: its stream is not open"
+        if found.stream is not None and (problem := _describe_problem(found.stream)):
+            yield f"engine {format_name(engine)}: {problem}"
     for to, found_status in view.statuses.items():
         if not found_status.is_well:
             condition = describe_destination(
@@ -148,11 +155,22 @@ def _find_problems(view: _View) -> Iterator[str]:
             yield f"destination {format_name(to)}: {condition}"
 
 
+def _describe_problem(stream: StreamStatus) -> str:
+    """Return what is wrong with a stream; empty if nothing is."""
+    problem = escape_unprintable(stream.problem or "")
+    if stream.is_open:
+        return problem
+    return f"its stream is not open{': ' if problem else ''}{problem}"
+
+
 def _table_lines(view: _View) -> Iterator[str]:
     yield f"relay {view.daemon.version or 'is not running'}, store {view.store}"
     yield ""
     rows = [_engine_row(name, it, view) for name, it in view.daemon.engines.items()]
     yield from format_table([_ENGINE_HEADINGS, *rows])
+    for name, engine in view.daemon.engines.items():
+        if engine.stream is not None and engine.stream.backlog is not None:
+            yield f"{format_name(name)}: {_describe_backlog(engine.stream.backlog)}"
     yield ""
     yield from format_table(
         [_DESTINATION_HEADINGS, *(_destination_row(to, view) for to in view.destinations)]
@@ -198,9 +216,23 @@ def _engine_row(engine: str, found: EngineStatus, view: _View) -> tuple[str, ...
         position = f"{format_time(position_ns, view.zone)}, {age} ago"
     if stream is None:
         return (format_name(engine), "no relay is running", position, "", "", "")
-    state = "open" if stream.is_open else "closed"
+    state = "closed"
+    if stream.is_open:
+        state = "standby" if stream.is_standby else "open"
     counts = map(str, (stream.behind, stream.gaps, stream.reconnects))
     return (format_name(engine), state, position, *counts)
+
+
+def _describe_backlog(backlog: SourceBacklog) -> str:
+    """Say what waits in a stream of NATS."""
+    if not backlog.lag:
+        return "nothing waits in the stream"
+    words = f"{format_count(backlog.lag, 'message waits', 'messages wait')} in the stream"
+    if backlog.unacknowledged:
+        words += f", {backlog.unacknowledged} of them delivered and not committed yet"
+    if backlog.redelivered:
+        words += f", {backlog.redelivered} delivered more than once"
+    return words
 
 
 def _destination_row(to: str, view: _View) -> tuple[str, ...]:
@@ -257,6 +289,9 @@ def _engine_document(found: EngineStatus) -> object:
             "behind": found.stream.behind,
             "gaps": found.stream.gaps,
             "reconnects": found.stream.reconnects,
+            "problem": found.stream.problem,
+            "standby": found.stream.is_standby,
+            "backlog": found.stream.backlog,
         },
     }
 

@@ -1,6 +1,7 @@
 """Which loops count as stalled, and what makes relay ready or not."""
 
 import pytest
+from msgspec.structs import replace
 
 from relay.admin.health import (
     LivenessReport,
@@ -12,7 +13,7 @@ from relay.admin.health import (
 )
 from relay.core.counters import DestinationCounters, EngineCounters, EngineSnapshot
 from relay.core.exchange import Reason, Retry
-from relay.core.status import DestinationStatus
+from relay.core.status import DestinationStatus, StreamStatus
 from relay.store.faults import StoreFault, StoreStatus
 
 SECOND_NS = 10**9
@@ -92,6 +93,22 @@ def test_an_unreachable_engine_is_not_ready() -> None:
     """Only the engine that cannot be reached is named."""
     assert not_ready_reasons(make_snapshot(True, False), NOW_NS) == [
         "engine engine-1: its stream is not open"
+    ]
+
+
+def test_why_a_stream_is_not_open() -> None:
+    """It is said if it is known; a hub that stands by is ready."""
+    stream = StreamStatus(False, 0, 0, 0, problem="there is no stream RELAY")
+    standby = StreamStatus(True, 0, 0, 0, is_standby=True)
+    snapshot = replace(
+        make_snapshot(),
+        streams={
+            "fleet": EngineSnapshot(EngineCounters(), is_open=False, stream=stream),
+            "spare": EngineSnapshot(EngineCounters(), is_open=True, stream=standby),
+        },
+    )
+    assert not_ready_reasons(snapshot, NOW_NS) == [
+        "engine fleet: its stream is not open: there is no stream RELAY"
     ]
 
 

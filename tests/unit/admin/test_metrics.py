@@ -22,7 +22,7 @@ from relay.core.counters import (
 )
 from relay.core.exchange import Reason, Response, ResponseHint, outcome_kind
 from relay.core.severity import Severity
-from relay.core.status import DestinationStatus
+from relay.core.status import DestinationStatus, SourceBacklog, StreamStatus
 from relay.delivery.retry import Attempt, classify
 from relay.incidents.held import HeldReason
 from relay.incidents.view import IncidentCounts
@@ -46,6 +46,18 @@ def make_snapshot(
         ReloadStatus(0),
         NOW_NS,
     )
+
+
+def make_hub(backlog: SourceBacklog | None, *, is_standby: bool = False) -> EngineSnapshot:
+    """Return an engine that is a NATS stream."""
+    stream = StreamStatus(True, 0, 0, 0, is_standby=is_standby, backlog=backlog)
+    return EngineSnapshot(EngineCounters(), is_open=True, stream=stream)
+
+
+def make_hub_snapshot() -> StatusSnapshot:
+    """Return the snapshot of a relay that serves every metric."""
+    hub = make_hub(SourceBacklog(0, 0, 0))
+    return replace(make_snapshot(), streams={**make_snapshot().streams, "fleet": hub})
 
 
 def read_samples(
@@ -81,6 +93,7 @@ def test_every_series_exists_from_the_start() -> None:
             "relay_deliveries_shed_total here",
             "relay_dead_letters_shed_total here",
             "relay_stream_open here",
+            "relay_stream_standby here",
             "relay_last_event_timestamp_seconds here",
             "relay_records_malformed_total here not_json",
             "relay_records_malformed_total here missing_field",
@@ -185,6 +198,28 @@ def test_counters() -> None:
     }
 
 
+def test_what_waits_in_a_stream() -> None:
+    """Of an engine that can say it, and of no other; an active hub and one that stands by."""
+    streams = {
+        **make_snapshot().streams,
+        "fleet": make_hub(SourceBacklog(7, 5, 2)),
+        "spare": make_hub(None, is_standby=True),
+    }
+    samples = read_samples(replace(make_snapshot(), streams=streams))
+    found = {name: value for name, value in samples.items() if name.startswith("relay_stream_")}
+    assert found == {
+        "relay_stream_open here": 0,
+        "relay_stream_open fleet": 1,
+        "relay_stream_open spare": 1,
+        "relay_stream_standby here": 0,
+        "relay_stream_standby fleet": 0,
+        "relay_stream_standby spare": 1,
+        "relay_stream_pending_messages fleet": 7,
+        "relay_stream_unacknowledged_messages fleet": 5,
+        "relay_stream_redelivered_messages fleet": 2,
+    }
+
+
 def test_latencies() -> None:
     """A latency counts in every bucket that it does not exceed; a negative one counts as 0."""
     snapshot = make_snapshot()
@@ -248,7 +283,7 @@ def _documented_name(family: Metric, sample: Sample) -> str:
 
 def test_all_are_documented() -> None:
     """docs/metrics.md has one row for each metric, with its labels, and no other rows."""
-    families = text_string_to_metric_families(render_metrics(make_snapshot(), {}).decode())
+    families = text_string_to_metric_families(render_metrics(make_hub_snapshot(), {}).decode())
     snapshot = {
         _documented_name(family, sample): ", ".join(
             f"`{label}`" for label in sample.labels if label != "le"

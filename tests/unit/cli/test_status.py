@@ -8,7 +8,13 @@ import pytest
 from relay.admin import api
 from relay.core.checkpoint import Checkpoint
 from relay.core.exchange import Dead, Reason
-from relay.core.status import DaemonStatus, DestinationStatus, EngineStatus, StreamStatus
+from relay.core.status import (
+    DaemonStatus,
+    DestinationStatus,
+    EngineStatus,
+    SourceBacklog,
+    StreamStatus,
+)
 from relay.store.outbox import Outbox
 from relay.store.records import Ack, IngestCommit
 from tests.unit.cli.cli_store import (
@@ -147,6 +153,39 @@ def test_a_closed_stream(installation: Installation) -> None:
     assert result.exit_code == 1
 
 
+def test_a_stream_of_nats(installation: Installation) -> None:
+    """What waits in it is shown, who stands by, and in words what is wrong."""
+    backlog = SourceBacklog(pending=1_200, unacknowledged=12, redelivered=3)
+    streams = {
+        "busy": StreamStatus(True, 0, 0, 0, backlog=backlog),
+        "idle": StreamStatus(True, 0, 0, 0, is_standby=True, backlog=SourceBacklog(0, 0, 0)),
+        "lost": StreamStatus(False, 0, 0, 0, problem="nats1:4222: Connection refused\x1b[2J"),
+        "mute": StreamStatus(True, 0, 0, 0, problem="the account may not publish to $js.ack"),
+    }
+    engines = {name: EngineStatus(None, stream) for name, stream in streams.items()}
+    with running_relay(installation.store, daemon_status=DaemonStatus(engines, version="1.2.3")):
+        result = run("status")
+        document = json.loads(run("status", "--json").stdout)
+    assert result.stderr.splitlines() == [
+        "engine lost: its stream is not open: nats1:4222: Connection refused\\x1b[2J",
+        "engine mute: the account may not publish to $js.ack",
+    ]
+    lines = result.stdout.splitlines()
+    assert [line.split()[1] for line in lines[3:7]] == ["open", "standby", "closed", "open"]
+    assert lines[7:9] == [
+        "busy: 1212 messages wait in the stream, 12 of them delivered and not committed yet, "
+        "3 delivered more than once",
+        "idle: nothing waits in the stream",
+    ]
+    assert document["engines"]["busy"]["stream"]["backlog"] == {
+        "pending": 1_200,
+        "unacknowledged": 12,
+        "redelivered": 3,
+    }
+    assert document["engines"]["idle"]["stream"]["standby"] is True
+    assert result.exit_code == 1
+
+
 def test_a_failing_store(installation: Installation) -> None:
     """Shows why and for how long, and does not ask the store what waits."""
     since_ns = time_ns() - 3_661 * SECOND_NS
@@ -215,6 +254,7 @@ def test_json(installation: Installation) -> None:
     (line,) = result.stdout.splitlines()
     assert result.exit_code == 1
     assert result.stderr == ""
+    nothing = {"problem": None, "standby": False, "backlog": None}
     assert json.loads(line) == {
         "well": False,
         "wrong": [
@@ -231,12 +271,12 @@ def test_json(installation: Installation) -> None:
             "edge": {
                 "position": "2026-11-23T07:50:52.000000000Z",
                 "position_ns": NOW_NS - 12 * SECOND_NS,
-                "stream": {"open": True, "behind": 40, "gaps": 2, "reconnects": 7},
+                "stream": {"open": True, "behind": 40, "gaps": 2, "reconnects": 7, **nothing},
             },
             "new": {
                 "position": None,
                 "position_ns": None,
-                "stream": {"open": False, "behind": 0, "gaps": 0, "reconnects": 0},
+                "stream": {"open": False, "behind": 0, "gaps": 0, "reconnects": 0, **nothing},
             },
         },
         "destinations": {

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from relay.admin.metrics import render_metrics
-from tests.unit.admin.test_metrics import make_snapshot
+from tests.unit.admin.test_metrics import make_hub_snapshot
 
 promtool_is_here = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not here (Debian: prometheus)"
@@ -20,7 +20,7 @@ _NAME = re.compile(r"\brelay_\w+")
 
 def served() -> dict[str, frozenset[str]]:
     """The name of everything that relay serves, with its labels."""
-    families = text_string_to_metric_families(render_metrics(make_snapshot(), {}).decode())
+    families = text_string_to_metric_families(render_metrics(make_hub_snapshot(), {}).decode())
     return {
         sample.name: frozenset(sample.labels) for family in families for sample in family.samples
     }
