@@ -301,7 +301,9 @@ class NatsConnection:
         await client.listen(f"{self._inbox}.*", self._on_answer)
         for subject, on_message in self._listeners.items():
             await client.listen(subject, partial(_hand_over, on_message))
-        # The server answers in order, so its refusals come before the answer to this.
+        # The server answers in order, so its refusals come before the answer to the second ping.
+        # nats-py writes the first one at once, and what was subscribed a moment later.
+        await client.flush(int(CONNECT_TIMEOUT_S))
         await client.flush(int(CONNECT_TIMEOUT_S))
         for text in errors:
             if (found := _DENIED.search(text)) and found[1] == "subscription":

@@ -108,6 +108,9 @@ class NatsSession:
             behind=self.monitor.behind,
             gaps=counters.gaps.total(),
             reconnects=counters.reconnects,
+            problem=self.monitor.puller.problem,
+            is_standby=self.monitor.puller.is_standby,
+            backlog=self.monitor.backlog,
         )
         return EngineStatus(counters.last_event_ns or None, stream)
 

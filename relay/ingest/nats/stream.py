@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from relay.core.clock import loop_time_s
+from relay.core.status import SourceBacklog
 from relay.ingest.nats.hosts import HostWatch
 from relay.ingest.source import IngestContext
 from relay.nats.connection import NatsConnection
@@ -70,6 +71,14 @@ class StreamMonitor:
     def behind(self) -> int:
         """How many messages of the stream nobody has acknowledged yet, as last known."""
         return 0 if self.puller.info is None else self.puller.info.lag
+
+    @property
+    def backlog(self) -> SourceBacklog | None:
+        """What the consumer has to deliver, as last known; None if nothing is known."""
+        info = self.puller.info
+        if info is None or not self._connection.is_connected:
+            return None
+        return SourceBacklog(info.num_pending, info.num_ack_pending, info.num_redelivered)
 
     async def run(self) -> None:
         """Watch until cancelled."""
