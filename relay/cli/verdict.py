@@ -43,6 +43,7 @@ _STATUS_ADVICE: Mapping[int, str] = MappingProxyType(
         422: _BODY,
     }
 )
+_WITH_STATUS = (Reason.REFUSED, Reason.CONNECTION, Reason.UNAVAILABLE)
 _OTHER = "its answer may say what is wrong"
 
 
@@ -64,7 +65,7 @@ def advise(outcome: Outcome, response: Response) -> str | None:
     if isinstance(outcome, Delivered):
         return None
     status, reason = response.hint.status or response.status or 0, _reason(outcome)
-    if reason in (Reason.REFUSED, Reason.CONNECTION) and status in _STATUS_ADVICE:
+    if reason in _WITH_STATUS and status in _STATUS_ADVICE:
         return _STATUS_ADVICE[status]
     return _ADVICE.get(reason, _OTHER)
 

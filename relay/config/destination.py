@@ -135,6 +135,7 @@ class Transport(StrEnum):
     CONSOLE = "console"
     SMTP = "smtp"
     APPRISE = "apprise"
+    NATS = "nats"
 
 
 Renderer = Callable[[Notification], Request]
@@ -213,7 +214,7 @@ class DestinationConfig(Section):
     order."""
     notify: Notify | None = None
     """What it is notified of: ``incidents`` (a message if a problem begins, changes or is over) or
-    ``events`` (each event by itself). Default: ``events`` for ``http`` and ``console``,
+    ``events`` (each event by itself). Default: ``events`` for ``http``, ``console`` and ``nats``,
     ``incidents`` for all others. The key of a route comes first."""
     for_: For | None = Field(default=None, alias="for")
     """How long an incident has to be open before it is reported: at most 7d, and longer than

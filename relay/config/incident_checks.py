@@ -31,7 +31,7 @@ def _check_for(
     """Yield an issue if ``for`` of a route at a destination is too short."""
     wait = destination.for_ if route.for_ is None else route.for_
     notify = route.notify or destination.notify or destination.audience.default_notify
-    if not wait or notify is Notify.EVENTS:
+    if not (wait and destination.audience.takes_incidents) or notify is Notify.EVENTS:
         return
     well = route.resolve_after or destination.resolve_after
     if wait > (well or DEFAULT_RESOLVE_AFTER):

@@ -41,6 +41,8 @@ class Audience(StrEnum):
     """A service of alerts that expire unless they are repeated, such as Alertmanager."""
     PROGRAMS = "programs"
     """Programs, and logs."""
+    RELAYS = "relays"
+    """Another relay, which makes incidents of the events itself."""
 
     @property
     def groups_by_itself(self) -> bool:
@@ -50,7 +52,13 @@ class Audience(StrEnum):
     @property
     def default_notify(self) -> Notify:
         """What it is notified of if neither the route nor the destination says so."""
-        return Notify.EVENTS if self is Audience.PROGRAMS else Notify.INCIDENTS
+        takes_events = self in (Audience.PROGRAMS, Audience.RELAYS)
+        return Notify.EVENTS if takes_events else Notify.INCIDENTS
+
+    @property
+    def takes_incidents(self) -> bool:
+        """Whether it can be notified of incidents at all."""
+        return self is not Audience.RELAYS
 
 
 class UpdateReason(StrEnum):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from relay.destinations.apprise import AppriseDestination
     from relay.destinations.common.webhook import WebhookDestination
     from relay.destinations.email import EmailDestination
+    from relay.destinations.nats import NatsDestination
 
 # ruff: noqa: PLC0415 (each import is for the destinations that need it)
 
@@ -47,6 +48,11 @@ async def open_sender(destination: DestinationConfig, console: BinaryIO) -> Asyn
             from relay.delivery.apprise import AppriseSender
 
             yield AppriseSender(cast("AppriseDestination", destination))
+        case Transport.NATS:
+            from relay.delivery.nats import open_nats_sender
+
+            async with open_nats_sender(cast("NatsDestination", destination)) as nats:
+                yield nats
 
 
 async def reach(destination: DestinationConfig) -> Reached | None:
@@ -64,3 +70,7 @@ async def reach(destination: DestinationConfig) -> Reached | None:
             return await SmtpSender(cast("EmailDestination", destination)).reach()
         case Transport.APPRISE:
             return Reached("not tried: Apprise can only send", is_reached=True)
+        case Transport.NATS:
+            from relay.delivery.nats import reach_over_nats
+
+            return await reach_over_nats(cast("NatsDestination", destination))

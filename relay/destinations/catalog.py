@@ -38,6 +38,7 @@ DESTINATION_TYPES = DestinationTypes(
         "alertmanager": "relay.destinations.alertmanager:AlertmanagerDestination",
         "email": "relay.destinations.email:EmailDestination",
         "apprise": "relay.destinations.apprise:AppriseDestination",
+        "nats": "relay.destinations.nats:NatsDestination",
         "console": "relay.destinations.console:ConsoleDestination",
     }
 )

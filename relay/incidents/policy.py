@@ -108,8 +108,9 @@ def resolve_route_policy(
 ) -> RoutePolicy:
     """Return the policy of a route at a destination."""
     default = RoutePolicy(notify=audience.default_notify)
+    notify = _first(route.notify, destination.notify, default.notify)
     return RoutePolicy(
-        notify=_first(route.notify, destination.notify, default.notify),
+        notify=notify if audience.takes_incidents else default.notify,
         for_ns=_first(route.for_ns, destination.for_ns, default.for_ns),
         mute=_first(route.mute, destination.mute, default.mute),
         resolve_after_ns=_first(

@@ -37,6 +37,11 @@ def _find_in_destinations(config: Config, policies: Policies) -> Iterator[Config
 
 def _find_in_routes(config: Config, policies: Policies) -> Iterator[ConfigIssue]:
     for at, route in enumerate(config.routes):
+        others = [to for to in route.to if not policies.destinations[to].audience.takes_incidents]
+        if route.notify is Notify.INCIDENTS and others:
+            verb = "is" if len(others) == 1 else "are"
+            message = f"does nothing for {join_names(others)}, which {verb} told of every event"
+            yield ConfigIssue(("routes", at, "notify"), message, IssueScope.KEY)
         events = [to for to in route.to if policies.routes[route.name, to].notify is Notify.EVENTS]
         if not events:
             continue

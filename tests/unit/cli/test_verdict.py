@@ -36,6 +36,11 @@ FIRST = Attempt(earlier_attempts=0, age_s=0.0, random_fraction=0.5)
             "try this again (unexpected)",
             "a login page",
         ),
+        (
+            Response(None, failure=Reason.UNAVAILABLE, hint=ResponseHint(403)),
+            "try this again (unavailable)",
+            "the rights of the account",
+        ),
         (Response(None, failure=Reason.TLS), "try this again (tls)", "tls.ca_file"),
         (Response(None, failure=Reason.EXHAUSTED), "try this again (exhausted)", "ulimit"),
     ],

@@ -22,6 +22,7 @@ MINIMAL = {
     "console": "",
     "email": "host: mail.example.com, sender: relay@example.com, recipients: ops@example.com",
     "apprise": "url: json://localhost/hook",
+    "nats": "url: nats://localhost, stream: RELAY",
 } | {name: contract.keys for name, contract in contracts().items()}
 
 
@@ -104,7 +105,7 @@ def test_every_secret_may_come_from_a_file(kind: str, key: str, tmp_path: Path) 
     value = "json://canary.example/x" if kind == "apprise" else value
     (tmp_path / "secret").write_text(f"{value}\n")
     parts = [part for part in MINIMAL[kind].split(", ") if not part.startswith(f"{key}:")]
-    parts += ["username: u"] if kind == "email" else []
+    parts += ["username: u"] if key == "password" else []
     rest = ", ".join([f"type: {kind}", *filter(None, parts)])
     from_file = config_with(f"{rest}, {key}_file: secret", tmp_path)
     assert from_file == config_with(f"{rest}, {key}: '{value}'")
@@ -119,6 +120,7 @@ def test_the_keys_that_hold_secrets() -> None:
     }
     own["http"] = frozenset({"signing_secret"})
     no_webhook = {"console": set(), "email": {"password"}, "apprise": {"url"}}
+    no_webhook["nats"] = {"password", "token"}
     for kind in DESTINATION_TYPES.models:
         wanted = no_webhook.get(kind, everywhere | own.get(kind, set()))
         assert set(DESTINATION_TYPES.secret_keys(kind)) == wanted, kind
