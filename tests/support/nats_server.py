@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -76,6 +76,8 @@ class NatsServer:
             self.port = port
         self._jetstream = jetstream
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_size = 0
+        """How long the log was before the last start."""
         self.write_config(config)
 
     @property
@@ -109,8 +111,13 @@ class NatsServer:
 
     def start(self) -> None:
         """Start the server and wait until it is ready. Raises `ServerError`."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the server and return at once: servers of a cluster wait for each other."""
         assert not self.is_running
-        log_size = self.log_file.stat().st_size if self.log_file.exists() else 0
+        self._log_size = self.log_file.stat().st_size if self.log_file.exists() else 0
         arguments = [self._program, "--config", str(self.config_file), "--log", str(self.log_file)]
         self._process = subprocess.Popen(
             arguments,
@@ -118,13 +125,16 @@ class NatsServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def wait_ready(self) -> None:
+        """Wait until a server that was launched is ready. Raises `ServerError`."""
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline_s and self.is_running:
-            if "Server is ready" in self.read_log(log_size):
+            if "Server is ready" in self.read_log(self._log_size):
                 return
             time.sleep(0.01)
         self.kill()
-        raise ServerError(self.read_log(log_size)[-2_000:])
+        raise ServerError(self.read_log(self._log_size)[-2_000:])
 
     def read_log(self, offset: int = 0) -> str:
         """Return the server's log from this byte on."""
@@ -195,9 +205,17 @@ def running_server(folder: Path, config: str = "", **options: object) -> Iterato
 
 @contextmanager
 def running_cluster(
-    folder: Path, config: str = "", *, count: int = 3, jetstream: str = "sync_interval: always"
+    folder: Path,
+    config: str = "",
+    *,
+    count: int = 3,
+    jetstream: str = "sync_interval: always",
+    prepare: Callable[[NatsServer], None] | None = None,
 ) -> Iterator[Sequence[NatsServer]]:
-    """Run the servers of one cluster, all with the same configuration."""
+    """Run the servers of one cluster, all with the same configuration.
+
+    ``prepare`` is called with each of them before any starts.
+    """
     routes = free_ports(count)
     servers = []
     for at, port in enumerate(routes):
@@ -207,10 +225,41 @@ def running_cluster(
             f'listen: "127.0.0.1:{port}", no_advertise: true, routes: [{others}] }}\n'
         )
         servers.append(NatsServer(folder / f"n{at + 1}", cluster + config, jetstream=jetstream))
+    with _running(servers, prepare):
+        yield servers
+
+
+@contextmanager
+def running_servers(
+    folder: Path,
+    *,
+    count: int,
+    jetstream: str = "sync_interval: always",
+    prepare: Callable[[NatsServer], None] | None = None,
+) -> Iterator[Sequence[NatsServer]]:
+    """Run one server alone, or a cluster of more; see `running_cluster`."""
+    if count > 1:
+        with running_cluster(folder, count=count, jetstream=jetstream, prepare=prepare) as servers:
+            yield servers
+        return
+    servers = [NatsServer(folder / "n1", jetstream=jetstream)]
+    with _running(servers, prepare):
+        yield servers
+
+
+@contextmanager
+def _running(
+    servers: Sequence[NatsServer], prepare: Callable[[NatsServer], None] | None
+) -> Iterator[None]:
     try:
         for server in servers:
-            server.start()
-        yield servers
+            if prepare is not None:
+                prepare(server)
+        for server in servers:
+            server.launch()
+        for server in servers:
+            server.wait_ready()
+        yield
     finally:
         for server in servers:
             server.kill()

@@ -1,0 +1,457 @@
+"""A fleet in small: NATS servers, relays at the edges, hubs, and the receiver of the hubs.
+
+Every relay is a process of its own. The engine of each edge is scripted, and all edges call theirs
+``local``, as a fleet that was installed from one file does.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from relay.nats.connection import NatsConnection
+from relay.nats.failure import RequestError
+from relay.nats.jetstream import (
+    ConsumerConfig,
+    ConsumerInfo,
+    StreamConfig,
+    StreamInfo,
+    consumer_info,
+    create_consumer,
+    create_stream,
+    stream_info,
+)
+from relay.nats.subjects import ALL_EVENTS
+from tests.component.scripted_engine import ScriptedEngine
+from tests.component.wait import ChangeSignal
+from tests.support.daemon import write_config
+from tests.support.fleet_ledger import Ledger
+from tests.support.loopback import on_loopback
+from tests.support.nats_keys import client_keys
+from tests.support.nats_server import NatsServer
+
+STREAM, CONSUMER, GROUP = "RELAY", "HUB", "hub"
+START_TIMEOUT_S = 30.0
+STALL_S = 30.0
+"""A fleet is stuck if nothing arrives for so long although something is missing."""
+QUICK_RETRY = {"initial": "100ms", "max": "1s"}
+
+
+def quiet_logs() -> None:
+    """Log nothing in this process: a tool prints figures only."""
+    # asyncio warns about streams that a relay closed.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def second_ns(seconds: float) -> int:
+    """Return a duration as JetStream takes it."""
+    return int(seconds * 1e9)
+
+
+def stream_config(**given: Any) -> StreamConfig:
+    """Return the stream of a fleet; ``given`` replaces what it has."""
+    usual = {
+        "name": STREAM,
+        "subjects": [ALL_EVENTS],
+        "retention": "workqueue",
+        "discard": "new",
+        "duplicate_window": second_ns(600),
+        "compression": "s2",
+    }
+    return StreamConfig(**{**usual, **given})
+
+
+def consumer_config(**given: Any) -> ConsumerConfig:
+    """Return the hub's consumer; its times are shorter than those of a real fleet."""
+    usual = {
+        "durable_name": CONSUMER,
+        "ack_policy": "explicit",
+        "ack_wait": second_ns(2),
+        "max_deliver": -1,
+        "max_ack_pending": 1000,
+        "priority_groups": [GROUP],
+        "priority_policy": "pinned_client",
+        "priority_timeout": second_ns(4),
+    }
+    return ConsumerConfig(**{**usual, **given})
+
+
+class Daemon:
+    """A relay that is started, killed and started again with the same files."""
+
+    def __init__(self, folder: Path, config: Mapping[str, object]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.admin = folder / "admin.sock"
+        self.store = folder / "relay.db"
+        self.lives = 0
+        """How often it was started."""
+        self._log = folder / "relay.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self.configure(config)
+
+    def configure(self, config: Mapping[str, object]) -> None:
+        """Write the configuration; a start, or a reload, puts it in force."""
+        self.config = write_config(
+            self.folder,
+            **{
+                "store": {"path": str(self.store)},
+                "admin": {"listen": f"unix:{self.admin}"},
+                "reconcile": {"every": "0s", "on_reconnect": False},
+                **config,
+            },
+        )
+
+    @property
+    def pid(self) -> int:
+        """The id of the process; it has to run."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start it, and return at once."""
+        assert not self.is_running
+        self.lives += 1
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "relay", "run", "--config", str(self.config)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    async def kill(self) -> None:
+        """Kill it (SIGKILL), and wait until it has ended."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """End it as a service manager does; return its exit code."""
+        return await self._end(signal.SIGTERM)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        os.kill(self.pid, number)
+
+    async def wait_ready(self) -> None:
+        """Wait until it says that it is ready. Raises AssertionError with its log."""
+        await self.wait_for(self.is_ready, "it did not get ready")
+
+    async def is_ready(self) -> bool:
+        """Whether it says that it is ready."""
+        return await self._probe("/readyz") == 200
+
+    async def answers(self) -> bool:
+        """Whether it has started, ready or not."""
+        return await self._probe("/livez") == 200
+
+    async def wait_for(self, condition: Callable[[], Any], words: str) -> None:
+        """Wait until a condition, which may be awaitable, holds while this process runs."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while True:
+                    assert self.is_running, f"{words}: it ended; {self.log_tail()}"
+                    found = condition()
+                    if await found if asyncio.iscoroutine(found) else found:
+                        return
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"{words}: {self.log_tail()}") from None
+
+    async def metrics(self) -> dict[str, float]:
+        """Return the samples of ``/metrics``, each by its name with its labels."""
+        _, text = await self._get("/metrics")
+        samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    async def command(self, *arguments: str) -> tuple[int, str]:
+        """Run a command of relay with this configuration; return exit code and all output."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "relay", *arguments, "--config", str(self.config)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(START_TIMEOUT_S):
+            output, _ = await process.communicate()
+        return process.returncode or 0, output.decode()
+
+    def logs(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        """Return the lines of its log with this event and these fields."""
+        wanted = {"event": event, **fields}.items()
+        return [line for line in self._read_log() if all(line.get(k) == v for k, v in wanted)]
+
+    def log_tail(self) -> str:
+        """Return the end of the log."""
+        return self._log.read_text(errors="replace")[-4_000:] if self._log.exists() else ""
+
+    def count_tracebacks(self) -> int:
+        """Return how many tracebacks are in the log."""
+        return self._log.read_text(errors="replace").count("Traceback") if self._log.exists() else 0
+
+    def _read_log(self) -> list[dict[str, Any]]:
+        found = []
+        for line in self._log.read_text(errors="replace").splitlines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+        return found
+
+    async def _probe(self, path: str) -> int | None:
+        try:
+            return (await self._get(path))[0]
+        except (aiohttp.ClientError, OSError):
+            return None
+
+    async def _get(self, path: str) -> tuple[int, str]:
+        connector = aiohttp.UnixConnector(str(self.admin))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(f"http://localhost{path}") as answer,
+        ):
+            return answer.status, await answer.text()
+
+    async def _end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+                # A stopped process takes a signal other than SIGKILL once it goes on.
+                self._process.send_signal(signal.SIGCONT)
+        code = await self._process.wait()
+        self._process = None
+        return code
+
+
+@dataclass
+class Hook:
+    """What reached the receiver, and how it answers."""
+
+    ledger: Ledger
+    lives: Callable[[str], int]
+    """Returns the number of a hub's current life."""
+    status: int = 200
+    documents: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """All documents that are not about a numbered event, each with the hub that sent it."""
+    changes: ChangeSignal = field(default_factory=ChangeSignal)
+
+    def application(self) -> web.Application:
+        """Return the application to serve: ``/HUB`` for each hub, any path below it."""
+        app = web.Application(client_max_size=2**24)
+        app.router.add_post("/{hub}", self._receive)
+        app.router.add_post("/{hub}/{path:.*}", self._receive)
+        return app
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        if self.status != 200:
+            return web.Response(status=self.status)
+        hub, document = request.match_info["hub"], await request.json()
+        events: list[dict[str, Any]] = document.get("events", [])
+        if (number := _number_of(events)) is not None:
+            event = events[0]
+            key = event["host"], event["actor"]["name"], number
+            self.ledger.arrive(hub, self.lives(hub), key, document["id"])
+        else:
+            self.documents.append((hub, document))
+        self.changes.notify()
+        return web.Response()
+
+    def events(self, action: str | None = None, **fields: object) -> list[dict[str, Any]]:
+        """Return the events without a number that arrived, by their fields."""
+        found = [event for _, it in self.documents for event in it.get("events", ())]
+        return [
+            event
+            for event in found
+            if (action is None or event["action"] == action)
+            and all(event.get(key) == value for key, value in fields.items())
+        ]
+
+    async def wait_for(self, condition: Callable[[], bool], timeout_s: float = STALL_S) -> None:
+        """Wait until a condition holds after something arrived. Raises TimeoutError."""
+        await self.changes.wait_for(condition, timeout_s)
+
+
+def _number_of(events: Sequence[dict[str, Any]]) -> int | None:
+    """Return the number of the only event; None if it has none, or there are more."""
+    if len(events) != 1:
+        return None
+    number = events[0]["actor"]["attributes"].get("number")
+    return None if number is None else int(number)
+
+
+class Edge(Daemon):
+    """A relay on a host, with its engine."""
+
+    def __init__(
+        self, folder: Path, host: str, ledger: Ledger, config: Mapping[str, object]
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.host = host
+        self.engine = ScriptedEngine(folder / "engine.sock")
+        self._ledger = ledger
+        engines = {
+            "local": {"url": f"unix://{self.engine.socket}", "start_from": "oldest", "host": host}
+        }
+        super().__init__(folder, {"engines": engines, **config})
+
+    async def start(self) -> None:
+        """Start it, and wait until it reads the stream of its engine."""
+        known = len(self.engine.streams)
+        await super().start()
+        await self.wait_for(
+            lambda: len(self.engine.streams) > known, "it did not read the stream of its engine"
+        )
+
+    def happen(self, container: str, count: int = 1) -> None:
+        """Let a container die this often; each event has a number of its own."""
+        for _ in range(count):
+            number = self._ledger.make(self.host, container)
+            self.engine.emit(container, "die", exitCode="3", number=str(number))
+
+
+@dataclass
+class Fleet:
+    """Servers, edges and hubs that run."""
+
+    folder: Path
+    servers: Sequence[NatsServer]
+    url: str
+    """Where the receiver listens."""
+    ledger: Ledger
+    hook: Hook
+    edges: dict[str, Edge] = field(default_factory=dict)
+    hubs: dict[str, Daemon] = field(default_factory=dict)
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def nats_keys(self) -> dict[str, object]:
+        """The keys of a connection without a login."""
+        return {"url": [server.url for server in self.servers], "stream": STREAM}
+
+    def edge_config(self, host: str, **keys: object) -> dict[str, object]:
+        """Return the destination and routes of an edge; ``keys`` are added to the destination."""
+        fleet = {"type": "nats", **self.nats_keys, "as": host, "retry": QUICK_RETRY, **keys}
+        return {
+            "destinations": {"fleet": fleet},
+            "routes": [
+                {"name": "containers", "match": {"type": "container"}, "to": "fleet"},
+                {"name": "own", "match": {"type": "relay"}, "to": "fleet"},
+            ],
+        }
+
+    def hub_config(self, name: str, **keys: object) -> dict[str, object]:
+        """Return the engine, destination and routes of a hub; ``keys`` are added to the engine."""
+        engine = {"type": "nats", **self.nats_keys, "consumer": CONSUMER, **keys}
+        hook = {"type": "http", "url": f"{self.url}/{name}", "retry": QUICK_RETRY}
+        return {
+            "engines": {"fleet": engine},
+            "destinations": {"hook": hook},
+            "routes": [
+                {"name": "containers", "match": {"type": "container"}, "to": "hook"},
+                {"name": "own", "match": {"type": "relay"}, "to": "hook"},
+            ],
+        }
+
+    async def add_edge(
+        self, host: str, config: Mapping[str, object] | None = None, **keys: object
+    ) -> Edge:
+        """Add an edge, and start it."""
+        parts = {**self.edge_config(host, **keys), **(config or {})}
+        made = Edge(self.folder / host, host, self.ledger, parts)
+        self.edges[host] = made
+        await self.stack.enter_async_context(made.engine.serve())
+        self.stack.push_async_callback(made.kill)
+        await made.start()
+        return made
+
+    async def add_hub(
+        self, name: str = "hub", config: Mapping[str, object] | None = None, **keys: object
+    ) -> Daemon:
+        """Add a hub, and start it."""
+        made = Daemon(self.folder / name, {**self.hub_config(name, **keys), **(config or {})})
+        self.hubs[name] = made
+        self.stack.push_async_callback(made.kill)
+        await made.start()
+        return made
+
+    @asynccontextmanager
+    async def admin(self) -> AsyncIterator[NatsConnection]:
+        """Connect without a login, as whoever administers the servers does."""
+        connection = NatsConnection("admin", client_keys(*self.servers, name="admin"))
+        await connection.open()
+        try:
+            assert await connection.wait_open(START_TIMEOUT_S), connection.problem
+            yield connection
+        finally:
+            await connection.close()
+
+    async def make_stream(
+        self, stream: Mapping[str, Any] | None = None, consumer: Mapping[str, Any] | None = None
+    ) -> None:
+        """Make the stream and the consumer, as soon as the servers have elected a leader."""
+        replicas = {"num_replicas": len(self.servers)}
+        async with self.admin() as admin, asyncio.timeout(START_TIMEOUT_S):
+            while True:
+                try:
+                    await create_stream(admin, stream_config(**{**replicas, **(stream or {})}))
+                    await create_consumer(admin, STREAM, consumer_config(**(consumer or {})))
+                except RequestError:
+                    await asyncio.sleep(0.2)
+                else:
+                    return
+
+    async def stream_info(self) -> StreamInfo:
+        """Return what the stream holds."""
+        async with self.admin() as admin:
+            return await stream_info(admin, STREAM)
+
+    async def consumer_info(self) -> ConsumerInfo:
+        """Return what the consumer has to deliver."""
+        async with self.admin() as admin:
+            return await consumer_info(admin, STREAM, CONSUMER)
+
+    async def wait_acked(self) -> int:
+        """Wait until the stream is empty; return how many messages are left if it does not get so.
+
+        A message leaves a work queue when the hub has acknowledged it.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while (await self.stream_info()).state.messages:
+                    await asyncio.sleep(0.2)
+        return (await self.stream_info()).state.messages
+
+    async def wait_arrived(self, stall_s: float = STALL_S) -> None:
+        """Wait until all that was made has arrived, or nothing arrives for so long."""
+        with suppress(TimeoutError):
+            while missing := self.ledger.missing:
+                await self.hook.wait_for(lambda: self.ledger.missing < missing, stall_s)
+
+    def count_tracebacks(self) -> int:
+        """Return how many tracebacks are in the logs of all relays."""
+        return sum(each.count_tracebacks() for each in [*self.edges.values(), *self.hubs.values()])
+
+
+@asynccontextmanager
+async def running_fleet(folder: Path, servers: Sequence[NatsServer]) -> AsyncIterator[Fleet]:
+    """Serve the receiver, and end all relays with the context. The servers run already."""
+    ledger, hubs = Ledger(), dict[str, Daemon]()
+    hook = Hook(ledger, lambda name: hubs[name].lives if name in hubs else 0)
+    async with on_loopback(hook.application()) as url, AsyncExitStack() as stack:
+        yield Fleet(folder, servers, url, ledger, hook, hubs=hubs, stack=stack)
