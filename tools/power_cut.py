@@ -95,13 +95,10 @@ class Disk:
 
     def write_back_some(self, rng: random.Random) -> None:
         """Let the kernel write random parts of the files to the disk, without syncing them."""
-        for path in filter(Path.is_file, self.path.rglob("*")):
+        for path in filter(Path.is_file, self.path.iterdir()):
+            size = path.stat().st_size
+            file = os.open(path, os.O_RDONLY)
             try:
-                file = os.open(path, os.O_RDONLY)
-            except FileNotFoundError:  # it was removed meanwhile
-                continue
-            try:
-                size = os.fstat(file).st_size
                 for _ in range(4):
                     first, count = rng.randint(0, size), rng.randint(0, size)
                     place = ctypes.c_int64(first), ctypes.c_int64(count)

@@ -176,12 +176,14 @@ def _add_tail_route(application: web.Application, tap: EventTap) -> None:
     """Add ``GET /api/tail``, which streams what the routes decide as lines of JSON.
 
     ``?all=1`` includes events that no route sends anywhere, ``?engine=NAME`` shows only those of
-    one engine. The streams end with the application.
+    one engine, ``?host=GLOB`` only those of some hosts. The streams end with the application.
     """
     streams: dict[asyncio.Task[object], Subscriber] = {}
 
     async def tail(request: web.Request) -> web.StreamResponse:
-        tap_filter = TapFilter(request.query.get("all") == "1", request.query.get("engine"))
+        tap_filter = TapFilter(
+            request.query.get("all") == "1", request.query.get("engine"), request.query.get("host")
+        )
         task = asyncio.current_task()
         assert task is not None
         try:

@@ -105,6 +105,7 @@ class RemoteOperations(AdminOperations):
         """Yield events and the decisions of the routes as they happen, until the daemon ends."""
         query = {"all": "1"} if tap_filter.include_unrouted else {}
         query |= {"engine": tap_filter.engine} if tap_filter.engine is not None else {}
+        query |= {"host": tap_filter.host} if tap_filter.host is not None else {}
         unlimited = aiohttp.ClientTimeout(total=None)
         try:
             async with self._session.get("/api/tail", params=query, timeout=unlimited) as response:

@@ -50,7 +50,7 @@ class IncidentAccess(msgspec.Struct, frozen=True):
             request.limit,
             include_ended=request.all,
             after=request.after,
-            subject=request.subject,
+            about=request.accepts,
             silent_until_ns=self._silent_until_ns,
         )
 
@@ -98,14 +98,19 @@ class IncidentOperations(OperationCaller):
     """What commands can ask about incidents. Every method can raise `OperationError`."""
 
     async def list_incidents(
-        self, limit: int, *, include_ended: bool = False, subject: str | None = None
+        self,
+        limit: int,
+        *,
+        include_ended: bool = False,
+        subject: str | None = None,
+        host: str | None = None,
     ) -> IncidentPage:
         """Return the first incidents of a list: see `relay.incidents.view.list_page`."""
-        size = min(limit, PAGE_SIZE)
-        page = await self.call(LIST_INCIDENTS, IncidentsRequest(include_ended, size, None, subject))
+        first = IncidentsRequest(include_ended, min(limit, PAGE_SIZE), None, subject, host)
+        page = await self.call(LIST_INCIDENTS, first)
         while page.next is not None and (missing := limit - len(page.incidents)) > 0:
             size = min(missing, PAGE_SIZE)
-            request = IncidentsRequest(include_ended, size, page.next, subject)
+            request = msgspec.structs.replace(first, limit=size, after=page.next)
             following = await self.call(LIST_INCIDENTS, request)
             found = [*page.incidents, *following.incidents]
             page = msgspec.structs.replace(page, incidents=found, next=following.next)

@@ -142,6 +142,8 @@ class LocalOperations(AdminOperations):
     """None in a command that opened the store because no daemon runs."""
     engines: Collection[str] = ()
     """The names of the configured engines; needed only if no daemon runs."""
+    is_hub: bool = False
+    """See `Config.is_hub`; needed only if no daemon runs."""
     routes: Collection[str] = ()
     """The same of the routes."""
     zone_name: Callable[[], str] = lambda: UTC_NAME
@@ -178,9 +180,8 @@ class LocalOperations(AdminOperations):
     @property
     def silences(self) -> SilenceAccess:
         """The silences of the daemon, or else those in the store."""
-        return SilenceAccess(
-            self.incidents, KnownNames(engines={*self.engines, RELAY_ENGINE}, routes=self.routes)
-        )
+        engines = None if self.is_hub else {*self.engines, RELAY_ENGINE}
+        return SilenceAccess(self.incidents, KnownNames(engines=engines, routes=self.routes))
 
     async def on_replay_dead_letters(self, selection: Selection) -> ReplayResult:
         """Perform `REPLAY_DEAD_LETTERS`."""

@@ -1,12 +1,14 @@
 """The types of the requests to the operations, and of those answers that are made for them."""
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from relay.core.zone import UTC_NAME
+from relay.incidents.incident import Incident
 from relay.store.records import Selection
 
 PAGE_SIZE = 500
@@ -55,6 +57,14 @@ class IncidentsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Go on after the page whose ``next`` this is; None for the first page."""
     subject: str | None = None
     """The key of the subject that they are about; None for any."""
+    host: Annotated[str, Meta(max_length=255)] | None = None
+    """A glob for the host that they are about; None for any."""
+
+    def accepts(self, incident: Incident) -> bool:
+        """Whether an incident is about this subject and this host."""
+        return self.subject in (None, incident.subject) and (
+            self.host is None or fnmatchcase(incident.last.decode().host, self.host)
+        )
 
 
 class IncidentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 
 import msgspec
 
@@ -75,11 +76,15 @@ class TapFilter(msgspec.Struct, frozen=True):
     include_unrouted: bool = False
     """Whether to show also events that no route sends anywhere."""
     engine: str | None = None
-    """Only events of this engine; None for all."""
+    """Only events of this engine, or those that it brings from other hosts; None for all."""
+    host: str | None = None
+    """Only events of the hosts that this glob matches; None for all."""
 
     def accepts(self, event: Event, results: Sequence[RouteResult]) -> bool:
         """Whether the subscriber wants this event."""
-        if self.engine is not None and event.engine != self.engine:
+        if self.engine is not None and self.engine != (event.via or event.engine):
+            return False
+        if self.host is not None and not fnmatchcase(event.host, self.host):
             return False
         return self.include_unrouted or any(result.verdict is Verdict.SENT for result in results)
 

@@ -16,8 +16,8 @@ from relay.cli.output import open_missing_streams
 from relay.core.errors import RelayError, describe_os_error
 
 COMMANDS = (
-    *("check", "dead", "demo", "destination", "explain", "incidents", "init", "outbox", "reload"),
-    *("replay", "run", "schema", "send", "silence", "status", "tail", "test"),
+    *("check", "dead", "demo", "destination", "explain", "fleet", "incidents", "init", "outbox"),
+    *("reload", "replay", "run", "schema", "send", "silence", "status", "tail", "test"),
 )
 
 

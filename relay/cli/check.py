@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from relay.cli.connections import ConnectionResult, reach_all
 from relay.cli.options import config_option, find_config
 from relay.cli.tables import format_duration
-from relay.config import Config, ConfigOrigin, DestinationConfig
+from relay.config import Config, ConfigOrigin, DestinationConfig, EngineConfig
 from relay.config.errors import ConfigIssue, IssueScope
 from relay.config.load import unused_variable
 from relay.config.show import show
@@ -80,6 +80,7 @@ def check(
         *find_policy_warnings(config, policies, time.time_ns()),
         *_find_engine_warnings(endpoints),
         *_find_heartbeat_warnings(config),
+        *_find_silence_warnings(config),
     ]
     unused = (unused_variable(origin, name) for name in located.unused_variables)
     warnings = [*unused, *located.locate(issues)]
@@ -125,6 +126,19 @@ def _find_heartbeat_warnings(config: Config) -> Iterator[ConfigIssue]:
         yield ConfigIssue(("heartbeat",), f"goes {_NOWHERE}", IssueScope.KEY)
 
 
+def _find_silence_warnings(config: Config) -> Iterator[ConfigIssue]:
+    """Yield an issue for each engine whose hosts may fall silent without anybody being notified."""
+    silent = self_event("engine_lost", {})
+    for name, engine in config.nats_engines.items():
+        event = replace(silent, via=name)
+        if engine.silent_after and not Router(config.routes).route(event):
+            message = (
+                "nobody is notified of a host that falls silent: no route matches "
+                "(match: {type: relay, action: [engine_lost, engine_back]})"
+            )
+            yield ConfigIssue(("engines", name), message, IssueScope.KEY)
+
+
 def _heartbeat_routes(config: Config) -> list[str]:
     """Return the routes of heartbeats, each with its destinations."""
     results = Router(config.routes).route(self_event(HEARTBEAT, {}))
@@ -151,6 +165,7 @@ def describe_config(
 ) -> list[str]:
     """Return the configuration in words, without its secrets; ``origin`` is where it was read."""
     names, now_ns, zone = config.destinations, time.time_ns(), TimeZone(config.time_zone)
+    engines = config.engines.items()
     store = (
         resolve_store_path(config.store.path, origin.folder, os.environ)
         if origin.is_stored
@@ -163,7 +178,7 @@ def describe_config(
         *_admin_lines(config),
         "",
         "engines",
-        *(f"  {name}: {endpoint}" for name, endpoint in endpoints.items()),
+        *(f"  {name}: {_describe_engine(it, endpoints.get(name))}" for name, it in engines),
         "",
         "destinations",
         *(f"  {name}: {_describe_destination(to)}" for name, to in config.destinations.items()),
@@ -192,6 +207,10 @@ def _admin_lines(config: Config) -> list[str]:
         case _:
             access = ": /metrics and /api/ are refused, as there is no token (admin.token_file)"
     return [f"admin {address}{access}"]
+
+
+def _describe_engine(engine: EngineConfig, endpoint: Endpoint | None) -> str:
+    return str(engine if endpoint is None else endpoint)
 
 
 def _describe_destination(destination: DestinationConfig) -> str:

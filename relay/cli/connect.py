@@ -91,6 +91,7 @@ async def connect(location: StoreLocation) -> AsyncIterator[Connection]:
             lambda: outline.destinations,
             time_ns,
             engines=outline.engines,
+            is_hub=outline.is_hub,
             routes=outline.routes,
         )
         yield Connection(local, is_daemon=False, zone=find_zone(outline.time_zone))

@@ -18,6 +18,7 @@ from relay.core.zone import UTC_ZONE, TimeZone
 from relay.destinations.common.document import event_object
 from relay.destinations.common.event_text import (
     ID_MAX,
+    describe_host,
     find_changes,
     find_container,
     find_reclaimed,
@@ -50,7 +51,9 @@ def format_line(tapped: TappedEvent, style: LineStyle) -> str:
     is_sent = any(decision.verdict is Verdict.SENT for decision in tapped.routes)
     time = format_time(event.time_ns, style.zone)[0 if style.show_date else 11 :]
     parts = [_style(time, style, dim=True)]
-    if style.show_engine:
+    if event.via is not None:
+        parts.append(format_name(describe_host(event.host, event.engine)))
+    elif style.show_engine:
         parts.append(format_name(event.engine))
     colour = _COLOURS[default_severity(event)] if is_sent else None
     parts.append(_style(summarize_event(event, EVENT_MAX), style, fg=colour))

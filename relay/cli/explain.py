@@ -28,7 +28,8 @@ from relay.cli.options import (
     resolve_time,
 )
 from relay.cli.silence_table import describe_silenced
-from relay.core.event import Cause, Event
+from relay.config import Config
+from relay.core.event import DEFAULT_ENGINE, RELAY_ENGINE, Cause, Event
 from relay.core.zone import TimeZone
 from relay.dryrun.forecast import find_holds, forecast
 from relay.dryrun.simulator import describe_mismatch, format_event
@@ -77,6 +78,11 @@ class Present:
     metavar="NAME",
     shell_complete=complete_engine,
     help="The engine that sends the event. Default: the first configured.",
+)
+@click.option(
+    "--host",
+    metavar="NAME",
+    help="The host of the event. With an engine of 'type: nats', that of the relay that sends it.",
 )
 @click.option(
     "--type",
@@ -139,6 +145,7 @@ def explain(
     check_known("engine", options["engine"], config.engines)
     engine = options["engine"] or next(iter(config.engines))
     event = _parse_event(_read_record(action, options), engine, options["cause"])
+    event = _place_event(event, engine, options["host"], config)
     zone = TimeZone(config.time_zone)
     if at is not None:
         at_ns = resolve_time("--at", at, zone, time_ns(), ahead=True)
@@ -198,6 +205,18 @@ def _parse_event(record: bytes, engine: str, cause: str | None) -> Event:
     if event.cause:
         return event
     return ContainerTracker(ContainerRegistry()).on_event(event)[-1]
+
+
+def _place_event(event: Event, engine: str, host: str | None, config: Config) -> Event:
+    """Return the event with its host, and at a hub with the engine that brings it."""
+    if host is not None:
+        event = msgspec.structs.replace(event, host=host)
+    if event.engine in config.nats_engines:  # described by options: what its host calls its engine
+        return msgspec.structs.replace(event, via=event.engine, engine=DEFAULT_ENGINE)
+    if event.engine in (*config.docker_engines, RELAY_ENGINE) or not config.is_hub:
+        return event
+    via = engine if engine in config.nats_engines else next(iter(config.nats_engines))
+    return msgspec.structs.replace(event, via=via)
 
 
 def _parse_relay_event(record: bytes) -> Event | None:

@@ -27,7 +27,7 @@ from relay.core.zone import TimeZone
 from relay.destinations.common.container_text import format_memory
 from relay.destinations.common.document import event_object
 from relay.destinations.common.event_text import describe_event
-from relay.incidents.subject import is_own
+from relay.incidents.subject import is_about_relay
 from relay.incidents.view import IncidentDetails, IncidentView
 
 HEADINGS = ("INCIDENT", "SEVERITY", "SINCE", "SUBJECT", "STATE", "EVENTS", "DESTINATION", "TOLD")
@@ -58,12 +58,20 @@ def format_row(
         incident.id[:SHORT_ID],
         incident.severity,
         format_time(incident.started_ns, zone),
-        truncate(incident.subject, SUBJECT_MAX),
+        truncate(name_subject(incident), SUBJECT_MAX),
         describe_state(incident),
         str(incident.total),
         format_name(incident.destination),
         describe_reports(incident, now_ns, zone, is_daemon=is_daemon),
     )
+
+
+def name_subject(incident: IncidentView) -> str:
+    """Return the name of the subject, at a hub with its host."""
+    is_host = is_about_relay(incident.key) and incident.host == incident.subject
+    if incident.via is None or is_host:
+        return incident.subject
+    return f"{incident.subject} on {incident.host}"
 
 
 def describe_state(incident: IncidentView) -> str:
@@ -78,7 +86,7 @@ def describe_state(incident: IncidentView) -> str:
 
 
 def _describe_loop(incident: IncidentView) -> str:
-    is_own_subject = is_own(incident.key)
+    is_own_subject = is_about_relay(incident.key)
     flaps = is_flapping(incident.deaths, incident.unhealthy, is_own=is_own_subject)
     return "flapping" if flaps else "crash-looping"
 
@@ -169,6 +177,7 @@ def to_document(incident: IncidentView) -> dict[str, object]:
         "route": incident.route,
         "severity": incident.severity,
         "subject": incident.subject,
+        "host": incident.host,
         "group": incident.group,
         **time_fields("started", incident.started_ns),
         **time_fields("last_event", incident.last_event_ns),
@@ -217,6 +226,7 @@ def format_page(
         [
             ("destination", incident.destination),
             ("subject", incident.subject),
+            ("host", incident.host),
             ("state", describe_state(incident)),
             ("severity", incident.severity),
             ("route", incident.route),
@@ -293,7 +303,7 @@ def _list_what_comes(incident: IncidentView) -> Iterator[tuple[int, str]]:
 
 def _describe_failure(incident: IncidentView) -> str:
     """Return what a failure was, as far as the sums of all failures show it."""
-    if is_own(incident.key):
+    if is_about_relay(incident.key):
         return "failed"
     if incident.unhealthy == incident.deaths:
         return "became unhealthy"

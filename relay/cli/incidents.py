@@ -14,6 +14,7 @@ from relay.cli.incident_table import (
     details_to_document,
     format_page,
     format_row,
+    name_subject,
     to_document,
 )
 from relay.cli.options import config_option, json_option, limit_option
@@ -28,6 +29,7 @@ SUBJECT_MAX = 90
 @click.option(
     "--all", "everything", is_flag=True, help="Also those that are over; they stay for an hour."
 )
+@click.option("--host", metavar="NAME", help="Only those on this host, as in web-17 or 'web-*'.")
 @limit_option("incidents")
 @json_option
 @config_option
@@ -37,6 +39,7 @@ def incidents(
     /,
     config_file: Path | None,
     everything: bool,
+    host: str | None,
     limit: int,
     as_json: bool,
 ) -> None:
@@ -45,7 +48,7 @@ def incidents(
     The most severe come first, and of these the latest. An incident has a row for each destination.
     """
     if context.invoked_subcommand is None:
-        asyncio.run(_list(locate_store(config_file), limit, everything, as_json))
+        asyncio.run(_list(locate_store(config_file), limit, everything, host, as_json))
     elif any(
         context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
         for name in context.params
@@ -75,9 +78,13 @@ def close(config_file: Path | None, id_: str) -> None:
     asyncio.run(_close(locate_store(config_file), id_))
 
 
-async def _list(location: StoreLocation, limit: int, everything: bool, as_json: bool) -> None:
+async def _list(
+    location: StoreLocation, limit: int, everything: bool, host: str | None, as_json: bool
+) -> None:
     async with connect(location) as connection:
-        page = await connection.operations.list_incidents(limit, include_ended=everything)
+        page = await connection.operations.list_incidents(
+            limit, include_ended=everything, host=host
+        )
         now_ns = await connection.operations.now_ns()
     # The store is closed now: a slow reader of the output must not keep a relay from starting.
     if as_json:
@@ -92,7 +99,9 @@ async def _list(location: StoreLocation, limit: int, everything: bool, as_json: 
         for line in format_table([HEADINGS, *rows]):
             click.echo(line)
     if not page.incidents:
-        click.echo("no incident is open" if not everything else "no incidents", err=True)
+        where = "" if host is None else f" on {format_name(host)}"
+        nothing = "no incidents" if everything else "no incident is open"
+        click.echo(f"{nothing}{where}", err=True)
     if (more := page.count - len(page.incidents)) > 0:
         click.echo(f"… and {more} more: --limit {page.count} shows them", err=True)
 
@@ -120,7 +129,7 @@ async def _close(location: StoreLocation, id_: str) -> None:
     destinations = ", ".join(
         format_name(each.incident.destination) for each in found if each.incident.ended_ns is None
     )
-    subject = truncate(incident.subject, SUBJECT_MAX)
+    subject = truncate(name_subject(incident), SUBJECT_MAX)
     click.echo(f"closed {incident.id} ({subject}) at {destinations}")
     if not connection.is_daemon:
         click.echo("no relay is running: its end is told when one starts", err=True)

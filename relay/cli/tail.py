@@ -58,6 +58,7 @@ USE_HISTORY = "read what the engines remember with --since 10m"
     shell_complete=complete_engine,
     help="Only this engine's events.",
 )
+@click.option("--host", metavar="NAME", help="Only events of this host, as in web-17 or 'web-*'.")
 @click.option(
     "--since",
     metavar="TIME",
@@ -70,6 +71,7 @@ def tail(
     config_file: Path | None,
     everything: bool,
     engine: str | None,
+    host: str | None,
     since: TimeOption | None,
     until: TimeOption | None,
     as_json: bool,
@@ -80,13 +82,14 @@ def tail(
     sends somewhere are shown. Ends with Ctrl-C; if relay ends first, the exit code is 1.
 
     With --since no relay has to run: the engines are asked for the events that they remember
-    (Docker the last 256), and these are routed by the configuration as it is now. Exit code 1 if
-    an engine cannot be asked. A time without an offset is in the configuration's time zone; 14:00
-    is the last one for --since, and for --until the first one after that.
+    (Docker the last 256; those of 'type: nats' none), and these are routed by the configuration as
+    it is now. Exit code 1 if an engine cannot be asked. A time without an offset is in the
+    configuration's time zone; 14:00 is the last one for --since, and for --until the first one
+    after that.
     """
     if until is not None and since is None:
         raise click.UsageError("--until needs --since")
-    tap_filter = TapFilter(everything, engine)
+    tap_filter = TapFilter(everything, engine, host)
     with _end_quietly():
         if since is None:
             _follow_relay(config_file, tap_filter, as_json)
@@ -145,7 +148,11 @@ async def _tail_relay(socket: Path, tap_filter: TapFilter, style: LineStyle, as_
 
 def _show_history(config: Config, window: Window, tap_filter: TapFilter, as_json: bool) -> None:
     """Show what the engines remember, in order of time."""
-    check_known("engine", tap_filter.engine, config.docker_engines)
+    check_known("engine", tap_filter.engine, config.engines)
+    if tap_filter.engine in config.nats_engines or not config.docker_engines:
+        raise click.UsageError(
+            "an engine of 'type: nats' remembers nothing: use --since on the host itself"
+        )
     if not window.to_range(time_ns()):
         raise click.UsageError("--since is not before --until")
     logs.configure(sys.stderr, level="warning")

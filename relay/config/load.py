@@ -277,6 +277,8 @@ class ConfigOutline(msgspec.Struct, frozen=True):
     """The destinations with ``ordering: none``."""
     engines: tuple[str, ...]
     routes: tuple[str, ...]
+    is_hub: bool = False
+    """See `Config.is_hub`."""
     time_zone: str = UTC_NAME
     """As it is written if it cannot be resolved; it may be no time zone."""
 
@@ -306,6 +308,7 @@ def read_outline(origin: ConfigOrigin, environ: Mapping[str, str]) -> ConfigOutl
         tuple(unordered),
         engines,
         tuple(name for name in names if isinstance(name, str)),
+        has_nats_engine(data),
         _resolve_zone(data, environ),
     )
 

@@ -6,6 +6,7 @@ key, so that it is checked even if other keys are wrong. The docstring of a key 
 in `relay schema` and in docs/reference.md.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -33,7 +34,7 @@ from relay.config.types import (
     WhenFull,
     WholeNumber,
 )
-from relay.core.event import DEFAULT_ENGINE
+from relay.core.event import DEFAULT_ENGINE, RELAY_ENGINE
 from relay.core.zone import UTC_NAME
 
 if TYPE_CHECKING:
@@ -185,6 +186,17 @@ class Config(Section):
     def is_hub(self) -> bool:
         """Whether relay also gets events that relays on other hosts have taken in."""
         return bool(self.nats_engines)
+
+    @property
+    def usual_engine(self) -> str:
+        """The name that an event's engine probably has: that of the first Docker API, or what other
+        hosts call theirs."""
+        return next(iter(self.docker_engines), DEFAULT_ENGINE)
+
+    @property
+    def known_engines(self) -> Collection[str] | None:
+        """The names that the engine of an event can have; None at a hub, which does not know."""
+        return None if self.is_hub else {*self.engines, RELAY_ENGINE}
 
     @property
     def unordered(self) -> list[str]:

@@ -27,6 +27,9 @@ class NatsEngineConfig(NatsKeys, EngineConfig):
     """A host whose heartbeats have stopped for so long is reported as lost (``engine_lost``): at
     least 30s, or 0s for never. It has to be longer than ``heartbeat.every`` of the hosts."""
 
+    def __str__(self) -> str:
+        return f"nats stream {self.stream}, consumer {self.consumer}, at {', '.join(self.url)}"
+
     @property
     def identity(self) -> str:
         """See `NatsKeys`."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from relay.core.container_facts import ContainerFacts, container_object
-from relay.core.event import TYPE_RELAY, Cause, Event, Origin, format_rfc3339
+from relay.core.event import TYPE_RELAY, Cause, Event, Origin, format_rfc3339, is_about_host
 from relay.core.include import Included
 from relay.core.severity import Severity
 
@@ -143,6 +143,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether the first problem of the incident was of the same kind."""
     has_first_code: bool = True
     """Whether it had the same exit code."""
+    is_about_host: bool = False
+    """Whether another host as a whole is silent: see `relay.core.event.is_about_host`."""
     ran_ns: int | None = None
     """How long the life that ended had lasted; None if it did not end, or if that is not known."""
 
@@ -165,6 +167,7 @@ def describe_problem(first: Event, last: Event) -> Problem:
         error=(error or "")[:ERROR_MAX],
         is_like_first=(first.action, first.cause) == (last.action, last.cause),
         has_first_code=first.exit_code == last.exit_code,
+        is_about_host=is_about_host(last),
         ran_ns=last.ran_ns,
     )
 

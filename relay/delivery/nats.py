@@ -22,15 +22,12 @@ from relay.destinations.nats import NatsDestination
 from relay.nats.connection import NatsConnection
 from relay.nats.failure import FailureKind, RequestError
 from relay.nats.jetstream import JetStreamError, PubAck
-from relay.nats.message import HEADROOM_BYTES, decode_event, encode_event
+from relay.nats.message import HEADROOM_BYTES, SENT_AT, decode_event, encode_event
 from relay.nats.publisher import Publisher
 from relay.nats.subjects import event_subject
 
 log = structlog.get_logger()
 
-SENT_AT = "Relay-Sent-At"
-"""The header with the wall clock of this host at the attempt, in nanoseconds since 1970: the hub
-finds out from it how far the clocks are apart."""
 LEAST_BYTES = 32_768
 """The lowest limit of `encode_event`."""
 MIN_VERSION = (2, 11, 0)

@@ -50,7 +50,7 @@ def run_suite(suite: Suite) -> Iterator[CaseResult]:
     policies = build_policies(suite.config)
     bodies = BodyRenderer(suite.config, policies)
     for case in suite.cases:
-        simulator = Simulator(suite.config, case.engine, podman=case.podman)
+        simulator = Simulator(suite.config, case.engine, podman=case.podman, host=case.host)
         for silence in case.stage.silences:
             simulator.incidents.add_silence(silence.to_request(case.begin_ns), case.begin_ns)
         parsed = map(simulator.parse, case.events)

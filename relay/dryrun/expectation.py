@@ -111,7 +111,7 @@ class ExpectationParser:
 
     def _match(self, data: object, path: KeyPath) -> Match | None:
         try:
-            return parse_match(data, engines=[*self._config.engines, "relay"])
+            return parse_match(data, engines=self._config.known_engines)
         except InvalidValue as error:
             for issue in error.issues:
                 self._fields.report((*path, *issue.path), issue.message + issue.detail, issue.scope)

@@ -46,7 +46,7 @@ def forecast(
     the route includes.
     """
     free = without_holds(policies)
-    incidents = SimulatedIncidents(free, Router([result.route]), event.engine)
+    incidents = SimulatedIncidents(free, Router([result.route]), event.via or event.engine)
     planned = incidents.take(event, [replace(result, destinations=(destination,))])
     if planned:
         notification = planned[0].notification
@@ -69,7 +69,7 @@ def find_holds(
     policies: Policies, event: Event, result: RouteResult, destination: str
 ) -> list[Hold]:
     """Return what holds back the message of `forecast`, in the order of time."""
-    incidents = SimulatedIncidents(policies, Router([result.route]), event.engine)
+    incidents = SimulatedIncidents(policies, Router([result.route]), event.via or event.engine)
     incidents.is_watching = True
     sent: list[PlannedNotification] | None
     sent = incidents.take(event, [replace(result, destinations=(destination,))])

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from relay.core.event import TYPE_RELAY, Event
+from relay.core.event import Event, is_self_event
 from relay.core.notification import Notification
 from relay.incidents.clock import Now
 from relay.incidents.dispatcher import Dispatcher
@@ -170,9 +170,11 @@ class SimulatedIncidents:
 
     def _follow_stream(self, event: Event) -> None:
         """Note that an engine is lost or back, if the event says so."""
-        if event.type == TYPE_RELAY and event.action == "engine_lost":
+        if not is_self_event(event):
+            return
+        if event.action == "engine_lost":
             self.dispatcher.disconnected(event.engine, Now(self._now_ns))
-        elif event.type == TYPE_RELAY and event.action == "engine_back":
+        elif event.action == "engine_back":
             self._connect(event.engine)
 
     def _connect(self, engine: str) -> None:

@@ -57,7 +57,7 @@ def build_sample(
     A destination of incidents gets the message that opens one. Container output and inspected
     fields are replaced by words that say what would stand there.
     """
-    engine = next(iter(config.engines))
+    engine = config.usual_engine
     events = [_build_event(*it, engine, host, now_ns) for it in _EVENTS[kind]]
     router, policies = Router(config.routes), build_policies(config)
     for event in events:

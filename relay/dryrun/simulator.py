@@ -86,13 +86,13 @@ class Simulator:
         host: str | None = None,
         own_container: str | None = None,
     ) -> None:
-        """Simulate the configured engine ``engine``; None for the first one.
+        """Simulate the engine ``engine``; None for `Config.usual_engine`.
 
         ``host`` is the engine's own name, used unless the configuration sets one.
         ``own_container`` is that of `EventPipeline`. An event of ``type: relay`` gets the
         engine ``engine``, or ``relay`` if that is None.
         """
-        name = engine or next(iter(config.engines))
+        name = engine or config.usual_engine
         self._self_event_engine = engine or RELAY_ENGINE
         engine_config = config.docker_engines.get(name)
         host = (engine_config.host if engine_config else None) or host or name

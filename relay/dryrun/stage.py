@@ -141,7 +141,7 @@ class StageParser:
 
     def _check_match(self, match: Mapping[str, object], path: KeyPath) -> None:
         try:
-            parse_silence_match(match, engines=[*self._config.engines, "relay"])
+            parse_silence_match(match, engines=self._config.known_engines)
         except InvalidValue as error:
             for issue in error.issues:
                 self._fields.report((*path, *issue.path), issue.message + issue.detail, issue.scope)

@@ -40,6 +40,8 @@ class Case:
     """Whether the test fails if anything else is sent."""
     engine: str | None = None
     """The engine that sends the events; None for the first one configured."""
+    host: str | None = None
+    """The host of the events; None for one that is called like the engine."""
     podman: bool = False
     """Whether that engine is Podman."""
     begin_ns: int = START_NS
@@ -68,7 +70,7 @@ class Suite:
 _TESTS = DocumentKind("tests", "'tests'")
 _SUITE_KEYS = ("config", "environment", "tests")
 _CASE_KEYS = (
-    *("name", "engine", "podman", "events", "recording", "expect", "expect_some"),
+    *("name", "engine", "host", "podman", "events", "recording", "expect", "expect_some"),
     *STAGE_KEYS,
 )
 
@@ -145,7 +147,7 @@ class _SuiteParser:
             message = "needs 'name': say what must hold"
             self._fields.report_missing(case, (*path, "name"), message)
         engine = self._fields.read_optional_text(case, "engine", path)
-        if engine is not None:
+        if engine is not None and config.known_engines is not None:
             self._fields.check_known(engine, config.engines, (*path, "engine"), "an engine")
         podman = case.get("podman", False)
         if not isinstance(podman, bool):
@@ -162,6 +164,7 @@ class _SuiteParser:
             expected=expected,
             exact=key != "expect_some",
             engine=engine,
+            host=self._fields.read_optional_text(case, "host", path),
             podman=podman is True,
             begin_ns=events.begin_ns,
             until_ns=events.until_ns,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from relay.config import Config, DestinationConfig, Route
 from relay.config.incident_keys import DEFAULT_RESOLVE_AFTER
+from relay.core.event import RELAY_ENGINE
 from relay.core.incident import Audience, Notify
 from relay.incidents.life import HOUR_NS, MINUTE_NS, SECOND_NS
 from relay.incidents.mute import MuteInterval, build_week
@@ -160,6 +161,13 @@ class Policies:
     engines: frozenset[str] | None = None
     """The names of the configured engines; None if all count as configured."""
     labels: LabelPolicy = field(default_factory=LabelPolicy)
+    is_hub: bool = False
+    """See `Config.is_hub`."""
+
+    @property
+    def known_engines(self) -> Collection[str] | None:
+        """The names that the engine of an event can have; None if that is not known."""
+        return None if self.engines is None or self.is_hub else {*self.engines, RELAY_ENGINE}
 
     @cached_property
     def incident_destinations(self) -> Mapping[str, Collection[str]]:
@@ -202,6 +210,7 @@ def build_policies(config: Config) -> Policies:
         },
         frozenset(config.engines),
         LabelPolicy(config.labels.enable, config.labels.require),
+        config.is_hub,
     )
 
 

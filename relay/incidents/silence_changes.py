@@ -1,7 +1,6 @@
 """Adds and ends silences, and notes when they end by themselves."""
 
 from relay.config.known_names import KnownNames
-from relay.core.event import RELAY_ENGINE
 from relay.incidents.clock import Now
 from relay.incidents.review import HoldReview
 from relay.incidents.silence import Silence
@@ -22,8 +21,8 @@ class SilenceChanges:
     def add(self, request: SilenceRequest, now: Now) -> Silence:
         """Add a silence. Raises `InvalidSilence`."""
         policies = self._tracker.policies
-        engines = None if policies.engines is None else {*policies.engines, RELAY_ENGINE}
-        known = KnownNames(engines=engines, routes={route for route, _ in policies.routes})
+        routes = {route for route, _ in policies.routes}
+        known = KnownNames(engines=policies.known_engines, routes=routes)
         silence = self._silences.add(request, known, now.wall_ns)
         if self._tracker.journal is not None:
             self._tracker.journal.silence_added(silence)

@@ -8,13 +8,23 @@ told apart by `relay.core.event.source_of`.
 import hashlib
 from collections.abc import Mapping
 
-from relay.core.event import TYPE_RELAY, Event, is_about_host, is_self_event, source_of
+from relay.core.event import (
+    RELAY_ENGINE,
+    TYPE_RELAY,
+    Event,
+    is_about_host,
+    is_self_event,
+    source_of,
+)
 
 SWARM_SERVICE_ID = "com.docker.swarm.service.id"
 """The label of a swarm task that names its service."""
 
 OWN_PREFIX = "relay:"
 """How the keys of relay's own subjects begin. No engine's name contains a colon."""
+
+_RELAY_SUBJECTS = (f"{RELAY_ENGINE}/engine/", f"{RELAY_ENGINE}/destination/")
+"""How the keys of such subjects of other hosts go on behind the host."""
 
 MAX_TEXT = 200
 """The longest name that is kept, in characters. Docker's and Podman's are shorter."""
@@ -70,6 +80,13 @@ def destination_key(destination: str) -> str:
 def is_own(key: str) -> bool:
     """Whether the subject is relay's own: an engine or a destination."""
     return key.startswith(OWN_PREFIX)
+
+
+def is_about_relay(key: str) -> bool:
+    """Whether the subject is an engine or a destination, or another host, and no object of an
+    engine."""
+    *_, rest = key.split(" ", 2)
+    return is_own(key) or (rest != key and rest.startswith(_RELAY_SUBJECTS))
 
 
 def is_service(key: str) -> bool:

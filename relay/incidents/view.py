@@ -109,6 +109,10 @@ class IncidentView(msgspec.Struct, frozen=True):
     the subject is started again."""
     longest_spell_ns: int = 0
     """The longest time that its subject was well before it failed again."""
+    host: str = ""
+    """The host of its last problem."""
+    via: str | None = None
+    """The engine that brings the events of that host; None if it is one of this relay's own."""
 
 
 class IncidentDetails(msgspec.Struct, frozen=True):
@@ -166,20 +170,15 @@ def list_page(
     *,
     include_ended: bool = False,
     after: str | None = None,
-    subject: str | None = None,
+    about: Callable[[Incident], bool] = lambda _: True,
     silent_until_ns: SilentUntil = never_silent,
 ) -> IncidentPage:
     """Return incidents: open ones first, then by severity, then the latest.
 
-    ``include_ended`` includes those that are over and remembered, and ``subject`` is the key of the
-    subject that they are about; None for any. Raises `msgspec.MsgspecError` if ``after`` is not
-    from a page.
+    ``include_ended`` includes those that are over and remembered, and ``about`` chooses some of
+    them. Raises `msgspec.MsgspecError` if ``after`` is not from a page.
     """
-    known = [
-        each
-        for each in rows.incidents
-        if (include_ended or each.is_open) and subject in (None, each.subject)
-    ]
+    known = [each for each in rows.incidents if (include_ended or each.is_open) and about(each)]
     following: Iterable[Incident] = known
     if after is not None:
         last = msgspec.json.decode(after, type=_Order)
@@ -284,7 +283,7 @@ def _make_view(
     now: Now,
     silent_until_ns: SilentUntil,
 ) -> IncidentView:
-    update, destination = incident.update, incident.destination
+    update, destination, last = incident.update, incident.destination, incident.last.decode()
     group = groups.get((destination, incident.group), Group(destination, incident.group))
     hold = incident.hold
     silence = None if hold is None or hold.silence is None else silences.get(hold.silence)
@@ -325,6 +324,8 @@ def _make_view(
         unknown_since_ns=incident.life.unknown_since_ns,
         ending=incident.life.ended,
         longest_spell_ns=incident.life.longest_spell_ns,
+        host=last.host,
+        via=last.via,
     )
 
 

@@ -10,6 +10,7 @@ by the server.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -26,6 +27,9 @@ CONTENT_TYPE = "application/cloudevents+json"
 MAX_BYTES = 2**20
 """The longest body: nats-server's default of ``max_payload``. Also our own limit for what is read,
 because a server may take more."""
+SENT_AT = "Relay-Sent-At"
+"""The header with the sender's clock at the attempt, in nanoseconds since 1970: the hub finds out
+from it how far the clocks are apart."""
 HEADROOM_BYTES = 1024
 """What headers and the protocol may take of the longest message."""
 MAX_TEXT_CHARS = 512
@@ -75,6 +79,13 @@ def message_id(host: str, event: Event) -> str:
 def message_headers(host: str, event: Event) -> dict[str, str]:
     """Return the headers of the message with an event."""
     return {"Nats-Msg-Id": message_id(host, event), "Content-Type": CONTENT_TYPE}
+
+
+def read_sent_at(headers: Mapping[str, str]) -> int | None:
+    """Return when a message was published, by the sender's clock; None if it does not say so."""
+    text = headers.get(SENT_AT, "")
+    is_time = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_TIME_NS))
+    return min(int(text), MAX_TIME_NS) if is_time else None
 
 
 def encode_event(

@@ -18,13 +18,12 @@ from relay.core.include import Included
 from relay.core.notification import Notification, build_notification
 from relay.core.zone import UTC_ZONE
 from relay.delivery.client import ConsoleOutput, DestinationClient, open_client
-from relay.delivery.nats import SENT_AT
 from relay.delivery.retry import Attempt, classify
 from relay.delivery.senders import reach
 from relay.destinations.nats import NatsDestination
 from relay.nats.connection import NatsConnection
 from relay.nats.jetstream import StreamConfig, call_api, create_stream, stream_info
-from relay.nats.message import decode_event
+from relay.nats.message import SENT_AT, decode_event
 from tests.support.events import make_event
 from tests.support.nats_keys import client_keys
 from tests.support.nats_server import NatsServer, running_server

@@ -8,7 +8,15 @@ and `find_changes` and its like return them by name.
 import re
 from typing import NamedTuple
 
-from relay.core.event import DEFAULT_ENGINE, TYPE_RELAY, Cause, Event, Origin
+from relay.core.event import (
+    DEFAULT_ENGINE,
+    TYPE_RELAY,
+    Cause,
+    Event,
+    Origin,
+    is_about_host,
+    is_self_event,
+)
 from relay.core.text import truncate
 from relay.destinations.common.exit_code import describe_end, describe_signal
 
@@ -62,6 +70,8 @@ _PREDICATES: dict[str, dict[tuple[str, str | None], str]] = {
         ("test", None): "is testing this destination",
     },
 }
+_HOST_PREDICATES = {"engine_lost": "is silent{reason}", "engine_back": "is heard again"}
+"""Of another host, as a whole."""
 _OTHER_PREDICATES: dict[tuple[str, str | None], str] = {  # of all other types
     ("connect", None): "was connected to {container}",
     ("create", None): "was created",
@@ -229,8 +239,10 @@ def describe_image(image: str) -> str:
 
 
 def _describe_subject(event: Event) -> str:
+    if is_about_host(event):
+        return f"host {event.host}"
     if event.type == TYPE_RELAY:
-        return TYPE_RELAY
+        return TYPE_RELAY if is_self_event(event) else f"{TYPE_RELAY} on {event.host}"
     if event.action == "prune":
         return f"a prune of {_PRUNED.get(event.type, event.type)}"
     name = _name(event)
@@ -251,6 +263,8 @@ def _describe_predicate(event: Event) -> str | None:
     if event.action == "prune":
         reclaimed = find_reclaimed(event)
         return f"reclaimed {reclaimed}" if reclaimed else "ran"
+    if is_about_host(event):
+        return _HOST_PREDICATES[event.action].format_map(_placeholders(event))
     predicates = _PREDICATES.get(event.type, _OTHER_PREDICATES)
     specific = predicates.get((event.action, event.cause or event.health))
     template = specific or predicates.get((event.action, None))

@@ -70,7 +70,9 @@ def list_help(last: Event, report: IncidentReport) -> Facts:
     """Return what explains an open incident, and the command with which to look further."""
     problem, container = report.problem, report.container
     facts = []
-    if problem.type == TYPE_RELAY and problem.action in _MEANWHILE:
+    if problem.is_about_host:
+        facts.append(("Meanwhile", "what happens there is not seen"))
+    elif problem.type == TYPE_RELAY and problem.action in _MEANWHILE:
         facts.append(("Meanwhile", _MEANWHILE[problem.action]))
     if container is not None:
         is_oom = problem.action == "oom" or problem.cause is Cause.OOM

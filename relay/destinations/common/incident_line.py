@@ -104,6 +104,15 @@ _KINDS = {
         is_state=True,
     ),
 }
+_HOST_LOST = Kind(
+    once="is silent",
+    repeated="was silent",
+    several="are silent",
+    recovered="is heard again",
+    lasting="silent",
+    noun="host",
+    is_state=True,
+)
 _ENDS = {
     Resolution.FINISHED: "finished with exit code 0",
     Resolution.STOPPED: "was stopped",
@@ -117,6 +126,8 @@ def find_kind(problem: Problem) -> Kind:
     """Return the words for a problem."""
     if problem.type == "service":
         return _SERVICE_FAILED
+    if problem.is_about_host:
+        return _HOST_LOST
     cause = problem.cause if problem.action == "die" else None
     return _KINDS.get((problem.action, cause), _ENDED)
 
@@ -200,7 +211,7 @@ def describe_lasting_problem(report: IncidentReport, length: Length = Length.FUL
     """
     kind = find_kind(report.problem)
     is_sick = kind is _UNHEALTHY and report.condition is Condition.UNHEALTHY
-    if (is_sick or kind.noun in ("engine", "destination")) and _count(report) == 1:
+    if (is_sick or kind.noun in ("engine", "destination", "host")) and _count(report) == 1:
         return ""
     what = _describe_problem(report, length, with_span=False, is_over=True)
     return what + _explain_state(report, length, "; ")

@@ -4,20 +4,20 @@
 nothing. What it knows of earlier events and of hosts is part of the commits.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.core.counters import EngineCounters
 from relay.core.event import Event
-from relay.core.include import Included
+from relay.core.include import Included, select_included
 from relay.core.notification import Notification
 from relay.incidents.incidents import Incidents
 from relay.ingest.nats.hosts import HostWatch
-from relay.ingest.nats.included import complete
 from relay.ingest.nats.seen import SeenEvents, seen_key
 from relay.ingest.nats.unreadable import UnreadableMessages
-from relay.nats.message import SentEvent, UnreadableMessage, decode_event
+from relay.nats.message import SentEvent, UnreadableMessage, decode_event, read_sent_at
 from relay.nats.puller import PulledMessage
 from relay.nats.subjects import parse_subject
 from relay.routing.router import Router, RouteResult
@@ -36,8 +36,6 @@ class ProcessedBatch(msgspec.Struct, frozen=True):
     """The messages that are done once the commit is stored."""
     to_terminate: Sequence[tuple[PulledMessage, str]]
     """Those that are no events, each with the reason: likewise."""
-    included: Mapping[str, Included]
-    """What came with the events, by the event's id."""
 
 
 class _Batch(msgspec.Struct):
@@ -50,6 +48,9 @@ class _Batch(msgspec.Struct):
     keys: dict[bytes, str] = msgspec.field(default_factory=dict)
     """The ids of the new events, by their `seen_key`."""
     included: dict[str, Included] = msgspec.field(default_factory=dict)
+    """What came with the events, by the event's id."""
+    clocks: dict[str, int] = msgspec.field(default_factory=dict)
+    """How far the clock of each host was ahead of the server's when it sent its last message."""
     unreadable: list[tuple[Notification, str]] = msgspec.field(default_factory=list)
     to_ack: list[PulledMessage] = msgspec.field(default_factory=list)
     to_terminate: list[tuple[PulledMessage, str]] = msgspec.field(default_factory=list)
@@ -96,7 +97,7 @@ class MessagePipeline:
         batch.events += self.hosts.find_lost(now_ns, wall_ns)
         batch.events += self._unreadable.report(wall_ns, is_final=is_final)
         commit = self._build_commit(batch)
-        return ProcessedBatch(commit, batch.to_ack, batch.to_terminate, batch.included)
+        return ProcessedBatch(commit, batch.to_ack, batch.to_terminate)
 
     def resend_all(self) -> None:
         """Include all that is known in the next commit: the store is a new one."""
@@ -119,10 +120,12 @@ class MessagePipeline:
             batch.to_terminate.append((message, str(error)))
             return
         batch.to_ack.append(message)
-        self._accept(sent, batch)
+        if (sent_ns := read_sent_at(message.headers)) is not None:
+            batch.clocks[subject.host] = sent_ns - message.stored_ns
+        self._accept(sent, message.stored_ns, batch)
 
-    def _accept(self, sent: SentEvent, batch: _Batch) -> None:
-        """Add an event to the batch if it is new."""
+    def _accept(self, sent: SentEvent, stored_ns: int, batch: _Batch) -> None:
+        """Add an event to the batch if it is new. The stream took it at ``stored_ns``."""
         event, key = sent.event, seen_key(sent.event)
         if (back := self.hosts.hear(event, batch.now_ns, batch.wall_ns)) is not None:
             batch.events.append(back)
@@ -130,7 +133,8 @@ class MessagePipeline:
             self.counters.duplicates += 1
             return
         batch.keys[key] = event.id
-        self.counters.count_event(event)
+        self.counters.accepted += 1
+        self.counters.last_event_ns = stored_ns  # one clock for all hosts
         batch.events.append(event)
         if sent.included is not None:
             batch.included[event.id] = sent.included
@@ -138,9 +142,11 @@ class MessagePipeline:
     def _build_commit(self, batch: _Batch) -> IngestCommit | None:
         """Route the events. Nothing may fail from here to the commit: see
         `relay.incidents.dispatcher`."""
+        for host, ahead_ns in batch.clocks.items():
+            self._incidents.set_host_clock(self.engine, host, ahead_ns)
         matches = self.counters.matches
         routed = [(event, self._router.route(event, matches)) for event in batch.events]
-        immediate = self._incidents.take(routed)
+        immediate = self._incidents.take(routed, included=batch.included)
         rows = self._incidents.take_changes()
         seen = self._remember(batch, routed, changes_incidents=bool(rows))
         changed, forgotten = self.hosts.take_changes()
@@ -149,7 +155,7 @@ class MessagePipeline:
         return IngestCommit(
             self.engine,
             None,
-            [(complete(notification, batch.included), to) for notification, to in immediate],
+            [(_complete(notification, batch), to) for notification, to in immediate],
             incident_rows=rows,
             seen=seen,
             oldest_seen=self._seen.oldest_number,
@@ -180,3 +186,12 @@ class MessagePipeline:
             self._is_store_new = False
             return self._seen.export()
         return chunks
+
+
+def _complete(notification: Notification, batch: _Batch) -> Notification:
+    """Return a notification with what its route includes: it is there already, or never."""
+    include = notification.include
+    if include is None:
+        return notification
+    found = batch.included.get(notification.events[0].id)
+    return replace(notification, include=None, included=select_included(include, found))

@@ -26,6 +26,9 @@ POLL_S = 0.25
 GRACE_S = 1.0
 """How long messages may take to be delivered again, in addition to half of ``ack_wait``."""
 
+LOG_AFTER_S = 1.0
+"""A wait that is longer is logged."""
+
 HELD_BYTES = 64 * 2**20
 """With more than this nothing more is pulled while messages are held. In number they are bounded by
 the consumer's ``max_ack_pending``."""
@@ -60,6 +63,10 @@ class MessageReader:
     def _place(self) -> tuple[int, str | None]:
         return self._connection.opened_count, self._puller.pin_id
 
+    @property
+    def _longest_wait_s(self) -> float:
+        return 1.5 * self._puller.ack_wait_s + GRACE_S
+
     async def _gather(self, messages: Iterable[PulledMessage]) -> list[PulledMessage] | None:
         """Return these messages and all others that are under way; None if that cannot be known.
 
@@ -67,8 +74,7 @@ class MessageReader:
         """
         loop = asyncio.get_running_loop()
         held = {message.stream_seq: message for message in messages}
-        give_up_s = loop.time() + 1.5 * self._puller.ack_wait_s + GRACE_S
-        is_logged = False
+        log_s, give_up_s = loop.time() + LOG_AFTER_S, loop.time() + self._longest_wait_s
         while True:
             try:
                 info = await self._puller.consumer_info()
@@ -77,9 +83,9 @@ class MessageReader:
             elsewhere = info.num_ack_pending - len(held)
             if elsewhere <= 0 or loop.time() > give_up_s:
                 return [held[number] for number in sorted(held)]
-            if not is_logged:
+            if loop.time() > log_s:
                 log.info("stream.settling", engine=self._engine, under_way=elsewhere)
-                is_logged = True
+                log_s = give_up_s
             if sum(len(message.body) for message in held.values()) < HELD_BYTES:
                 more = await self._puller.pull(self._batch_size, POLL_S)
                 held.update((message.stream_seq, message) for message in more)

@@ -48,7 +48,7 @@ class NatsSpec(msgspec.Struct, frozen=True):
         monitor = StreamMonitor(name, connection, puller, hosts, context, config.batch)
         pipeline = MessagePipeline(name, context.router, context.incidents, seen, hosts, counters)
         reader = MessageReader(name, connection, puller, config.batch)
-        worker = MessageWorker(reader, monitor, pipeline, context.incidents, outbox, context.now)
+        worker = MessageWorker(reader, monitor, pipeline, outbox, context.now)
         return NatsSession(connection, monitor, worker)
 
 
@@ -87,8 +87,7 @@ class NatsSession:
         self._worker.end()
 
     def include(self, commit: IngestCommit, result: CommitResult) -> None:
-        """Answer what is asked of the hosts' engines: only their own relays can ask these."""
-        self._worker.answer_inquiries({})
+        """Do nothing: what comes with an event is in its notification, and no more can be asked."""
 
     def on_store_replaced(self) -> None:
         """Write what is known of events and hosts into a store that has replaced a broken one."""

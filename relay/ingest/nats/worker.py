@@ -5,14 +5,10 @@ disk fails, the stream delivers the message again, to this relay or to one that 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import time_ns
 
-from relay.core.include import FACTS_ONLY, Included
 from relay.core.tasks import LoopMonitor, spawn
-from relay.incidents.incidents import Incidents
-from relay.incidents.inquiry import Answer
-from relay.ingest.nats.included import answer
 from relay.ingest.nats.pipeline import MessagePipeline
 from relay.ingest.nats.reader import MessageReader
 from relay.ingest.nats.stream import StreamMonitor
@@ -29,7 +25,6 @@ class MessageWorker:
         reader: MessageReader,
         monitor: StreamMonitor,
         pipeline: MessagePipeline,
-        incidents: Incidents,
         outbox: Outbox,
         now: Callable[[], int],
     ) -> None:
@@ -38,7 +33,6 @@ class MessageWorker:
         self.loop_monitor = LoopMonitor()
         self._reader = reader
         self._monitor = monitor
-        self._incidents = incidents
         self._outbox = outbox
         self._now = now
         self._reading: asyncio.Task[list[PulledMessage]] | None = None
@@ -85,17 +79,7 @@ class MessageWorker:
             self.pipeline.counters.evicted += result.evicted
             self.pipeline.counters.evicted_dead_letters += result.dead_letters_evicted
             on_commit(result)
-        self.answer_inquiries(batch.included)
         puller = self._monitor.puller
         await puller.ack(batch.to_ack)
         for message, reason in batch.to_terminate:
             await puller.term(message, reason)
-
-    def answer_inquiries(self, included: Mapping[str, Included]) -> None:
-        """Answer what is asked about the containers of new incidents with what came with events."""
-        for inquiry in self._incidents.take_inquiries(self.pipeline.engine):
-            if inquiry.include == FACTS_ONLY:
-                self._incidents.answered(inquiry, Answer())
-            else:
-                sent = answer(inquiry.include, included.get(inquiry.event.id))
-                self._incidents.answered(inquiry, Answer(sent))

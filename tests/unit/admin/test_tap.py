@@ -121,6 +121,16 @@ async def test_filter_by_engine() -> None:
     assert await collect(TapFilter(include_unrouted=True, engine="edge"), START) == []
 
 
+async def test_filter_by_host() -> None:
+    """At a hub, by the host and by the engine that brings its events."""
+    one, other = (with_fields(START, via="fleet", host=host) for host in ("web-1", "db-1"))
+    by_host = TapFilter(include_unrouted=True, host="web-*")
+    assert len(await collect(by_host, one, other)) == 1
+    by_engine = TapFilter(include_unrouted=True, engine="fleet")
+    assert len(await collect(by_engine, one, other, START)) == 2
+    assert await collect(TapFilter(include_unrouted=True, engine=START.engine), one) == []
+
+
 async def test_no_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a subscriber that wants it, an event is not even encoded."""
 

@@ -122,6 +122,19 @@ def test_the_date_and_the_engine() -> None:
     assert shown.startswith("2026-11-23 06:48:34Z here container die web ")
 
 
+def test_the_host_at_a_hub() -> None:
+    """Each event has its host; with its engine if that has a name of its own."""
+    shown = [
+        format_line(
+            TappedEvent(with_fields(CRASH, via="fleet", host="web-1", engine=engine), ()),
+            LineStyle(),
+        )
+        for engine in ("local", "podman")
+    ]
+    assert shown[0].split(" ", 1)[1].startswith("web-1 container die")
+    assert shown[1].split(" ", 1)[1].startswith("web-1 (engine “podman”) container die")
+
+
 def test_colours() -> None:
     """What is sent has the colour of its severity, the rest is dim."""
     shown = format_line(TappedEvent(CRASH, (SENT,)), LineStyle(colour=True))

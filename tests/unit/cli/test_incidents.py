@@ -113,6 +113,7 @@ def test_json(installation: Installation) -> None:
         "route": "died",
         "severity": "critical",
         "subject": "web-1",
+        "host": "node-1",
         "group": {"engine": "here", "project": "web-1"},
         "started_at": "2027-01-15T08:00:00.000000000Z",
         "started_ns": ns(0),
@@ -161,6 +162,7 @@ def test_show(installation: Installation) -> None:
 incident {id_}
   destination  ops
   subject      web-1
+  host         node-1
   state        crash-looping, down
   severity     critical
   route        died

@@ -27,6 +27,17 @@ def test_wrong_usage(installation: Installation, arguments: list[str], words: st
     assert words in result.output
 
 
+def test_the_history_of_other_hosts(installation: Installation) -> None:
+    """Only their own relays can ask their engines."""
+    text = installation.file.read_text()
+    nats = "engines: {fleet: {type: nats, url: nats://a, stream: S, consumer: C}}\n"
+    installation.file.write_text(nats + text)
+    for arguments in (["--since", "1m"], ["--since", "1m", "--engine", "fleet"]):
+        result = run("tail", *arguments)
+        assert result.exit_code == 2
+        assert "an engine of 'type: nats' remembers nothing" in result.output
+
+
 def test_without_a_relay(installation: Installation) -> None:
     """Says so, and what works without one; creates no store."""
     message = failure(run("tail"))

@@ -134,6 +134,32 @@ def test_says_what_happened_to_relay(
     assert describe_event(event) == expected
 
 
+SILENT = "host web-17 is silent: no heartbeat for 5m"
+
+
+@pytest.mark.parametrize(
+    ("action", "engine", "attributes", "expected"),
+    [
+        ("engine_lost", "relay", {"reason": "no heartbeat for 5m"}, SILENT),
+        ("engine_back", "relay", {}, "host web-17 is heard again"),
+        ("engine_lost", "local", {"reason": "x"}, "relay on web-17 lost engine local: x"),
+        (
+            "destination_failing",
+            "relay",
+            {"destination": "ops"},
+            "relay on web-17 cannot deliver to ops",
+        ),
+        ("heartbeat", "relay", {}, "relay on web-17 is alive"),
+    ],
+)
+def test_says_what_happened_to_another_relay(
+    action: str, engine: str, attributes: dict[str, str], expected: str
+) -> None:
+    """At a hub the host is named, since each has a relay."""
+    event = make_self_event(action, engine=engine, host="web-17", time_ns=1, attributes=attributes)
+    assert describe_event(msgspec.structs.replace(event, via="fleet")) == expected
+
+
 CONTAINER = "095426d58f55afe01307244c5a7f74913490b3d542040ba95d0597c59b6dc547"
 DIGEST = "sha256:992cb954fa767541e4fbc0d19a45a9b486707499b27e753c4fcbb07bdfb1d078"
 NAMED_BY_DIGEST = {"name": DIGEST}

@@ -8,7 +8,11 @@ from relay.core.event import Cause, make_self_event
 from relay.core.incident import Condition, IncidentReport, Resolution, UpdateReason
 from relay.core.zone import UTC_ZONE
 from relay.destinations.common.headline import headline
-from relay.destinations.common.incident_line import describe_incident, format_span
+from relay.destinations.common.incident_line import (
+    describe_incident,
+    describe_lasting_problem,
+    format_span,
+)
 from relay.destinations.common.pieces import join
 from tests.unit.destinations.samples import CRASH, OOM, UNHEALTHY
 from tests.unit.destinations.updates import (
@@ -287,6 +291,22 @@ def test_names_what_relay_cannot_reach() -> None:
     assert say(failing) == "destination edge takes no messages (HTTP 503)"
     taken = resolved(subject="edge", problem=failing.problem)
     assert say(taken) == "Resolved: destination edge takes messages again after 2 min"
+
+
+def test_names_a_host_that_is_silent() -> None:
+    """Its subject is the host, and not an engine."""
+    event = make_self_event(
+        "engine_lost",
+        engine="relay",
+        host="web-17",
+        time_ns=CRASH.time_ns,
+        attributes={"reason": "no heartbeat for 5m"},
+    )
+    lost = report(replace(event, via="fleet"), subject="web-17")
+    assert say(lost) == "host web-17 is silent (no heartbeat for 5m)"
+    back = resolved(subject="web-17", problem=lost.problem)
+    assert say(back) == "Resolved: host web-17 is heard again after 2 min"
+    assert describe_lasting_problem(lost) == ""
 
 
 def test_an_error_is_named_while_it_lasts() -> None:
