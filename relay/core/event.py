@@ -152,6 +152,12 @@ def source_of(event: Event) -> str:
     return affected_source(event)
 
 
+def unique_id(event: Event) -> str:
+    """Return what no other event has. The relay of another host can choose the ids of its events,
+    so the host is in it."""
+    return event.id if event.via is None else f"{source_of(event)} {event.id}"
+
+
 def affected_source(event: Event) -> str:
     """Return the key of the engine that one of relay's own events, or another relay's, is about."""
     if event.via is None:

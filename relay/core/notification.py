@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from relay.core.event import Event
+from relay.core.event import Event, unique_id
 from relay.core.incident import Status, Update
 from relay.core.include import Include, Included
 from relay.core.severity import Severity, default_severity
@@ -49,7 +49,7 @@ def build_notification(
 ) -> Notification:
     """Build the notification of one event by one route."""
     return Notification(
-        id=make_notification_id(route, event.id),
+        id=make_notification_id(route, unique_id(event)),
         route=route,
         events=(event,),
         include=include,

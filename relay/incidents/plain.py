@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from relay.core.event import Event, source_of
+from relay.core.event import Event, source_of, unique_id
 from relay.core.severity import Severity
 from relay.incidents.held import Hold
 from relay.incidents.incident import is_higher
@@ -64,7 +64,7 @@ def add_event(
     name = display_name(event)
     is_named = name in plain.names or len(plain.names) >= MAX_NAMES
     has_room = stored is not None and len(plain.events) < MAX_EVENTS
-    identity = f"{plain.digest}\0{event.id}".encode(errors="surrogatepass")
+    identity = f"{plain.digest}\0{unique_id(event)}".encode(errors="surrogatepass")
     return replace(
         plain,
         engine=source_of(event),

@@ -178,16 +178,21 @@ def _context_attributes(notification: Notification) -> dict[str, str]:
     The id of a notification depends on its route and its events, or on its incidents and how many
     messages about them came before, so it is unique within a source.
     """
-    engine = notification.events[0].engine
+    event = notification.events[0]
+    host = "" if event.via is None else f"/hosts/{_source_segment(event.host)}"
     occurrence = _describe_occurrence(notification)
     return {
         "specversion": "1.0",
         "id": truncate(notification.id, ATTRIBUTE_MAX),
-        "source": f"/engines/{quote(truncate(engine, SEGMENT_MAX), safe='')}",
+        "source": f"{host}/engines/{_source_segment(event.engine)}",
         "type": f"com.docker.{_type_segment(occurrence.type)}.{_type_segment(occurrence.action)}",
         **({"subject": truncate(it, ATTRIBUTE_MAX)} if (it := occurrence.subject) else {}),
         "time": format_rfc3339(occurrence.time_ns),
     }
+
+
+def _source_segment(name: str) -> str:
+    return quote(truncate(name, SEGMENT_MAX), safe="")
 
 
 class _Occurrence(NamedTuple):

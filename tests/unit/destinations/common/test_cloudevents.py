@@ -192,6 +192,12 @@ def test_relays_own_events_have_such_a_type() -> None:
     assert about(gap).get_source() == "/engines/here"
 
 
+def test_the_source_of_another_host() -> None:
+    """Its engine has the same name as those of all others, so the host is in it."""
+    elsewhere = with_fields(CRASH, via="fleet", host="web/17")
+    assert about(elsewhere).get_source() == "/hosts/web%2F17/engines/here"
+
+
 @pytest.mark.parametrize(
     ("name", "actor_id", "subject"),
     [("web", "a", "web"), (None, "a", "a"), ("", "a", "a"), (None, "", None)],
