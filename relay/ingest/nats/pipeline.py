@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.counters import EngineCounters
-from relay.core.event import Event
+from relay.core.event import Event, GapReason
 from relay.core.include import Included, select_included
 from relay.core.notification import Notification
 from relay.incidents.incidents import Incidents
@@ -95,7 +95,9 @@ class MessagePipeline:
         for message in sorted(messages, key=lambda message: message.stream_seq):
             self._add(message, batch)
         batch.events += self.hosts.find_lost(now_ns, wall_ns)
-        batch.events += self._unreadable.report(wall_ns, is_final=is_final)
+        gaps = self._unreadable.report(wall_ns, is_final=is_final)
+        self.counters.gaps[GapReason.RECORD_INVALID] += len(gaps)
+        batch.events += gaps
         commit = self._build_commit(batch)
         return ProcessedBatch(commit, batch.to_ack, batch.to_terminate)
 

@@ -142,6 +142,7 @@ def test_unreadable_messages_are_reported_now_and_then() -> None:
     assert process(at_ns=7 + REPORT_INTERVAL_NS, is_final=True) == [("web-1", "1")]
     assert process(6, at_ns=8 + REPORT_INTERVAL_NS) == []
     assert process(at_ns=1) == [("web-0", "1")]  # the wall clock was set back
+    assert pipeline.counters.gaps == {"record_invalid": 5}
 
 
 def test_a_report_names_a_limited_number_of_hosts() -> None:
