@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
+from relay.admin import logs
 from relay.cli.connections import ConnectionResult, reach_all
 from relay.cli.options import config_option, find_config
 from relay.cli.tables import format_duration
@@ -22,6 +24,7 @@ from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError, Problem, RelayError
 from relay.core.event import HEARTBEAT
 from relay.core.include import Include
+from relay.core.text import escape_unprintable
 from relay.core.tls import create_ssl_context
 from relay.core.zone import TimeZone
 from relay.daemon.self_events import self_event
@@ -94,6 +97,7 @@ def check(
     for warning in warnings:
         click.echo(format_warning(warning), err=True)
     if connects:
+        logs.configure(sys.stderr, level="error")  # the results say all the rest
         _print_connections(asyncio.run(reach_all(config, endpoints)))
 
 
@@ -154,7 +158,9 @@ def format_warning(warning: Problem) -> str:
 def _print_connections(results: Sequence[ConnectionResult]) -> None:
     click.echo("\nconnections")
     for result in results:
-        click.echo(f"  {result.name}: {result.text}")
+        click.echo(f"  {result.name}: {escape_unprintable(result.text)}")
+        for detail in result.details:
+            click.echo(f"    {escape_unprintable(detail)}")
     failed = sum(not result.is_reached for result in results)
     if failed:
         raise ConnectionsFailed(f"{failed} of {len(results)} cannot be reached")

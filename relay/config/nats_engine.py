@@ -3,8 +3,9 @@
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from relay.config import validators
 from relay.config.engine import EngineConfig
 from relay.config.nats_keys import NatsKeys, NatsName
 from relay.config.types import Duration, SilentAfter, WholeNumber, at_least, at_most
@@ -26,6 +27,12 @@ class NatsEngineConfig(NatsKeys, EngineConfig):
     silent_after: SilentAfter = timedelta(minutes=5)
     """A host whose heartbeats have stopped for so long is reported as lost (``engine_lost``): at
     least 30s, or 0s for never. It has to be longer than ``heartbeat.every`` of the hosts."""
+
+    @field_validator("type")
+    @classmethod
+    def _check_installed(cls, value: str) -> str:
+        validators.require_package("nats", "nats")
+        return value
 
     def __str__(self) -> str:
         return f"nats stream {self.stream}, consumer {self.consumer}, at {', '.join(self.url)}"

@@ -24,14 +24,13 @@ from relay.nats.failure import FailureKind, RequestError
 from relay.nats.jetstream import JetStreamError, PubAck
 from relay.nats.message import HEADROOM_BYTES, SENT_AT, decode_event, encode_event
 from relay.nats.publisher import Publisher
+from relay.nats.requirements import find_server_faults
 from relay.nats.subjects import event_subject
 
 log = structlog.get_logger()
 
 LEAST_BYTES = 32_768
 """The lowest limit of `encode_event`."""
-MIN_VERSION = (2, 11, 0)
-"""The oldest nats-server that relay is made for: the hub needs its pinned consumers."""
 WRONG_LAST_MESSAGE = 10070
 """The answer to a message that names another one as the last of the stream: nats-server's
 server/errors.json."""
@@ -142,12 +141,11 @@ async def reach_over_nats(destination: NatsDestination) -> Reached:
     await connection.open()
     try:
         total_s = destination.timeout.total.total_seconds()
-        if not await connection.wait_open(total_s):
+        if not await connection.try_open(total_s):
             return Reached(connection.problem or f"no answer in {total_s:g} s", is_reached=False)
         server = connection.server
-        if server.version_tuple < MIN_VERSION:
-            text = f"the server is nats-server {server.version}; relay needs 2.11 or newer"
-            return Reached(text, is_reached=False)
+        for finding in find_server_faults(server):
+            return Reached(finding.text, is_reached=False)
         fault = await _find_fault(connection, destination, total_s)
     finally:
         await connection.close()

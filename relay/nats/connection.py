@@ -131,6 +131,7 @@ class NatsConnection:
         self._client: OneConnection | None = None
         self._server = ServerInfo()
         self._opened = asyncio.Event()
+        self._tried = asyncio.Event()
         self._on_open: list[Callable[[], None]] = []
         self._listeners: dict[str, OnMessage] = {}
         self._denied: dict[str, OnDenied] = {}
@@ -190,6 +191,13 @@ class NatsConnection:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._opened.wait()
+        return self.is_connected
+
+    async def try_open(self, timeout_s: float) -> bool:
+        """Wait until there is a connection, or every server was tried once; see `wait_open`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._tried.wait()
         return self.is_connected
 
     async def close(self) -> None:
@@ -276,6 +284,7 @@ class NatsConnection:
                     self._report(str(error))
                 except Exception as error:  # nats-py raises what asyncio, ssl and json raise
                     self._report(f"{url_host(url)}: {describe_error(error)}")
+            self._tried.set()
             await asyncio.sleep(MIN_WAIT_S + (MAX_WAIT_S - MIN_WAIT_S) * self._random())
 
     async def _connect_to(self, url: str) -> "OneConnection":
@@ -319,6 +328,7 @@ class NatsConnection:
         self._state, self._problem = ConnectionState.CONNECTED, None
         self.opened_count += 1
         self._opened.set()
+        self._tried.set()
         log.info(
             "nats.connected",
             connection=self.name,

@@ -1,0 +1,236 @@
+"""Makes the stream and the consumer of a fleet, with the account of an administrator.
+
+The daemon makes and changes neither: its account needs no right to.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from relay.nats.connection import NatsConnection
+from relay.nats.failure import FailureKind, RequestError
+from relay.nats.jetstream import (
+    CONSUMER_NOT_FOUND,
+    STREAM_NOT_FOUND,
+    ConsumerInfo,
+    JetStreamError,
+    StreamInfo,
+    call_api,
+)
+from relay.nats.puller import PINNED
+from relay.nats.requirements import Finding, find_consumer_faults, find_stream_faults
+from relay.nats.subjects import ALL_EVENTS
+
+SECOND_NS = 10**9
+GROUP = "hub"
+"""The name of the consumer's only priority group."""
+DEFAULT_BATCH = 256
+"""The default of ``batch`` of an engine of ``type: nats``."""
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """What an administrator wants."""
+
+    stream: str
+    consumer: str
+    max_bytes: int | None = None
+    """How much the stream may hold; None leaves that of a stream that is there."""
+    replicas: int | None = None
+    """On how many servers each message is; None likewise."""
+    updates: bool = False
+    """Whether what is there and differs is changed."""
+    is_dry: bool = False
+    """Whether nothing is made or changed."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What was done about a stream or a consumer, or has to be."""
+
+    text: str
+    findings: Sequence[Finding] = ()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it is as it has to be."""
+        return not any(finding.is_error for finding in self.findings)
+
+
+DEFAULT_MAX_BYTES = 2**30
+"""A day of 1,000 hosts that do not forward what their health checks execute: 600 events of 1.5 KB
+each."""
+
+
+def wanted_stream(setup: Setup, *, is_clustered: bool) -> dict[str, Any]:
+    """Return the configuration of a stream that is made. Durations are in nanoseconds."""
+    return {
+        "name": setup.stream,
+        "description": "Events of hosts, for relay's hub",
+        "subjects": [ALL_EVENTS],
+        "retention": "workqueue",
+        "storage": "file",
+        "discard": "new",
+        "max_bytes": setup.max_bytes or DEFAULT_MAX_BYTES,
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_msg_size": -1,
+        "num_replicas": setup.replicas or (3 if is_clustered else 1),
+        "duplicate_window": 600 * SECOND_NS,
+        "compression": "s2",
+    }
+
+
+def wanted_consumer(setup: Setup) -> dict[str, Any]:
+    """Return the configuration of a consumer that is made."""
+    return {
+        "durable_name": setup.consumer,
+        "name": setup.consumer,
+        "description": "relay's hub and its standby",
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": 5 * SECOND_NS,
+        "max_deliver": -1,
+        "max_ack_pending": 1000,
+        "replay_policy": "instant",
+        "priority_policy": PINNED,
+        "priority_groups": [GROUP],
+        "priority_timeout": 10 * SECOND_NS,
+    }
+
+
+async def set_up(connection: NatsConnection, setup: Setup) -> list[Step]:
+    """Make what is missing, and compare what is there. Raises `RequestError`."""
+    stream = await _set_up_stream(connection, setup)
+    try:
+        return [stream, await _set_up_consumer(connection, setup)]
+    except JetStreamError as error:
+        if setup.is_dry and error.code == STREAM_NOT_FOUND:
+            return [stream, Step(f"consumer {setup.consumer}: would be made")]
+        raise
+
+
+async def _set_up_stream(connection: NatsConnection, setup: Setup) -> Step:
+    name = f"stream {setup.stream}"
+    wanted = wanted_stream(setup, is_clustered=bool(connection.server.cluster))
+    found = await _find(connection, f"STREAM.INFO.{setup.stream}", STREAM_NOT_FOUND)
+    if found is None:
+        if setup.is_dry:
+            return Step(f"{name}: would be made: {_describe_stream(wanted)}")
+        await call_api(connection, f"STREAM.CREATE.{setup.stream}", dict[str, Any], wanted)
+        return Step(f"{name}: made: {_describe_stream(wanted)}")
+    info = msgspec.convert(found, StreamInfo)
+    options = {"max_bytes": setup.max_bytes, "num_replicas": setup.replicas}
+    asked = {key: value for key, value in options.items() if value is not None}
+    changes = _find_changes(found["config"], wanted, (*_STREAM_KEYS, *asked))
+    if not changes:
+        text = f"{name}: is there: {_describe_stream(found['config'])}"
+        return Step(text, list(find_stream_faults(info)))
+    if setup.updates and not setup.is_dry:
+        body = {**found["config"], **changes}
+        await _change(connection, f"STREAM.UPDATE.{setup.stream}", body, name)
+        return Step(f"{name}: changed: {_describe_changes(found['config'], changes)}")
+    findings = _advise(find_stream_faults(info), is_asked=not asked.keys().isdisjoint(changes))
+    return Step(_differs(name, found["config"], changes), findings)
+
+
+async def _set_up_consumer(connection: NatsConnection, setup: Setup) -> Step:
+    name = f"consumer {setup.consumer}"
+    wanted = wanted_consumer(setup)
+    path = f"{setup.stream}.{setup.consumer}"
+    found = await _find(connection, f"CONSUMER.INFO.{path}", CONSUMER_NOT_FOUND)
+    create = f"CONSUMER.DURABLE.CREATE.{path}"
+    if found is None:
+        if setup.is_dry:
+            return Step(f"{name}: would be made")
+        body = {"stream_name": setup.stream, "config": wanted}
+        await call_api(connection, create, dict[str, Any], body)
+        return Step(f"{name}: made: pinned to one hub, acknowledged within 5 s")
+    info = msgspec.convert(found, ConsumerInfo)
+    changes = _find_changes(found["config"], wanted, _CONSUMER_KEYS)
+    faults = list(find_consumer_faults(info, DEFAULT_BATCH))
+    if not changes:
+        return Step(f"{name}: is there", faults)
+    if setup.updates and not setup.is_dry:
+        body = {"stream_name": setup.stream, "config": {**found["config"], **changes}}
+        await _change(connection, create, body, name)
+        return Step(f"{name}: changed: {_describe_changes(found['config'], changes)}")
+    return Step(_differs(name, found["config"], changes), _advise(faults, is_asked=False))
+
+
+_STREAM_KEYS = ("subjects", "retention", "storage", "discard", "max_age", "max_msgs_per_subject")
+"""What a stream has to have; the other keys of one that is there are the administrator's choice."""
+_CONSUMER_KEYS = (
+    *("ack_policy", "max_deliver", "deliver_policy", "replay_policy", "ack_wait"),
+    *("priority_policy", "priority_groups", "priority_timeout", "max_ack_pending"),
+)
+
+
+async def _find(connection: NatsConnection, subject: str, not_found: int) -> dict[str, Any] | None:
+    """Return what there is, with the keys that this relay does not know; None if nothing is."""
+    try:
+        return await call_api(connection, subject, dict[str, Any])
+    except JetStreamError as error:
+        if error.code != not_found:
+            raise
+        return None
+
+
+async def _change(
+    connection: NatsConnection, subject: str, body: Mapping[str, Any], name: str
+) -> None:
+    try:
+        await call_api(connection, subject, dict[str, Any], body)
+    except JetStreamError as error:
+        text = f"{name} cannot be changed: {error}; make it anew when it is empty"
+        raise RequestError(FailureKind.REFUSED, text) from error
+
+
+def _find_changes(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], keys: Sequence[str]
+) -> dict[str, Any]:
+    """Return what has to change, by key."""
+    return {key: wanted[key] for key in keys if found.get(key, _DEFAULTS.get(key)) != wanted[key]}
+
+
+_DEFAULTS: Mapping[str, Any] = {"max_age": 0, "max_msgs_per_subject": -1, "max_deliver": -1}
+"""What a server leaves out if it is so."""
+
+
+def _differs(name: str, found: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
+    return f"{name}: is there and differs: {_describe_changes(found, changes)}"
+
+
+def _advise(faults: Iterable[Finding], *, is_asked: bool) -> list[Finding]:
+    """Return what is wrong, and how to change it; not to have done what was asked is wrong too."""
+    return [*faults, Finding("--update changes it", is_error=is_asked)]
+
+
+def _describe_changes(found: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {_show(key, found.get(key))} -> {_show(key, value)}"
+        for key, value in changes.items()
+    )
+
+
+def _describe_stream(config: Mapping[str, Any]) -> str:
+    copies = config.get("num_replicas", 1)
+    return (
+        f"{', '.join(config.get('subjects') or ())}, {config.get('retention')}, at most "
+        f"{_show('max_bytes', config.get('max_bytes'))}, "
+        f"{copies} {'copy' if copies == 1 else 'copies'}"
+    )
+
+
+def _show(key: str, value: Any) -> str:
+    """Return a value as people write it."""
+    if key in ("max_age", "ack_wait", "priority_timeout", "duplicate_window") and value:
+        return f"{value / SECOND_NS:g}s"
+    if key == "max_bytes" and isinstance(value, int) and value > 0:
+        for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+            if value % size == 0:
+                return f"{value // size} {unit}"
+        return f"{value} bytes"
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "none" if value in (None, "", -1) else str(value)
