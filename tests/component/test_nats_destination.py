@@ -414,7 +414,7 @@ async def test_check_finds_an_old_server(
     server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make_stream(server)
-    monkeypatch.setattr("relay.delivery.nats.MIN_VERSION", (99, 0, 0))
+    monkeypatch.setattr("relay.nats.requirements.MIN_SERVER", (99, 0, 0))
     found = await reached(destination(server))
     assert not found.is_reached
     assert "relay needs 2.11 or newer" in found.text
