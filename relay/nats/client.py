@@ -9,6 +9,7 @@ Written against nats-py 2.16: ``_close``, ``_connect_command`` and ``_public_nke
 """
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,10 @@ PING_INTERVAL_S = 15
 """How often the server is pinged while nothing else shows that it is there. After two pings without
 an answer the connection is given up."""
 MAX_OUTSTANDING_PINGS = 2
+
+# nats-py writes a traceback to standard error if an answer comes that nobody waits for any more, as
+# it happens while a connection is closed. What matters reaches `OnError`.
+logging.getLogger("nats").setLevel(logging.CRITICAL)
 
 OnError = Callable[[Exception], None]
 OnMessage = Callable[[Msg], None]

@@ -42,6 +42,9 @@ FIRST_WAIT_S = 1.0
 restarted server is not to get a thousand hosts in the same moment."""
 MIN_WAIT_S, MAX_WAIT_S = 1.0, 5.0
 """The bounds of the random wait after all servers were tried."""
+CANCEL_AGAIN_S = 0.1
+"""How soon the attempts are cancelled again while they go on: nats-py takes a cancellation for an
+error of the connection in some places, and continues."""
 MAX_ERROR_CHARS = 300
 """Our own limit for what a server says about an error."""
 DEFAULT_MAX_PAYLOAD = 1_048_576
@@ -202,10 +205,10 @@ class NatsConnection:
 
     async def close(self) -> None:
         """End the connection and the attempts. What waits for an answer fails."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
         self._state = ConnectionState.CLOSED
 
     async def request(

@@ -351,3 +351,24 @@ async def _kind_of(connection: NatsConnection, subject: str) -> FailureKind:
         await connection.request(subject, b"", timeout_s=5)
     await asyncio.sleep(0.01)
     return caught.value.kind
+
+
+async def test_it_is_closed_even_if_a_cancellation_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nats-py loses one while it connects: the end of relay would wait for ever."""
+    swallowed = asyncio.Event()
+
+    async def connect(_: NatsConnection) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            swallowed.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(NatsConnection, "_connect", connect)
+    connection = NatsConnection("test", client_keys("nats://127.0.0.1:1"))
+    await connection.open()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await connection.close()
+    assert swallowed.is_set()
+    assert connection.state is ConnectionState.CLOSED

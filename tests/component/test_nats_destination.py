@@ -1,14 +1,13 @@
 """The destination of type nats at a real server: what becomes of an event, and what is said."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from time import time_ns
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -21,22 +20,22 @@ from relay.delivery.client import ConsoleOutput, DestinationClient, open_client
 from relay.delivery.retry import Attempt, classify
 from relay.delivery.senders import reach
 from relay.destinations.nats import NatsDestination
-from relay.nats.connection import NatsConnection
-from relay.nats.jetstream import StreamConfig, call_api, create_stream, stream_info
+from relay.nats import connection
 from relay.nats.message import SENT_AT, decode_event
+from tests.component.nats_stream import count_messages, make_stream, purge, read_messages
 from tests.support.events import make_event
-from tests.support.nats_keys import client_keys
 from tests.support.nats_server import NatsServer, running_server
 
 FIRST = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5)
-STREAM = StreamConfig(
-    name="RELAY",
-    subjects=["relay.events.>"],
-    retention="workqueue",
-    discard="new",
-    duplicate_window=120 * 10**9,
-)
 TIMEOUT_S = 30
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It connects again soon."""
+    monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(connection, "MIN_WAIT_S", 0.02)
+    monkeypatch.setattr(connection, "MAX_WAIT_S", 0.05)
 
 
 @pytest.fixture
@@ -58,56 +57,10 @@ async def client_of(to: NatsDestination) -> AsyncIterator[DestinationClient]:
         yield it
 
 
-@asynccontextmanager
-async def admin_of(server: NatsServer, **keys: Any) -> AsyncIterator[NatsConnection]:
-    """A connection that may do everything."""
-    connection = NatsConnection("admin", client_keys(server, name="admin", **keys))
-    await connection.open()
-    try:
-        assert await connection.wait_open(TIMEOUT_S)
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def make_stream(server: NatsServer, *, config: StreamConfig = STREAM, **keys: Any) -> None:
-    async with admin_of(server, **keys) as admin:
-        await create_stream(admin, config)
-
-
-async def count_messages(server: NatsServer, **keys: Any) -> int:
-    async with admin_of(server, **keys) as admin:
-        return (await stream_info(admin, "RELAY")).state.messages
-
-
 def notification(number: int = 1, size: int = 0, **fields: Any) -> Notification:
     actor = replace(make_event().actor, attributes={"padding": "x" * size})
     event = make_event(id=f"evt_{number:032x}", time_ns=number, **{"actor": actor, **fields})
     return build_notification("route", event)
-
-
-class Stored(msgspec.Struct):
-    """A message of a stream, as its API returns it."""
-
-    subject: str
-    hdrs: bytes
-    data: bytes
-
-    @property
-    def headers(self) -> dict[str, str]:
-        lines = self.hdrs.decode().split("\r\n")[1:]
-        return dict(line.split(": ", 1) for line in lines if line)
-
-
-class _Answer(msgspec.Struct):
-    message: Stored
-
-
-async def read_message(server: NatsServer, number: int = 1, **keys: Any) -> Stored:
-    """A message of the stream, by its number."""
-    async with admin_of(server, **keys) as admin:
-        answer = await call_api(admin, "STREAM.MSG.GET.RELAY", _Answer, {"seq": number})
-    return answer.message
 
 
 def outcome_of(response: Response) -> Outcome:
@@ -133,7 +86,7 @@ async def test_an_event_is_stored(server: NatsServer) -> None:
         response = await client.send(sent)
     assert outcome_of(response) == Delivered()
     assert response.body == b"stream RELAY stored it, as number 1"
-    stored = await read_message(server)
+    (stored,) = await read_messages(server)
     assert stored.subject == "relay.events.web-17.container.die"
     headers = stored.headers
     assert before_ns <= int(headers.pop(SENT_AT)) <= time_ns()
@@ -165,7 +118,7 @@ async def test_a_server_of_short_messages_gets_a_shorter_one(tmp_path: Path) -> 
         async with client_of(destination(server)) as client:
             response = await client.send(notification(size=200_000))
         assert outcome_of(response) == Delivered()
-        stored = await read_message(server)
+        (stored,) = await read_messages(server)
     event = decode_event(stored.data, host="web-17", via="fleet").event
     assert event.actor.attributes == {"…": "1"}
     assert event.actor.name == notification().events[0].actor.name
@@ -225,14 +178,13 @@ async def test_no_stream(server: NatsServer) -> None:
 
 async def test_a_full_stream(server: NatsServer) -> None:
     """Nothing is lost: the host keeps it until the hub has taken others."""
-    await make_stream(server, config=msgspec.structs.replace(STREAM, max_bytes=4_096))
+    await make_stream(server, max_bytes=4_096)
     async with client_of(destination(server)) as client:
         assert outcome_of(await client.send(notification(1, 2_000))) == Delivered()
         response = await client.send(notification(2, 2_000))
         assert reason_to_retry(response) is Reason.UNAVAILABLE
         assert response.error == "stream RELAY is full: maximum bytes exceeded (10077)"
-        async with admin_of(server) as admin:
-            await call_api(admin, "STREAM.PURGE.RELAY", dict)
+        await purge(server)
         assert outcome_of(await client.send(notification(2, 2_000))) == Delivered()
 
 
@@ -263,7 +215,7 @@ async def test_another_stream(server: NatsServer) -> None:
 
 
 async def test_a_message_that_is_too_long_for_the_stream(server: NatsServer) -> None:
-    await make_stream(server, config=msgspec.structs.replace(STREAM, max_msg_size=1_000))
+    await make_stream(server, max_msg_size=1_000)
     async with client_of(destination(server)) as client:
         response = await client.send(notification(size=2_000))
         assert outcome_of(response) == Dead(Reason.REFUSED)
@@ -281,8 +233,8 @@ authorization {{
 }}
 """
 RIGHT = '{publish: "relay.events.web-17.>", subscribe: "_INBOX.web-17.>"}'
-LOGIN: Mapping[str, Any] = {"username": "web-17", "password": "s3cret-password"}
-ADMIN: Mapping[str, Any] = {"username": "admin", "password": "adminpw"}
+LOGIN: dict[str, Any] = {"username": "web-17", "password": "s3cret-password"}
+ADMIN: dict[str, Any] = {"username": "admin", "password": "adminpw"}
 
 
 def accounts(permissions: str = RIGHT) -> str:
@@ -297,14 +249,14 @@ def guarded(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 async def test_the_least_permissions_are_enough(guarded: NatsServer) -> None:
-    await make_stream(guarded, **ADMIN)
+    await make_stream(guarded, ADMIN)
     async with client_of(destination(guarded, **LOGIN)) as client:
         assert outcome_of(await client.send(notification())) == Delivered()
 
 
 async def test_another_host_cannot_be_forged(guarded: NatsServer) -> None:
     """The server refuses its subject; it is named, tried again, and nothing is lost."""
-    await make_stream(guarded, **ADMIN)
+    await make_stream(guarded, ADMIN)
     forged = destination(guarded, **LOGIN, **{"as": "web-18", "inbox_prefix": "_INBOX.web-17"})
     async with client_of(forged) as client:
         response = await client.send(notification())
@@ -316,7 +268,7 @@ async def test_another_host_cannot_be_forged(guarded: NatsServer) -> None:
 
 async def test_a_permission_that_is_revoked(guarded: NatsServer) -> None:
     """At run time: the events wait, until it is given again."""
-    await make_stream(guarded, **ADMIN)
+    await make_stream(guarded, ADMIN)
     async with client_of(destination(guarded, **LOGIN)) as client:
         assert outcome_of(await client.send(notification(1))) == Delivered()
         guarded.reload(accounts('{publish: "other", subscribe: "_INBOX.web-17.>"}'))
@@ -345,7 +297,7 @@ async def test_a_login_that_does_not_work(
     guarded: NatsServer, keys: dict[str, Any], problem: str
 ) -> None:
     """It is named even if nothing is to be sent; nothing is stored without an answer."""
-    await make_stream(guarded, **ADMIN)
+    await make_stream(guarded, ADMIN)
     to = destination(guarded, timeout={"connect": "500ms"}, **keys)
     async with client_of(to) as client:
         response = await client.send(notification())
@@ -368,7 +320,7 @@ async def reached(to: NatsDestination) -> Reached:
 
 async def test_check_stores_nothing(guarded: NatsServer) -> None:
     """It is known whether an event would be stored, and no event is."""
-    await make_stream(guarded, **ADMIN)
+    await make_stream(guarded, ADMIN)
     found = await reached(destination(guarded, **LOGIN))
     assert found.is_reached
     assert found.text.endswith("stream RELAY takes the events of web-17")
@@ -387,7 +339,7 @@ async def test_check_stores_nothing(guarded: NatsServer) -> None:
 async def test_check_says_what_is_wrong(
     guarded: NatsServer, keys: dict[str, Any], text: str
 ) -> None:
-    await make_stream(guarded, **ADMIN)
+    await make_stream(guarded, ADMIN)
     times = {"connect": "500ms", "total": "1s"}
     found = await reached(destination(guarded, **{**LOGIN, "timeout": times, **keys}))
     assert not found.is_reached
