@@ -40,6 +40,7 @@ from tests.support.fleet_ledger import Ledger
 from tests.support.loopback import on_loopback
 from tests.support.nats_keys import client_keys
 from tests.support.nats_server import NatsServer
+from tools.backlog import count_queued
 
 STREAM, CONSUMER, GROUP = "RELAY", "HUB", "hub"
 START_TIMEOUT_S = 30.0
@@ -192,6 +193,16 @@ class Daemon:
             output, _ = await process.communicate()
         return process.returncode or 0, output.decode()
 
+    async def count_dead_letters(self) -> int:
+        """Return how many dead letters it has."""
+        code, output = await self.command("dead", "list", "--json")
+        assert code == 0, output
+        return len([line for line in output.splitlines() if line.startswith("{")])
+
+    def is_settled(self) -> bool:
+        """Whether its store holds nothing that is to be sent."""
+        return count_queued(self.store) == 0
+
     def logs(self, event: str, **fields: object) -> list[dict[str, Any]]:
         """Return the lines of its log with this event and these fields."""
         wanted = {"event": event, **fields}.items()
@@ -299,15 +310,19 @@ class Edge(Daemon):
     """A relay on a host, with its engine."""
 
     def __init__(
-        self, folder: Path, host: str, ledger: Ledger, config: Mapping[str, object]
+        self,
+        folder: Path,
+        host: str,
+        ledger: Ledger,
+        config: Mapping[str, object],
+        engine_name: str = "local",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.host = host
         self.engine = ScriptedEngine(folder / "engine.sock")
         self._ledger = ledger
-        engines = {
-            "local": {"url": f"unix://{self.engine.socket}", "start_from": "oldest", "host": host}
-        }
+        engine = {"url": f"unix://{self.engine.socket}", "start_from": "oldest"}
+        engines = {engine_name: engine}
         super().__init__(folder, {"engines": engines, **config})
 
     async def start(self) -> None:
@@ -344,7 +359,7 @@ class Fleet:
         """The keys of a connection without a login."""
         return {"url": [server.url for server in self.servers], "stream": STREAM}
 
-    def edge_config(self, host: str, **keys: object) -> dict[str, object]:
+    def edge_config(self, host: str, **keys: object) -> dict[str, Any]:
         """Return the destination and routes of an edge; ``keys`` are added to the destination."""
         fleet = {"type": "nats", **self.nats_keys, "as": host, "retry": QUICK_RETRY, **keys}
         return {
@@ -355,7 +370,7 @@ class Fleet:
             ],
         }
 
-    def hub_config(self, name: str, **keys: object) -> dict[str, object]:
+    def hub_config(self, name: str = "hub", **keys: object) -> dict[str, Any]:
         """Return the engine, destination and routes of a hub; ``keys`` are added to the engine."""
         engine = {"type": "nats", **self.nats_keys, "consumer": CONSUMER, **keys}
         hook = {"type": "http", "url": f"{self.url}/{name}", "retry": QUICK_RETRY}
@@ -369,11 +384,16 @@ class Fleet:
         }
 
     async def add_edge(
-        self, host: str, config: Mapping[str, object] | None = None, **keys: object
+        self,
+        host: str,
+        config: Mapping[str, object] | None = None,
+        *,
+        engine_name: str = "local",
+        **keys: object,
     ) -> Edge:
-        """Add an edge, and start it."""
+        """Add an edge, and start it. ``config`` replaces sections, ``keys`` the destination's."""
         parts = {**self.edge_config(host, **keys), **(config or {})}
-        made = Edge(self.folder / host, host, self.ledger, parts)
+        made = Edge(self.folder / host, host, self.ledger, parts, engine_name)
         self.edges[host] = made
         await self.stack.enter_async_context(made.engine.serve())
         self.stack.push_async_callback(made.kill)
@@ -383,7 +403,7 @@ class Fleet:
     async def add_hub(
         self, name: str = "hub", config: Mapping[str, object] | None = None, **keys: object
     ) -> Daemon:
-        """Add a hub, and start it."""
+        """Add a hub, and start it. ``config`` replaces sections, ``keys`` those of the engine."""
         made = Daemon(self.folder / name, {**self.hub_config(name, **keys), **(config or {})})
         self.hubs[name] = made
         self.stack.push_async_callback(made.kill)
