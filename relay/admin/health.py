@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
+from msgspec.structs import asdict
 
 from relay.core.counters import DestinationCounters, EngineSnapshot
 from relay.core.status import DestinationStatus
@@ -147,3 +148,15 @@ def not_ready_reasons(snapshot: StatusSnapshot, now_ns: int) -> list[str]:
             words = f": {problem}" if problem else ""
             reasons.append(f"engine {name}: its stream is not open{words}")
     return reasons
+
+
+def describe_backlogs(snapshot: StatusSnapshot) -> dict[str, object]:
+    """Return what waits in each stream of NATS, and whether this relay stands by, by engine.
+
+    It makes relay neither ready nor not: a hub that catches up works.
+    """
+    return {
+        name: {**asdict(engine.stream.backlog), "standby": engine.stream.is_standby}
+        for name, engine in snapshot.streams.items()
+        if engine.stream is not None and engine.stream.backlog is not None
+    }

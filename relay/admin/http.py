@@ -33,6 +33,7 @@ from relay.admin.health import (
     LivenessReport,
     StallDetector,
     StatusSnapshot,
+    describe_backlogs,
     not_ready_reasons,
     run_stall_detector,
 )
@@ -126,18 +127,21 @@ def _daemon_routes(
     """Return the routes for health checks and Prometheus."""
 
     def health_response(
-        request: web.Request, key: str, problems: list[str], problems_key: str
+        request: web.Request, key: str, problems: list[str], details: Mapping[str, object]
     ) -> web.Response:
         body: dict[str, object] = {key: not problems}
-        if problems and build_policy(config()).may_read(_request_identity(request)):
-            body[problems_key] = problems
+        if any(details.values()) and build_policy(config()).may_read(_request_identity(request)):
+            body |= {name: value for name, value in details.items() if value}
         return web.json_response(body, status=503 if problems else 200)
 
     async def livez(request: web.Request) -> web.Response:
-        return health_response(request, "live", detector.stalled, "stuck")
+        return health_response(request, "live", detector.stalled, {"stuck": detector.stalled})
 
     async def readyz(request: web.Request) -> web.Response:
-        return health_response(request, "ready", not_ready_reasons(snapshot(), time_ns()), "not")
+        current = snapshot()
+        reasons = not_ready_reasons(current, time_ns())
+        details = {"not": reasons, "streams": describe_backlogs(current)}
+        return health_response(request, "ready", reasons, details)
 
     async def metrics(_: web.Request) -> web.Response:
         # Prometheus's client takes 1 MB and 20 ms: it is imported when somebody asks for metrics

@@ -77,12 +77,15 @@ async def _reach_engine(name: str, endpoint: Endpoint) -> ConnectionResult:
 async def _reach_stream(name: str, engine: "NatsEngineConfig") -> ConnectionResult:
     await import_in_thread("relay.nats.probe")
     from relay.nats.probe import probe_hub  # noqa: PLC0415 - only hubs need it
+    from relay.nats.requirements import SYNC_UNKNOWN  # noqa: PLC0415
 
     probe = await probe_hub(name, engine)
     details = [
         f"{'error' if finding.is_error else 'warning'}: {finding.text}"
         for finding in probe.findings
     ]
+    if probe.is_reached:
+        details.append(f"note: {SYNC_UNKNOWN}: relay fleet setup --monitor does")
     return ConnectionResult(f"engine {name}", probe.text, probe.is_well, details)
 
 

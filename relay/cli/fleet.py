@@ -25,7 +25,7 @@ from relay.nats.failure import FailureKind, RequestError
 from relay.nats.nkey import InvalidSeed, make_seed, public_key
 from relay.nats.permissions import format_user, host_permissions, hub_permissions
 from relay.nats.probe import CONNECT_TIMEOUT_S, describe_server
-from relay.nats.requirements import Finding, find_server_faults
+from relay.nats.requirements import SYNC_UNKNOWN, Finding, find_server_faults
 from relay.nats.setup import Setup, Step, set_up
 from relay.nats.subjects import is_token
 
@@ -38,9 +38,7 @@ RETRY_S = 0.5
 _PUBLIC_KEY = re.compile(r"U[A-Z2-7]{55}")
 
 _SYNC_UNKNOWN = Finding(
-    "whether the servers write each message to disk before they confirm it (sync_interval: always) "
-    "cannot be asked here: name their monitoring ports with --monitor, or look at their "
-    "configuration",
+    f"{SYNC_UNKNOWN}: name their monitoring ports with --monitor, or look at their configuration",
     is_error=False,
 )
 

@@ -180,7 +180,7 @@ class NatsConnection:
 
     def watch_denials(self, prefix: str, on_denied: OnDenied) -> None:
         """Call this with words when the account may not publish to a subject that starts so."""
-        self._denied[prefix.lower()] = on_denied
+        self._denied[prefix] = on_denied
 
     async def open(self) -> None:
         """Begin to connect; it goes on until `close`. Raises `ImportError` without nats-py."""
@@ -385,8 +385,9 @@ class NatsConnection:
                 text = f"the account may not publish to {waiting.subject}"
                 waiting.answer.set_exception(RequestError(FailureKind.PERMISSION, text))
         for prefix, on_denied in self._denied.items():
-            if subject.startswith(prefix):
-                on_denied(f"the account may not publish to {subject}")
+            if subject.startswith(prefix.lower()):
+                more = "…" if len(subject) > len(prefix) else ""
+                on_denied(f"the account may not publish to {prefix}{more}")
 
 
 class _Denied(Exception):

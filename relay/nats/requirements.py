@@ -34,6 +34,13 @@ class Finding(msgspec.Struct, frozen=True):
     """Whether events may be lost or out of order; else it is only worse than it could be."""
 
 
+SYNC_UNKNOWN = (
+    "whether the servers write each message to disk before they confirm it (sync_interval: always) "
+    "cannot be asked here"
+)
+"""JetStream's API does not say it; see `relay.nats.disk_sync`."""
+
+
 def find_server_faults(server: ServerInfo) -> Iterator[Finding]:
     """Yield what is wrong with a server."""
     if server.version_tuple < MIN_SERVER:

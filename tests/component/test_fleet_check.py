@@ -59,7 +59,7 @@ async def test_all_is_right(server: NatsServer) -> None:
     assert hub.is_reached
     assert "nats-server 2." in hub.text
     assert hub.text.endswith("stream RELAY (1 copy), consumer HUB")
-    assert hub.details == []
+    assert [detail[:5] for detail in hub.details] == ["note:"]
     assert host.is_reached
     assert host.text.endswith("stream RELAY takes the events of web-17")
     async with connected(server) as admin:
@@ -76,7 +76,7 @@ async def test_each_fault_is_named_at_once(server: NatsServer) -> None:
     found = await _reach(_hub(server.url))
     assert not found.is_reached
     assert [detail.partition(":")[0] for detail in found.details] == [
-        *("error", "error", "error", "warning")
+        *("error", "error", "error", "warning", "note")
     ]
     words = "\n".join(found.details)
     for each in ("max_deliver", "discard old", "max_age", "max_bytes"):
@@ -97,7 +97,7 @@ async def test_what_is_missing(server: NatsServer, has_stream: bool, words: str)
             await create_stream(admin, stream_config())
     found = await _reach(_hub(server.url))
     assert not found.is_reached
-    assert found.details == [f"error: {words}"]
+    assert found.details[:-1] == [f"error: {words}"]
     host = await _reach(_host(server.url))
     assert host.is_reached is has_stream
 
@@ -109,6 +109,16 @@ async def test_a_server_that_is_away(server: NatsServer) -> None:
         hub, host = await _reach(_hub(server.url)), await _reach(_host(server.url))
     assert hub.text == f"127.0.0.1:{server.port}: Connection refused"
     assert "Connection refused" in host.text
+    assert [hub.is_reached, host.is_reached] == [False, False]
+
+
+async def test_an_old_server(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with words, at both ends."""
+    await _make(server)
+    monkeypatch.setattr("relay.nats.requirements.MIN_SERVER", (99, 0, 0))
+    hub, host = await _reach(_hub(server.url)), await _reach(_host(server.url))
+    assert "relay needs 2.11 or newer" in hub.details[0]
+    assert "relay needs 2.11 or newer" in host.text
     assert [hub.is_reached, host.is_reached] == [False, False]
 
 
@@ -132,7 +142,7 @@ async def test_the_rights_of_accounts(tmp_path: Path) -> None:
             await create_consumer(connection, "RELAY", consumer_config(**right))
         found = await _reach(_hub(server.url, nkey_file=hub.seed_file))
         assert found.is_reached
-        assert found.details == [
+        assert found.details[:-1] == [
             "warning: what the stream RELAY is could not be read: the account may not publish to "
             "$JS.API.STREAM.INFO.RELAY"
         ]
@@ -157,5 +167,5 @@ def test_the_command_prints_it(server: NatsServer, tmp_path: Path) -> None:
     result = run("check", str(file), "--connect")
     lines = result.stdout.split("connections\n")[1].splitlines()
     assert lines[0].startswith("  engine fleet: reached ")
-    assert [line[:12] for line in lines[1:]] == ["    error: t", "    warning:"]
+    assert [line[:12] for line in lines[1:]] == ["    error: t", "    warning:", "    note: wh"]
     assert str(result.exception) == "1 of 1 cannot be reached"

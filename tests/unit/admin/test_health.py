@@ -8,12 +8,13 @@ from relay.admin.health import (
     ReloadStatus,
     StallDetector,
     StatusSnapshot,
+    describe_backlogs,
     find_stalled,
     not_ready_reasons,
 )
 from relay.core.counters import DestinationCounters, EngineCounters, EngineSnapshot
 from relay.core.exchange import Reason, Retry
-from relay.core.status import DestinationStatus, StreamStatus
+from relay.core.status import DestinationStatus, SourceBacklog, StreamStatus
 from relay.store.faults import StoreFault, StoreStatus
 
 SECOND_NS = 10**9
@@ -110,6 +111,19 @@ def test_why_a_stream_is_not_open() -> None:
     assert not_ready_reasons(snapshot, NOW_NS) == [
         "engine fleet: its stream is not open: there is no stream RELAY"
     ]
+
+
+def test_what_waits_in_a_stream() -> None:
+    """Of the engines that can say it."""
+    stream = StreamStatus(True, 0, 0, 0, is_standby=True, backlog=SourceBacklog(3, 2, 1))
+    engines = {
+        "fleet": EngineSnapshot(EngineCounters(), is_open=True, stream=stream),
+        "here": EngineSnapshot(EngineCounters(), is_open=True, stream=StreamStatus(True, 0, 0, 0)),
+        "new": EngineSnapshot(EngineCounters(), is_open=False),
+    }
+    assert describe_backlogs(replace(make_snapshot(), streams=engines)) == {
+        "fleet": {"pending": 3, "unacknowledged": 2, "redelivered": 1, "standby": True}
+    }
 
 
 @pytest.mark.parametrize(("since_s", "duration"), [(12, "12 s"), (-5, "0 s")])

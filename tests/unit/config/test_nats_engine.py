@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Config
+from relay.config import Config, validators
 from relay.config.nats_engine import NatsEngineConfig
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import parse_config
@@ -55,6 +55,14 @@ def test_all_keys(tmp_path: Path) -> None:
     engine = nats("token: '${SEED}', silent_after: 0s, inbox_prefix: _INBOX.hub")
     assert (engine.silent_after, engine.inbox) == (timedelta(0), "_INBOX.hub")
     assert "s3cret" not in repr(engine)
+
+
+def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The problem says how to install it."""
+    monkeypatch.setattr(validators, "find_spec", lambda _: None)
+    (problem,) = problems("{type: nats, url: nats://a, stream: S, consumer: C}")
+    assert problem.startswith("engines.fleet.type: ")
+    assert "pip install 'docker-event-relay[nats]'" in problem
 
 
 def test_the_kinds_of_engines() -> None:
