@@ -11,6 +11,7 @@ by the server.
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -37,6 +38,9 @@ MAX_TEXT_CHARS = 512
 
 _EVENT_ID = re.compile(r"evt_[0-9a-f]{32}")
 _NOT_IN_SEGMENT = re.compile(r"[^A-Za-z0-9_-]")
+MAX_DEPTH = 32
+"""How deeply what was included may be nested: an engine's inspection has some five levels. Deeper
+values could be read here, and not where less of the stack is left."""
 MAX_TIME_NS = 2**63 - 1
 """The year 2262: what the store keeps as a number."""
 
@@ -116,7 +120,7 @@ def decode_event(body: bytes, *, host: str, via: str) -> SentEvent:
         raise UnreadableMessage(
             f"has version {data.version}; this relay reads {VERSION}: update the older relay"
         )
-    if fault := _find_fault(data.event):
+    if fault := _find_fault(data.event) or _find_depth(data.included):
         raise UnreadableMessage(f"is not the event of a relay: {fault}")
     return SentEvent(replace(data.event, host=host, via=via), data.included)
 
@@ -136,6 +140,18 @@ def _find_fault(event: Event) -> str | None:
     if not (event.type and event.action):
         return "it has no type or no action"
     return None
+
+
+def _find_depth(included: Included | None) -> str | None:
+    """Return what is wrong with what was included; None if it is not nested too deeply."""
+    level: list[Any] = [] if included is None else list(included.inspect.values())
+    for _ in range(MAX_DEPTH):
+        nested = [it for it in level if isinstance(it, dict | list)]
+        if not nested:
+            return None
+        parts = (it.values() if isinstance(it, dict) else it for it in nested)
+        level = list(chain.from_iterable(parts))
+    return f"what was included has more than {MAX_DEPTH} levels"
 
 
 def _encode_message(host: str, event: Event, included: Included | None) -> bytes:

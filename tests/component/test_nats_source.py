@@ -80,6 +80,16 @@ async def test_events_come_in_and_are_acknowledged(server: NatsServer, tmp_path:
             assert hub.session.status.stream.is_open
 
 
+async def test_a_hub_that_ends_acknowledges_what_it_has_committed(server: NatsServer) -> None:
+    """Nothing of it comes again."""
+    async with stream_ready(server) as admin, open_outbox(None) as outbox:
+        for number in range(1, 6):
+            async with running_hub(server, outbox) as hub:
+                await publish(admin, "web-1", make_death(number))
+                await hub.wait_for(number)
+            assert (await ask_consumer(admin)).lag == 0
+
+
 async def test_an_event_that_comes_again_is_dropped(server: NatsServer, tmp_path: Path) -> None:
     """Even long after the stream has forgotten it, and over a restart of the hub."""
     async with stream_ready(server) as admin, open_outbox(tmp_path / "hub.db") as outbox:

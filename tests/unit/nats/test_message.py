@@ -15,6 +15,7 @@ from relay.core.include import Included
 from relay.core.text import ELLIPSIS
 from relay.nats.message import (
     MAX_BYTES,
+    MAX_DEPTH,
     SentEvent,
     UnreadableMessage,
     decode_event,
@@ -170,3 +171,19 @@ def test_unknown_keys_are_left_alone() -> None:
     document["data"]["more"] = 1
     body = msgspec.json.encode(document)
     assert decode_event(body, host="web-17", via="fleet").event.id == DIED.id
+
+
+@pytest.mark.parametrize("brackets", ["[]", ('{"a":', "}")])
+def test_what_is_nested_too_deeply_is_refused(brackets: tuple[str, str]) -> None:
+    """Others have less of the stack to read it."""
+    begin, end = brackets
+    plain = encode_event("web-1", DIED, Included(inspect={"State": "deep"}))
+
+    def nest(levels: int) -> bytes:
+        return plain.replace(b'"deep"', (begin * levels + "1" + end * levels).encode())
+
+    included = decode_event(nest(MAX_DEPTH - 1), host="web-1", via="fleet").included
+    assert included is not None
+    for levels in (MAX_DEPTH, 900, 100_000):
+        with pytest.raises(UnreadableMessage, match=r"levels|recursion"):
+            decode_event(nest(levels), host="web-1", via="fleet")
