@@ -258,6 +258,7 @@ def incident_object(
         "route": report.route,
         "severity": report.severity.value,
         "subject": report.subject,
+        "host": report.problem.host,
         "crash_looping": report.crash_looping,
         "started_at": format_time(report.started_ns),
         "ended_at": None if report.ended_ns is None else format_time(report.ended_ns),

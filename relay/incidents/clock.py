@@ -37,14 +37,28 @@ def host_of(engine: str) -> str:
     return engine[: engine.rfind(_SEPARATOR) + 1]
 
 
-def is_of(engine: str, event: Event) -> bool:
-    """Whether one of relay's own events, or another relay's, is about an engine.
+def host_name(engine: str) -> str | None:
+    """Return the host of an engine of another host; None for all others."""
+    parts = engine.split(_SEPARATOR, 2)
+    return parts[1] if len(parts) == 3 else None
+
+
+def is_affected(engine: str, affected: str) -> bool:
+    """Whether something that happened to an engine, or to all of a host, happened to an engine.
+
+    ``affected`` is the engine's key, or that of `host_of`.
+    """
+    return engine == affected or (is_remote(affected) and host_of(engine) == affected)
+
+
+def find_affected(event: Event) -> str:
+    """Return what one of relay's own events, or another relay's, is about: see `is_affected`.
 
     What happens to the relay of another host is about all engines of that host.
     """
     if event.via is not None and event.engine == RELAY_ENGINE:
-        return engine.startswith(host_source(event.via, event.host))
-    return engine == affected_source(event)
+        return host_source(event.via, event.host)
+    return affected_source(event)
 
 
 MAX_LOST = 20_000
@@ -125,8 +139,7 @@ class Engines:
         """Note that an engine of another host was lost, or is back; return whether it was."""
         if event.via is None or event.action not in HOST_ACTIONS:
             return False
-        is_host = event.engine == RELAY_ENGINE
-        lost = host_source(event.via, event.host) if is_host else affected_source(event)
+        lost = find_affected(event)
         known_ns = self._lost_ns.pop(lost, event.time_ns)
         if event.action == "engine_lost":
             if len(self._lost_ns) >= MAX_LOST:

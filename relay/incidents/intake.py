@@ -16,7 +16,7 @@ from relay.core.severity import Severity, default_severity
 from relay.incidents import incident as incidents
 from relay.incidents import life as lives
 from relay.incidents import observation as observations
-from relay.incidents.clock import Now, is_of
+from relay.incidents.clock import Now, find_affected, is_affected
 from relay.incidents.evidence import Evidence, Fact, find_evidence
 from relay.incidents.group import make_group_key
 from relay.incidents.held import Hold
@@ -308,11 +308,12 @@ class Intake:
         The relay of another host looks for what ended meanwhile and sends it, but it does not send
         what came back. So there only what was not well is in doubt.
         """
+        affected = find_affected(gap)
         for incident in list(self._state.list_incidents()):
             life = incident.life
-            is_affected = is_of(life.engine, gap) and not is_own(incident.subject)
-            is_affected &= gap.via is None or not life.is_well
-            if is_affected and life.unknown_since_ns is None:
+            if not is_affected(life.engine, affected) or is_own(incident.subject):
+                continue
+            if life.unknown_since_ns is None and (gap.via is None or not life.is_well):
                 life = replace(life, unknown_since_ns=gap.time_ns)
                 self._tracker.put(replace(incident, life=life), now)
 

@@ -12,6 +12,7 @@ import structlog
 
 from relay.core.event import Event, format_rfc3339
 from relay.core.incident import Resolution
+from relay.incidents.clock import host_name
 from relay.incidents.held import Hold
 from relay.incidents.incident import Incident
 from relay.incidents.message import Message
@@ -116,6 +117,8 @@ class Journal:
         self._counts[name] += 1
         if self._counts[name] > MAX_LINES:
             return
+        if (host := host_name(incident.life.engine)) is not None:
+            facts = {"host": host, **facts}
         log.info(
             name,
             incident=incident.id,

@@ -321,7 +321,10 @@ def _trim_incidents(notification: Notification, update: Update, limit: int) -> N
     kept = []
     for report in update.incidents:
         short = replace(
-            report, route=_clip(report.route, TEXT_MAX), subject=_clip(report.subject, TEXT_MAX)
+            report,
+            route=_clip(report.route, TEXT_MAX),
+            subject=_clip(report.subject, TEXT_MAX),
+            problem=replace(report.problem, host=_clip(report.problem.host, TEXT_MAX)),
         )
         limit -= len(_encode(incident_object(short))) + 1
         if limit < 0:

@@ -56,7 +56,7 @@ def test_incidents_are_the_documented_keys() -> None:
     assert list(document)[:-4] == list(stdlib.loads(encode_document(NOTIFICATIONS[0])))
     assert list(document)[-4:] == ["group", "reason", "incidents", "more"]
     assert list(document["incidents"][0]) == [
-        *("id", "status", "state", "route", "severity", "subject", "crash_looping"),
+        *("id", "status", "state", "route", "severity", "subject", "host", "crash_looping"),
         *("started_at", "ended_at", "resolution", "count", "total", "notified_before"),
         *("restart_policy", "restart_count", "memory_limit", "ran_for"),
     ]
