@@ -1,96 +1,15 @@
-"""What a hub makes of what the hosts publish: once, whole, and not before its disk has it."""
+"""What a hub makes of what the hosts publish, and that nothing is lost while its disk fails."""
 
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.acceptance.test_store_stress import disk as disk  # noqa: PLC0414 - a fixture
 from tests.acceptance.test_store_stress import fill_disk
-from tests.support.fleet import Daemon, Fleet, running_fleet, second_ns
-from tests.support.nats_server import running_servers
-
-SHORT_WINDOW = {"duplicate_window": second_ns(0.1)}
-"""The stream forgets an id before anything can be published again under it."""
-
-
-@pytest.fixture
-async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    """One server, and nothing else yet."""
-    with running_servers(tmp_path / "nats", count=1) as servers:
-        async with running_fleet(tmp_path, servers) as running:
-            yield running
-
-
-async def take_in_metric(hub: Daemon, name: str) -> float:
-    """One of the hub's counters of its stream."""
-    return (await hub.metrics())[f'relay_events_{name}_total{{engine="fleet"}}']
-
-
-async def test_what_an_edge_publishes_again_is_sent_once(fleet: Fleet) -> None:
-    """It is killed between the stream's answer and its own commit, and the stream has forgotten."""
-    await fleet.make_stream(SHORT_WINDOW)
-    hub = await fleet.add_hub()
-    await hub.wait_ready()
-    edge = await fleet.add_edge("web-1")
-    for _ in range(4):
-        edge.happen("web", 25)
-        arrived = len(fleet.ledger.ids)
-        await fleet.hook.wait_for(lambda: len(fleet.ledger.ids) > arrived)  # noqa: B023 - at once
-        await edge.kill()
-        await edge.start()
-    await fleet.wait_arrived()
-    assert await fleet.wait_acked() == 0
-    verdict = fleet.ledger.verdict()
-    assert verdict == {**dict.fromkeys(verdict, 0), "events": 100, "arrived": 100}
-    assert await take_in_metric(hub, "repeated") > 0, "no kill came at the right moment"
-
-
-def swarm_event(action: str, time_ns: int, name: str = "shop_web") -> bytes:
-    """A line of an engine: something happened to a service of a Swarm."""
-    event: dict[str, Any] = {
-        "Type": "service",
-        "Action": action,
-        "Actor": {"ID": f"id-of-{name}", "Attributes": {"name": name}},
-        "scope": "swarm",
-        "time": time_ns // 10**9,
-        "timeNano": time_ns,
-    }
-    return json.dumps(event).encode() + b"\n"
-
-
-async def test_three_managers_report_an_event_once(fleet: Fleet) -> None:
-    """Each has another name for its engine, and another time for the removal of a service."""
-    await fleet.make_stream(SHORT_WINDOW)
-    routes = {"routes": [{"name": "swarm", "match": {"scope": "swarm"}, "to": "hook"}]}
-    hub = await fleet.add_hub(config=routes)
-    managers = []
-    for name in ("m1", "m2", "m3"):
-        config: Mapping[str, object] = {
-            "engines": {f"engine-{name}": {"url": f"unix://{fleet.folder}/{name}/engine.sock"}},
-            "routes": [{"name": "swarm", "match": {"scope": "swarm"}, "to": "fleet"}],
-        }
-        managers.append(await fleet.add_edge(name, config))
-    happened_ns = managers[0].engine.now_ns()
-    for number, manager in enumerate(managers):
-        if number == 2:
-            await asyncio.sleep(0.3)  # the stream knows the others' no longer
-        for later_ns, action in enumerate(("create", "update")):
-            manager.engine.send(swarm_event(action, happened_ns + later_ns))
-        manager.engine.send(swarm_event("remove", happened_ns + 1000 + number))
-    received = 'relay_events_received_total{engine="fleet"}'
-    await hub.wait_for(lambda: _is_at_least(hub, received, 6), "too little was published")
-    assert await fleet.wait_acked() == 0
-    await fleet.hook.wait_for(lambda: len(fleet.hook.events()) >= 3)
-    assert [event["action"] for event in fleet.hook.events()] == ["create", "update", "remove"]
-
-
-async def _is_at_least(hub: Daemon, metric: str, count: int) -> bool:
-    return (await hub.metrics()).get(metric, 0) >= count
+from tests.support.fleet import Fleet
 
 
 async def test_what_the_edge_included_is_in_the_hubs_message(fleet: Fleet) -> None:
