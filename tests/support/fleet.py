@@ -25,6 +25,7 @@ from relay.nats.failure import RequestError
 from relay.nats.jetstream import (
     ConsumerConfig,
     ConsumerInfo,
+    JetStreamError,
     StreamConfig,
     StreamInfo,
     consumer_info,
@@ -87,6 +88,19 @@ def consumer_config(**given: Any) -> ConsumerConfig:
         "priority_timeout": second_ns(4),
     }
     return ConsumerConfig(**{**usual, **given})
+
+
+async def run_command(*arguments: str | Path) -> tuple[int, str]:
+    """Run a command of relay; return its exit code and all output."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "relay", *map(str, arguments)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(START_TIMEOUT_S):
+        output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
 
 
 class Daemon:
@@ -183,15 +197,15 @@ class Daemon:
 
     async def command(self, *arguments: str) -> tuple[int, str]:
         """Run a command of relay with this configuration; return exit code and all output."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "relay", *arguments, "--config", str(self.config)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        async with asyncio.timeout(START_TIMEOUT_S):
-            output, _ = await process.communicate()
-        return process.returncode or 0, output.decode()
+        return await run_command(*arguments, "--config", self.config)
+
+    async def wait_for_status(self, words: str) -> None:
+        """Wait until ``relay status`` says this."""
+
+        async def says() -> bool:
+            return words in (await self.command("status"))[1]
+
+        await self.wait_for(says, f"relay status did not say {words!r}")
 
     async def count_dead_letters(self) -> int:
         """Return how many dead letters it has."""
@@ -350,6 +364,8 @@ class Fleet:
     """Where the receiver listens."""
     ledger: Ledger
     hook: Hook
+    admin_keys: dict[str, Any] = field(default_factory=dict)
+    """The login of the administrator; none by default."""
     edges: dict[str, Edge] = field(default_factory=dict)
     hubs: dict[str, Daemon] = field(default_factory=dict)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -383,7 +399,7 @@ class Fleet:
             ],
         }
 
-    async def add_edge(
+    def make_edge(
         self,
         host: str,
         config: Mapping[str, object] | None = None,
@@ -391,29 +407,49 @@ class Fleet:
         engine_name: str = "local",
         **keys: object,
     ) -> Edge:
-        """Add an edge, and start it. ``config`` replaces sections, ``keys`` the destination's."""
+        """Make an edge without starting it.
+
+        ``config`` replaces sections of its configuration, ``keys`` are those of its destination.
+        """
         parts = {**self.edge_config(host, **keys), **(config or {})}
-        made = Edge(self.folder / host, host, self.ledger, parts, engine_name)
-        self.edges[host] = made
+        self.edges[host] = Edge(self.folder / host, host, self.ledger, parts, engine_name)
+        return self.edges[host]
+
+    async def add_edge(
+        self, host: str, config: Mapping[str, object] | None = None, **given: Any
+    ) -> Edge:
+        """Make an edge, and start it; see `make_edge`."""
+        made = self.make_edge(host, config, **given)
         await self.stack.enter_async_context(made.engine.serve())
         self.stack.push_async_callback(made.kill)
         await made.start()
         return made
 
+    def make_hub(
+        self, name: str = "hub", config: Mapping[str, object] | None = None, **keys: object
+    ) -> Daemon:
+        """Make a hub without starting it.
+
+        ``config`` replaces sections of its configuration, ``keys`` are those of its engine.
+        """
+        parts = {**self.hub_config(name, **keys), **(config or {})}
+        self.hubs[name] = Daemon(self.folder / name, parts)
+        return self.hubs[name]
+
     async def add_hub(
         self, name: str = "hub", config: Mapping[str, object] | None = None, **keys: object
     ) -> Daemon:
-        """Add a hub, and start it. ``config`` replaces sections, ``keys`` those of the engine."""
-        made = Daemon(self.folder / name, {**self.hub_config(name, **keys), **(config or {})})
-        self.hubs[name] = made
+        """Make a hub, and start it; see `make_hub`."""
+        made = self.make_hub(name, config, **keys)
         self.stack.push_async_callback(made.kill)
         await made.start()
         return made
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[NatsConnection]:
-        """Connect without a login, as whoever administers the servers does."""
-        connection = NatsConnection("admin", client_keys(*self.servers, name="admin"))
+        """Connect as whoever administers the servers does."""
+        keys = client_keys(*self.servers, name="admin", **self.admin_keys)
+        connection = NatsConnection("admin", keys)
         await connection.open()
         try:
             assert await connection.wait_open(START_TIMEOUT_S), connection.problem
@@ -431,7 +467,9 @@ class Fleet:
                 try:
                     await create_stream(admin, stream_config(**{**replicas, **(stream or {})}))
                     await create_consumer(admin, STREAM, consumer_config(**(consumer or {})))
-                except RequestError:
+                except RequestError as error:
+                    if isinstance(error, JetStreamError) and len(self.servers) == 1:
+                        raise  # it refuses what it is asked for
                     await asyncio.sleep(0.2)
                 else:
                     return
