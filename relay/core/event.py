@@ -145,10 +145,10 @@ def source_of(event: Event) -> str:
     """
     if event.via is None:
         return event.engine
-    if event.scope == SCOPE_SWARM:
-        return f"{event.via} {SCOPE_SWARM}"
     if event.type == TYPE_RELAY:
         return f"{host_source(event.via, event.host)}{RELAY_ENGINE}"
+    if event.scope == SCOPE_SWARM:
+        return f"{event.via} {SCOPE_SWARM}"
     return affected_source(event)
 
 

@@ -15,6 +15,7 @@ from relay.core.counters import EngineCounters
 from relay.core.status import EngineStatus
 from relay.core.tasks import LoopMonitor
 from relay.incidents.incidents import Incidents
+from relay.ingest.shared_events import SharedEvents
 from relay.routing.router import Router
 from relay.store.outbox import Outbox
 from relay.store.records import CommitResult, IngestCommit
@@ -33,6 +34,7 @@ class IngestContext(msgspec.Struct, frozen=True):
     """Called with ``engine_lost`` or ``engine_back``, an engine and the event's attributes, if the
     engine's own session cannot commit that event."""
     incidents: Incidents
+    shared_events: SharedEvents = msgspec.field(default_factory=SharedEvents)
 
 
 class SourceSession(Protocol):

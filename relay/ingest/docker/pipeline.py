@@ -39,6 +39,7 @@ from relay.ingest.docker.engine.self_container import is_self_exec
 from relay.ingest.docker.gaps import DropReporter, Gap, GapDetector, make_gap_event
 from relay.ingest.docker.held import HeldItems
 from relay.ingest.docker.known_containers import KnownContainers
+from relay.ingest.shared_events import SharedEvents
 from relay.routing.router import Router
 from relay.store.records import IngestCommit
 
@@ -86,6 +87,8 @@ class EventPipeline:
         """Parsed items that do not fit while others wait."""
         self._held = HeldItems()
         self._applied: list[StreamOpened | Snapshot] = []
+        self.shared_events = SharedEvents()
+        """Those that other engines report, too: the same object for all of them."""
         self.counters = counters or EngineCounters()
 
     @property
@@ -217,7 +220,9 @@ class EventPipeline:
     def _route(self, batch: Batch) -> list[tuple[Notification, Sequence[str]]]:
         """Return what is sent at once; the incidents keep what is reported later."""
         matches = self.counters.matches
-        routed = [(event, self._router.route(event, matches)) for event in batch.events]
+        is_repeated = self.shared_events.is_repeated
+        events = [event for event in batch.events if not is_repeated(event)]
+        routed = [(event, self._router.route(event, matches)) for event in events]
         immediate = self._incidents.take(routed, self._tracker.registry.find_facts)
         for snapshot in batch.observed:
             self._incidents.observe(observe(snapshot, podman=self._tracker.podman))

@@ -158,6 +158,7 @@ class EngineSpec(msgspec.Struct, frozen=True):
             context.incidents,
         )
         pipeline.own_container = find_self_container()
+        pipeline.shared_events = context.shared_events
         buffer, inspector = EventBuffer(self.buffer_bytes), Inspector()
         reader = StreamReader(
             name,
