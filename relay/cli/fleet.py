@@ -168,7 +168,7 @@ def pubkey(file: TextIO) -> None:
     "max_bytes",
     callback=_convert_size,
     metavar="SIZE",
-    help="How much the stream may hold, as in 10GiB. Default: 1GiB.",
+    help="How much the stream may hold, as in 10GiB. Default: 2GiB.",
 )
 @click.option(
     "--replicas",

@@ -15,18 +15,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
 from relay.config.nats_keys import NatsKeys
-from relay.core.errors import describe_os_error
 from relay.core.tasks import import_in_thread, run_in_thread, spawn
 from relay.core.tls import ClientTls, TlsError
-from relay.nats.failure import FailureKind, RequestError
+from relay.nats.failure import MAX_ERROR_CHARS, FailureKind, RequestError, describe_error
 from relay.nats.login import LoginError, read_login
+from relay.nats.server_info import ServerInfo, read_server_info
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -45,16 +45,10 @@ MIN_WAIT_S, MAX_WAIT_S = 1.0, 5.0
 CANCEL_AGAIN_S = 0.1
 """How soon the attempts are cancelled again while they go on: nats-py takes a cancellation for an
 error of the connection in some places, and continues."""
-MAX_ERROR_CHARS = 300
-"""Our own limit for what a server says about an error."""
-DEFAULT_MAX_PAYLOAD = 1_048_576
-"""What a server takes if it does not say otherwise: nats-server's default of ``max_payload``."""
 _HEADER_LINE_BYTES = len("NATS/1.0\r\n\r\n")
 
 _DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
 """nats-py hands on what a nats-server says, in lower case."""
-_MANY_ADDRESSES = re.compile(r"\[Errno -?\d+\] ([^,\]]+)")
-"""asyncio names the errors of all addresses of a host in one text."""
 
 
 class ConnectionState(StrEnum):
@@ -85,24 +79,6 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     def description(self) -> str:
         """What the status means, in the server's words."""
         return self.headers.get("Description", "")[:MAX_ERROR_CHARS]
-
-
-class ServerInfo(msgspec.Struct, frozen=True):
-    """What a server says about itself when a connection is opened."""
-
-    name: str = ""
-    version: str = ""
-    max_payload: int = DEFAULT_MAX_PAYLOAD
-    """How long a message may be with its headers, in bytes."""
-    jetstream: bool = False
-    cluster: str = ""
-    domain: str = ""
-
-    @property
-    def version_tuple(self) -> tuple[int, int, int]:
-        """The version as numbers; zeros if it cannot be read."""
-        found = re.match(r"(\d+)\.(\d+)\.(\d+)", self.version)
-        return (0, 0, 0) if found is None else (int(found[1]), int(found[2]), int(found[3]))
 
 
 OnMessage = Callable[[Message], None]
@@ -286,7 +262,7 @@ class NatsConnection:
                 except (LoginError, TlsError, _Denied) as error:
                     self._report(str(error))
                 except Exception as error:  # nats-py raises what asyncio, ssl and json raise
-                    self._report(f"{url_host(url)}: {describe_error(error)}")
+                    self._report(f"{_describe_address(url)}: {describe_error(error)}")
             self._tried.set()
             await asyncio.sleep(MIN_WAIT_S + (MAX_WAIT_S - MIN_WAIT_S) * self._random())
 
@@ -327,7 +303,7 @@ class NatsConnection:
     def _accept(self, client: "OneConnection") -> None:
         """Note that there is a connection."""
         self._client = client
-        self._server = _read_server_info(client.server_info)
+        self._server = read_server_info(client.server_info)
         self._state, self._problem = ConnectionState.CONNECTED, None
         self.opened_count += 1
         self._opened.set()
@@ -394,21 +370,7 @@ class _Denied(Exception):
     """The account may not subscribe to the inbox."""
 
 
-def describe_error(error: Exception) -> str:
-    """Describe an error of a connection in one line."""
-    text = str(error)
-    if isinstance(error, TimeoutError):
-        text = "did not answer in time"
-    elif isinstance(error, OSError):
-        found = _MANY_ADDRESSES.search(text) if error.errno is None else None
-        text = describe_os_error(error) if found is None else found[1]
-    elif "authorization violation" in text.lower() or "authorization failed" in text:
-        text = "refused the login (authorization violation)"
-    text = text.removeprefix("nats: ").strip() or type(error).__name__
-    return "".join(it if it.isprintable() else " " for it in text)[:MAX_ERROR_CHARS]
-
-
-def url_host(url: str) -> str:
+def _describe_address(url: str) -> str:
     """Return host and port of a URL, as people know the server."""
     parts = urlsplit(url)
     return parts.netloc if parts.port else f"{parts.netloc}:4222"
@@ -420,19 +382,6 @@ def _hand_over(on_message: OnMessage, message: "Msg") -> None:
 
 def _read_message(message: "Msg") -> Message:
     return Message(message.subject, message.reply, message.headers or {}, message.data)
-
-
-def _read_server_info(info: Mapping[str, Any]) -> ServerInfo:
-    """Return what is known of a server; what it says in an odd type is as if it were not there."""
-    known: dict[str, Any] = {}
-    for field in ServerInfo.__struct_fields__:
-        value = info.get("server_name" if field == "name" else field)
-        if type(value) is type(getattr(_NOTHING_KNOWN, field)):
-            known[field] = value
-    return ServerInfo(**known)
-
-
-_NOTHING_KNOWN = ServerInfo()
 
 
 def _size_bytes(headers: Mapping[str, str] | None) -> int:

@@ -1,6 +1,15 @@
-"""Why a request to a NATS server failed."""
+"""Why a request to a NATS server, or a connection to one, failed."""
 
+import os
+import re
 from enum import StrEnum
+
+from relay.core.errors import describe_os_error
+
+MAX_ERROR_CHARS = 300
+"""Our own limit for what a server says about an error."""
+_MANY_ADDRESSES = re.compile(r"\[Errno (\d+)\]")
+"""asyncio names the errors of all addresses of a host in one text."""
 
 
 class FailureKind(StrEnum):
@@ -30,3 +39,17 @@ class RequestError(Exception):
     def __init__(self, kind: FailureKind, text: str) -> None:
         super().__init__(text)
         self.kind = kind
+
+
+def describe_error(error: Exception) -> str:
+    """Describe an error of a connection in one line."""
+    text = str(error)
+    if isinstance(error, TimeoutError):
+        text = "did not answer in time"
+    elif isinstance(error, OSError):
+        found = _MANY_ADDRESSES.search(text) if error.errno is None else None
+        text = describe_os_error(error) if found is None else os.strerror(int(found[1]))
+    elif "authorization violation" in text.lower() or "authorization failed" in text:
+        text = "refused the login (authorization violation)"
+    text = text.removeprefix("nats: ").strip() or type(error).__name__
+    return "".join(it if it.isprintable() else " " for it in text)[:MAX_ERROR_CHARS]

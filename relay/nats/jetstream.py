@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from relay.nats.connection import MAX_ERROR_CHARS, NatsConnection
-from relay.nats.failure import FailureKind, RequestError
+from relay.nats.connection import NatsConnection
+from relay.nats.failure import MAX_ERROR_CHARS, FailureKind, RequestError
 
 API_TIMEOUT_S = 5.0
 """How long an answer of the API may take: nats.go's default."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from relay.config.nats_engine import NatsEngineConfig
-from relay.nats.connection import NatsConnection, ServerInfo
+from relay.nats.connection import NatsConnection
 from relay.nats.failure import FailureKind, RequestError
 from relay.nats.jetstream import (
     CONSUMER_NOT_FOUND,
@@ -22,6 +22,7 @@ from relay.nats.requirements import (
     find_server_faults,
     find_stream_faults,
 )
+from relay.nats.server_info import ServerInfo
 
 CONNECT_TIMEOUT_S = 15.0
 """How long it may take until all servers of a cluster were tried."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from relay.nats.connection import ServerInfo
 from relay.nats.jetstream import ConsumerConfig, ConsumerInfo, StreamConfig, StreamInfo
 from relay.nats.puller import MIN_BATCH_BYTES, PINNED
+from relay.nats.server_info import ServerInfo
 from relay.nats.subjects import ALL_EVENTS
 
 MIN_SERVER = (2, 11, 0)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from relay.nats.connection import ServerInfo
 from relay.nats.jetstream import ConsumerConfig, ConsumerInfo, StreamConfig, StreamInfo
 from relay.nats.requirements import (
     Finding,
@@ -17,6 +16,7 @@ from relay.nats.requirements import (
     find_server_faults,
     find_stream_faults,
 )
+from relay.nats.server_info import ServerInfo
 from relay.nats.setup import Setup, wanted_consumer, wanted_stream
 
 SECOND_NS = 10**9
