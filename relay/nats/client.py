@@ -4,8 +4,9 @@ nats-py speaks the protocol, logs in and encrypts. It does not reconnect, becaus
 have no jitter, keep the login of the first connection, and send what was published before the
 connection was lost: `relay.nats.connection` opens the next connection.
 
-Written against nats-py 2.16: ``_close``, ``_connect_command`` and ``_public_nkey`` are its own, so
-`pyproject.toml` allows no other minor version. Logins are signed without its package for nkeys.
+Written against nats-py 2.16: ``_close``, ``_connect_command``, ``_auth_configured`` and
+``_public_nkey`` are its own, so `pyproject.toml` allows no other minor version. Logins are signed
+without its package for nkeys.
 """
 
 import asyncio
@@ -57,6 +58,9 @@ class OneConnection(Client):
         """Connect and log in, once. Raises `OSError`, `TimeoutError` or `nats.errors.Error`."""
         seed, jwt = login.seed, login.jwt
         self._public_nkey = None if seed is None else public_key(seed)
+        # Otherwise nats-py sends a signature only if the server requires a login: where it has a
+        # `no_auth_user`, relay would be that user, whoever the configuration says it is.
+        self._auth_configured = seed is not None
         try:
             async with asyncio.timeout(timeout_s):
                 await self.connect(

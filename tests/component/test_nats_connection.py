@@ -276,6 +276,17 @@ async def test_files_that_cannot_be_used_are_said(tmp_path: Path) -> None:
             assert words in problem
 
 
+async def test_the_login_is_used_where_none_is_required(tmp_path: Path) -> None:
+    """A server with a user for those who have no login; they need none."""
+    account = Account(tmp_path, "web-17")
+    entries = users("{ user: guest, password: unused }", edge_entry(account))
+    with running_server(tmp_path / "nats", f"{entries}no_auth_user: guest\n") as server:
+        keys = client_keys(server, nkey_file=account.seed_file, inbox_prefix="_INBOX.other")
+        assert "may not subscribe to _INBOX.other.>" in await _problem_of(NatsConnection("x", keys))
+        async with connected(server, name="guest"):
+            pass
+
+
 async def test_tls(tmp_path: Path) -> None:
     """The server's certificate is checked, and a client's is shown if the server wants one."""
     authority = Authority(tmp_path)
