@@ -11,8 +11,8 @@ from relay.core.incident import Status, UpdateReason
 from relay.dryrun.field_reader import FieldReader
 
 INCIDENT_KEYS = (
-    *("id", "status", "state", "route", "severity", "subject", "crash_looping", "started_at"),
-    *("ended_at", "resolution", "count", "total", "notified_before"),
+    *("id", "status", "state", "route", "severity", "subject", "host", "crash_looping"),
+    *("started_at", "ended_at", "resolution", "count", "total", "notified_before"),
     *("restart_policy", "restart_count", "memory_limit", "ran_for"),
 )
 """The keys of an incident in JSON."""

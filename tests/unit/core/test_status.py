@@ -13,7 +13,15 @@ def test_the_encoded_names_stay() -> None:
         "engines": {
             "here": {
                 "position_ns": 7,
-                "listening": {"is_open": True, "behind": 3, "gaps": 2, "reconnects": 1},
+                "listening": {
+                    "is_open": True,
+                    "behind": 3,
+                    "gaps": 2,
+                    "reconnects": 1,
+                    "problem": None,
+                    "is_standby": False,
+                    "backlog": None,
+                },
             }
         },
         "version": "1.2.3",
