@@ -133,8 +133,13 @@ class Puller:
 
     @property
     def is_standby(self) -> bool:
-        """Whether another client gets the messages, as far as this one knows."""
-        return self.is_pinning and self.pin_id is None
+        """Whether another client gets the messages, as far as this one knows.
+
+        While nobody does, since none has come yet, the next one may be for this client.
+        """
+        groups = self.info.priority_groups if self.info is not None else None
+        is_taken = any(group.pinned_client_id for group in groups or ())
+        return self.is_pinning and self.pin_id is None and is_taken
 
     @property
     def ack_wait_s(self) -> float:

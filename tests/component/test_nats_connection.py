@@ -13,6 +13,7 @@ from relay.nats.failure import FailureKind, RequestError
 from tests.component.nats_fixtures import connected
 from tests.support.certificates import Authority
 from tests.support.nats_accounts import Account, edge_entry, tls, users
+from tests.support.nats_jwt import make_credentials
 from tests.support.nats_keys import client_keys, write_secret
 from tests.support.nats_server import NatsServer, free_ports, running_cluster, running_server
 
@@ -251,6 +252,20 @@ async def test_an_nkey_is_read_at_each_connection(tmp_path: Path) -> None:
             assert "is not the seed of an nkey" in (connection.problem or "")
             account.seed_file.write_text(other.seed_file.read_text())
             assert await connection.wait_open(10)
+
+
+async def test_credentials(tmp_path: Path) -> None:
+    """A JWT and the seed of its user, as nsc writes them; those of another operator are refused."""
+    config, file = make_credentials(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    _, foreign = make_credentials(other)
+    with running_server(tmp_path / "nats", config, jetstream=None) as server:
+        async with connected(server, creds_file=file) as connection:
+            with pytest.raises(RequestError, match="nobody listens"):
+                await connection.request("nowhere", timeout_s=5)
+        problem = await _problem_of(NatsConnection("a", client_keys(server, creds_file=foreign)))
+    assert problem.endswith("refused the login (authorization violation)")
 
 
 async def test_files_that_cannot_be_used_are_said(tmp_path: Path) -> None:

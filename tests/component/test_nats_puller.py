@@ -169,6 +169,7 @@ async def test_one_client_gets_the_messages_and_the_other_stands_by(server: Nats
             await _publish(server, b"2", b"3")
             await _pull(active, 2)
             assert not waiting.done()
+            await standby.consumer_info()
             assert standby.is_standby
             assert not active.is_standby
         await _publish(server, b"4")
@@ -176,6 +177,15 @@ async def test_one_client_gets_the_messages_and_the_other_stands_by(server: Nats
         assert [message.body for message in messages] == [b"4"]
         assert not standby.is_standby
         assert standby.pin_id != active.pin_id
+
+
+async def test_nobody_stands_by_before_the_first_message(server: NatsServer) -> None:
+    """A hub that is alone is not taken for one that waits for another."""
+    await make_stream(server)
+    async with _pulling(server) as puller:
+        assert await puller.pull(10, 0.2) == []
+        assert puller.is_pinning
+        assert not puller.is_standby
 
 
 async def test_a_client_that_lost_its_pin_stands_by(server: NatsServer) -> None:
