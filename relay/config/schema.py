@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from itertools import pairwise
 from textwrap import dedent
 from typing import Any
@@ -135,21 +136,29 @@ def _read_descriptions(model: type[Section]) -> dict[str, str]:
     defined, which costs 60 ms each time that relay starts. So they are read here, when a schema is
     printed, as pydantic would read them.
     """
+    return {
+        model.model_fields[name].alias or name: text
+        for base in reversed(model.__mro__)
+        if issubclass(base, Section)
+        for name, text in _read_docstrings(base).items()
+        if name in model.model_fields
+    }
+
+
+@cache
+def _read_docstrings(section: type[Section]) -> dict[str, str]:
+    """Return the docstrings of the fields that a class itself defines, by name."""
     found: dict[str, str] = {}
-    for base in reversed(model.__mro__):
-        if not issubclass(base, Section):
-            continue
-        with suppress(OSError):  # installed without sources
-            (definition,) = ast.parse(dedent(inspect.getsource(base))).body
-            assert isinstance(definition, ast.ClassDef)
-            for field, text in pairwise(definition.body):
-                match field, text:
-                    case (
-                        ast.AnnAssign(target=ast.Name(name)),
-                        ast.Expr(ast.Constant(str(docstring))),
-                    ) if name in model.model_fields:
-                        key = model.model_fields[name].alias or name
-                        found[key] = " ".join(docstring.split())
+    with suppress(OSError):  # installed without sources
+        (definition,) = ast.parse(dedent(inspect.getsource(section))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, text in pairwise(definition.body):
+            match field, text:
+                case (
+                    ast.AnnAssign(target=ast.Name(name)),
+                    ast.Expr(ast.Constant(str(docstring))),
+                ):
+                    found[name] = " ".join(docstring.split())
     return found
 
 

@@ -44,19 +44,20 @@ def escape_unprintable(text: str) -> str:
     """
     if _shows(text):
         return text
-    return "".join(
-        character if _shows(character) else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return _replace_unprintable(text, lambda it: it.encode("unicode_escape").decode())
 
 
 def escape_json(text: str) -> str:
     r"""Escape every character of a JSON text that does not print, as in ``\u001b``."""
     if _shows(text):
         return text
-    return "".join(
-        character if _shows(character) else json.dumps(character)[1:-1] for character in text
-    )
+    return _replace_unprintable(text, lambda it: json.dumps(it)[1:-1])
+
+
+def _replace_unprintable(text: str, escape: Escape) -> str:
+    # A text may be long, but has few different characters: each of them is looked at once.
+    shown = {it: it if _shows(it) else escape(it) for it in set(text)}
+    return "".join(map(shown.__getitem__, text))
 
 
 def _shows(text: str) -> bool:
@@ -108,11 +109,15 @@ def truncate(text: str, limit: int, escape: Escape = escape_unprintable) -> str:
     start = text[: limit + 1]
     if _find_unchanged(escape).fullmatch(start):
         return text if len(text) <= limit else start[: limit - 1] + ELLIPSIS
+    known: dict[str, tuple[str, int]] = {}
     pieces: list[str] = []
     size = kept = 0
     for character in text:
-        piece = escape(character)
-        size += utf16_length(piece)
+        if character not in known:
+            escaped = escape(character)
+            known[character] = escaped, utf16_length(escaped)
+        piece, length = known[character]
+        size += length
         if size > limit:
             return "".join(pieces[:kept]) + ELLIPSIS
         pieces.append(piece)

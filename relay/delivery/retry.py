@@ -65,7 +65,7 @@ def backoff_s(attempt: Attempt, policy: RetryConfig) -> float:
     """Return the wait after an attempt: exponential from ``initial`` to ``max``, with jitter."""
     initial_s, max_s = policy.initial.total_seconds(), policy.max.total_seconds()
     try:
-        wait_s = min(initial_s * policy.factor**attempt.earlier_attempts, max_s)
+        wait_s = min(initial_s * float(policy.factor) ** attempt.earlier_attempts, max_s)
     except OverflowError:
         wait_s = max_s
     return wait_s * (1 + policy.jitter * (2 * attempt.random_fraction - 1))

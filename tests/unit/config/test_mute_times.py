@@ -2,19 +2,17 @@
 
 from pathlib import Path
 
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import Config
 from relay.config.mute_times import TimeRange, parse_days, parse_times
-from relay.config.schema import build_schema
 from relay.config.section import list_keys
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
+from tests.support.schema import VALIDATOR
 
-VALIDATOR = jsonschema.Draft202012Validator(build_schema(DESTINATION_TYPES))
 REST = "destinations: {a: {type: console}}\nroutes: [{name: r, to: a}]\n"
 
 

@@ -8,15 +8,13 @@ import pytest
 import yaml
 
 from relay.config.match import FIELDS
-from relay.config.schema import build_schema
 from relay.config.section import list_keys
 from relay.config.types import format_duration
 from relay.core.errors import ConfigError
 from relay.destinations.catalog import DESTINATION_TYPES, parse_config
+from tests.support.schema import SCHEMA, VALIDATOR
 
 ROOT = Path(__file__).parents[3]
-SCHEMA = build_schema(DESTINATION_TYPES)
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
 def errors(data: object) -> list[str]:
