@@ -31,6 +31,9 @@ MAX_OUTSTANDING_PINGS = 2
 # nats-py writes a traceback to standard error if an answer comes that nobody waits for any more, as
 # it happens while a connection is closed. What matters reaches `OnError`.
 logging.getLogger("nats").setLevel(logging.CRITICAL)
+# asyncio warns at each end of a connection that nats-py has encrypted after it was opened. The
+# connection is closed all the same.
+logging.getLogger("asyncio").addFilter(lambda record: "eof_received" not in str(record.msg))
 
 OnError = Callable[[Exception], None]
 OnMessage = Callable[[Msg], None]

@@ -22,6 +22,7 @@ from tests.component.nats_stream import (
 from tests.component.scripted_engine import ScriptedEngine
 from tests.component.wait import TIMEOUT_S
 from tests.support.nats_server import NatsServer, running_server
+from tools.fleet_edge import measure_both
 
 SELF = {"name": "self", "match": {"type": "relay"}, "to": "hub"}
 ROUTES = [{**CONTAINERS, "to": "hub"}, SELF]
@@ -225,3 +226,9 @@ async def test_a_stop_without_a_server_is_soon(
         assert await count_messages(server) == 1
     finally:
         server.kill()
+
+
+async def test_the_program_that_measures_the_cost(tmp_path: Path) -> None:
+    """A short run: each event is delivered at the first attempt, to both destinations."""
+    found = await measure_both(100, tmp_path)
+    assert [(each["to"], each["failed_attempts"]) for each in found] == [("http", 0), ("nats", 0)]

@@ -318,6 +318,20 @@ async def test_tls(tmp_path: Path) -> None:
             pass
 
 
+async def test_the_end_of_an_encrypted_connection_logs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither asyncio nor nats-py, whose lines would stand between those of relay."""
+    authority = Authority(tmp_path)
+    with running_server(tmp_path / "nats", tls(authority), scheme="tls") as server:
+        async with connected(server, tls={"ca_file": authority.certificate}) as connection:
+            server.kill()
+            async with asyncio.timeout(10):
+                while connection.is_connected:
+                    await asyncio.sleep(0.01)
+    assert caplog.records == []
+
+
 async def test_tls_is_not_given_up_silently(tmp_path: Path) -> None:
     """With tls:// nothing of the login goes to a server that does not encrypt."""
     config = 'authorization { users: [{ user: "a", password: "b" }] }'
