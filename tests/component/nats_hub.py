@@ -107,15 +107,19 @@ def make_heartbeat(number: int = 1) -> Event:
 
 
 async def publish(
-    connection: NatsConnection, host: str, *events: Event, included: Included | None = None
+    connection: NatsConnection,
+    host: str,
+    *events: Event,
+    included: Included | None = None,
+    with_id: bool = True,
 ) -> list[PubAck]:
-    """Publish events as the relay of a host does."""
+    """Publish events as the relay of a host does. Without an id the stream takes each again."""
     publisher = Publisher(connection, STREAM)
     return [
         await publisher.publish(
             event_subject(host, event.type, event.action),
             encode_event(host, event, included),
-            message_headers(host, event),
+            message_headers(host, event) if with_id else None,
         )
         for event in events
     ]
