@@ -37,6 +37,8 @@ AWAY_S = 8.0
 MAX_BACK_S = 15.0
 """All hosts are connected again at most this long after the server has started."""
 MAX_SERVER_MB = 200.0
+HEARTBEAT_S = 30.0
+"""How often each host says that it is alive."""
 REAL_EDGES = 2
 REAL_RATE = 5.0
 """So many events a second happen at each real edge: those of 50 containers with health checks."""
@@ -67,7 +69,9 @@ class Run:
         """Run to the end; `figures` has the result."""
         names = [f"host-{number:04}" for number in range(self._load.hosts)]
         urls = [server.url for server in self._fleet.servers]
-        connected_s = await self._ask("connect", names=names, urls=urls, stream=STREAM)
+        connected_s = await self._ask(
+            "connect", names=names, urls=urls, stream=STREAM, heartbeat_s=HEARTBEAT_S
+        )
         edges = [await self._fleet.add_edge(f"edge-{n}") for n in range(REAL_EDGES)]
         hub = await self._fleet.add_hub()
         await hub.wait_ready()

@@ -1,7 +1,7 @@
-"""Simulated hosts, each with a connection of its own: a helper process of `tools.fleet`.
+"""Simulated hosts, each with a connection of its own: a helper process of `tools.fleet` and others.
 
-A host publishes what the relay of a real host does: the same messages, in order, each again until
-the stream has it. It has no engine, and its queue is in memory.
+A host publishes what the relay of a real host does: heartbeats, and the same messages, in order,
+each again until the stream has it. It has no engine, and its queue is in memory.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from relay.core.event import (
     HEARTBEAT,
@@ -27,7 +28,6 @@ from tests.support.fleet import quiet_logs
 from tests.support.nats_keys import client_keys
 from tools.bench.helper import Command, serve_commands
 
-HEARTBEAT_S = 30.0
 MIN_WAIT_S, MAX_WAIT_S = 0.2, 2.0
 """The bounds of the wait before an event is published again."""
 TICK_S = 0.02
@@ -58,7 +58,8 @@ def death(host: str, number: int) -> Event:
 class Host:
     """One host: its connection, and what it has to publish."""
 
-    def __init__(self, name: str, urls: Sequence[str], stream: str) -> None:
+    def __init__(self, name: str, urls: Sequence[str], stream: str, heartbeat_s: float) -> None:
+        """It sends a heartbeat every ``heartbeat_s``."""
         self.name = name
         self.made = 0
         """How many events happened."""
@@ -73,7 +74,8 @@ class Host:
         self._publisher = Publisher(self.connection, stream)
         self._queue: deque[Event] = deque()
         self._is_queued = asyncio.Event()
-        self._beat_s = 0.0
+        self._heartbeat_s = heartbeat_s
+        self._task: asyncio.Task[None] | None = None
 
     def happen(self) -> None:
         """Let an event happen."""
@@ -81,19 +83,40 @@ class Host:
         self.made += 1
         self._is_queued.set()
 
-    async def run(self) -> None:
-        """Publish whatever happens until cancelled."""
+    async def start(self) -> None:
+        """Begin to connect, and to publish whatever happens."""
+        await self.connection.open()
+        self._task = asyncio.create_task(self._run(), name=self.name)
+
+    async def stop(self) -> None:
+        """Die: publish nothing, and close the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self.connection.close()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it publishes nothing any more although nobody stopped it."""
+        return self._task is not None and self._task.done() and not self._task.cancelled()
+
+    async def _run(self) -> None:
+        # The phases of the hosts differ, as those of real ones.
+        beats_s = time.monotonic() + random.uniform(0, self._heartbeat_s)
         while True:
-            if not self._queue:
-                self._is_queued.clear()
-                await self._is_queued.wait()
-            event = self._queue[0]
-            if time.monotonic() - self._beat_s > HEARTBEAT_S:
-                self._beat_s = time.monotonic()
+            left_s = beats_s - time.monotonic()
+            if left_s <= 0:
+                beats_s += self._heartbeat_s
                 await self._publish(self._heartbeat())
-            self.duplicates += await self._publish(event)
-            self.acked += 1
-            self._queue.popleft()
+            elif self._queue:
+                self.duplicates += await self._publish(self._queue[0])
+                self.acked += 1
+                self._queue.popleft()
+            else:
+                self._is_queued.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left_s):
+                        await self._is_queued.wait()
 
     async def _publish(self, event: Event) -> bool:
         """Publish until the stream has it; return whether the stream had it already."""
@@ -125,20 +148,30 @@ class Hosts:
     """All hosts, and the commands of the process."""
 
     def __init__(self) -> None:
-        self._hosts: list[Host] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._hosts: dict[str, Host] = {}
         self._load: asyncio.Task[None] | None = None
 
-    async def connect(self, names: list[str], urls: list[str], stream: str) -> float:
+    async def connect(
+        self, names: list[str], urls: list[str], stream: str, heartbeat_s: float
+    ) -> float:
         """Connect all hosts; return how long that took, in seconds."""
         started_s = time.monotonic()
-        self._hosts = [Host(name, urls, stream) for name in names]
-        for host in self._hosts:
-            await host.connection.open()
-        for host in self._hosts:
-            assert await host.connection.wait_open(60.0), host.connection.problem
-            self._tasks.add(asyncio.create_task(host.run(), name=host.name))
+        self._hosts = {name: Host(name, urls, stream, heartbeat_s) for name in names}
+        await self.revive(names)
         return time.monotonic() - started_s
+
+    async def revive(self, names: list[str]) -> None:
+        """Start these hosts, and wait until they are connected."""
+        for name in names:
+            await self._hosts[name].start()
+        for name in names:
+            connection = self._hosts[name].connection
+            assert await connection.wait_open(60.0), connection.problem
+
+    async def kill(self, names: list[str]) -> None:
+        """Let these hosts die."""
+        for name in names:
+            await self._hosts[name].stop()
 
     async def start(self, rate: float, seed: int) -> None:
         """Let this many events a second happen, at random hosts, until `stop`."""
@@ -149,25 +182,26 @@ class Hosts:
         assert self._load is not None
         self._load.cancel()
         await asyncio.wait([self._load])
-        return {host.name: host.made for host in self._hosts}
+        return {host.name: host.made for host in self._hosts.values()}
 
     async def state(self) -> dict[str, object]:
         """Return how the hosts are."""
-        failed = [task.get_name() for task in self._tasks if task.done()]
+        hosts = self._hosts.values()
+        failed = [host.name for host in hosts if host.has_failed]
         assert not failed, failed
         return {
-            "open": sum(host.connection.is_connected for host in self._hosts),
-            "made": sum(host.made for host in self._hosts),
-            "acked": sum(host.acked for host in self._hosts),
-            "duplicates": sum(host.duplicates for host in self._hosts),
-            "last opened": max(host.opened_s for host in self._hosts),
+            "open": sum(host.connection.is_connected for host in hosts),
+            "made": sum(host.made for host in hosts),
+            "acked": sum(host.acked for host in hosts),
+            "duplicates": sum(host.duplicates for host in hosts),
+            "last opened": max(host.opened_s for host in hosts),
         }
 
     async def _happen(self, rate: float, rng: random.Random) -> None:
-        started_s, count = time.monotonic(), 0
+        hosts, started_s, count = list(self._hosts.values()), time.monotonic(), 0
         while True:
             due = int((time.monotonic() - started_s) * rate)
-            for host in rng.choices(self._hosts, k=due - count):
+            for host in rng.choices(hosts, k=due - count):
                 host.happen()
             count = due
             await asyncio.sleep(TICK_S)
@@ -177,6 +211,8 @@ async def _serve() -> None:
     hosts = Hosts()
     commands: dict[str, Command] = {
         "connect": hosts.connect,
+        "revive": hosts.revive,
+        "kill": hosts.kill,
         "start": hosts.start,
         "stop": hosts.stop,
         "state": hosts.state,

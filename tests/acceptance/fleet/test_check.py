@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -58,35 +58,39 @@ async def test_all_is_right(fleet: Fleet) -> None:
     assert "error" not in output
 
 
-@pytest.mark.parametrize("version", ["2.9.10", "2.10.29"])
-async def test_an_old_server(fleet: Fleet, version: str) -> None:
+async def test_an_old_server(fleet: Fleet) -> None:
     await fleet.make_stream()
-    async with older(fleet.servers[0], version) as url:
+    async with older(fleet.servers[0], "2.10.29") as url:
         code, output = await check(fleet, url=url)
     assert code != 0
-    assert f"the server is nats-server {version}: relay needs 2.11 or newer" in output, output
+    assert "the server is nats-server 2.10.29: relay needs 2.11 or newer" in output, output
 
 
 @pytest.mark.parametrize(
     ("stream", "consumer", "words"),
     [
-        ({"retention": "limits"}, {}, "retention limits"),
-        ({"discard": "old"}, {}, "discard old"),
-        ({"max_age": second_ns(3600)}, {}, "drops messages after 3600 s"),
-        ({}, {"max_deliver": 3}, "gives a message up after 3 deliveries (max_deliver)"),
-        ({"retention": "limits"}, NO_ACK, "ack_policy none"),
-        ({}, {"ack_wait": second_ns(20)}, "make priority_timeout twice ack_wait"),
+        (
+            {"retention": "limits", "discard": "old", "max_age": second_ns(3600)},
+            {"max_deliver": 3, "ack_wait": second_ns(20)},
+            [
+                "retention limits",
+                "discard old",
+                "drops messages after 3600 s",
+                "gives a message up after 3 deliveries (max_deliver)",
+                "make priority_timeout twice ack_wait",
+            ],
+        ),
+        ({"retention": "limits"}, NO_ACK, ["ack_policy none"]),
     ],
-    ids=["retention", "discard", "max_age", "max_deliver", "ack", "pin"],
+    ids=["many", "no ack"],
 )
-async def test_a_fault_is_named(
-    fleet: Fleet, stream: Mapping[str, Any], consumer: Mapping[str, Any], words: str
+async def test_each_fault_is_named(
+    fleet: Fleet, stream: Mapping[str, Any], consumer: Mapping[str, Any], words: Sequence[str]
 ) -> None:
-    """Each with what to do."""
     await fleet.make_stream(stream, consumer)
     code, output = await check(fleet)
     assert code != 0
-    assert words in output, output
+    assert [it for it in words if it not in output] == [], output
 
 
 async def test_no_stream(fleet: Fleet) -> None:
