@@ -30,10 +30,11 @@ FORGET_NS = 30 * 86_400 * 10**9
 MAX_HOSTS = 50_000
 """At most so many hosts are watched."""
 
-
-SOON = 0.75
-"""A host will be lost soon if it has been silent for this part of the time, and misses two
-heartbeats."""
+OVERDUE = 1.5
+"""A host is silent if its next heartbeat is overdue by half of the time between two."""
+PHASES = 1.1
+"""The last heartbeats of hosts that die at once are apart by the time between two, and a little:
+they do not come to the second."""
 
 
 class HostChanges(NamedTuple):
@@ -60,10 +61,11 @@ class _Host(msgspec.Struct):
         self.beat_ns = now_ns
 
     def will_be_lost(self, now_ns: int, silent_after_ns: int) -> bool:
-        """Whether it has been silent for so long that it will hardly be heard in time."""
-        silent_ns = now_ns - self.heard_ns
-        is_late = self.every_ns is not None and silent_ns >= 2 * self.every_ns
-        return is_late and silent_ns >= SOON * silent_after_ns
+        """Whether it may have died at the same time as one that has been silent for too long."""
+        if self.every_ns is None:
+            return False
+        least_ns = max(OVERDUE * self.every_ns, silent_after_ns - PHASES * self.every_ns)
+        return now_ns - self.heard_ns >= least_ns
 
 
 class HostWatch:

@@ -11,6 +11,7 @@ from relay.ingest.nats.hosts import FORGET_NS, HostWatch
 from relay.store.records import HostRow
 from tests.unit.ingest.nats.samples import ENGINE, MINUTE_NS, make_death, make_heartbeat
 
+SECOND_NS = 10**9
 SILENT_NS = 5 * MINUTE_NS
 
 
@@ -36,7 +37,7 @@ def watching(*hosts: str, silent_after_ns: int = SILENT_NS) -> HostWatch:
 def test_a_host_that_falls_silent_is_reported_once() -> None:
     """And once more when it is back."""
     watch = watching("a", "b")
-    assert beat(watch, "b", 2 * MINUTE_NS) is None
+    assert beat(watch, "b", 3 * MINUTE_NS) is None
     assert lost(watch, SILENT_NS - 1) == []
     (event,) = watch.find_lost(SILENT_NS, 77)
     assert (event.action, event.host, event.via, event.time_ns) == ("engine_lost", "a", ENGINE, 77)
@@ -97,21 +98,24 @@ def test_a_stored_time_in_the_future_is_that_of_a_wrong_clock() -> None:
     assert lost(watch, SILENT_NS) == ["a"]
 
 
-def test_hosts_of_a_rack_are_lost_together() -> None:
-    """Although their heartbeats ended at different times of the same minute."""
+@pytest.mark.parametrize("every_ns", [MINUTE_NS, 100 * SECOND_NS, SILENT_NS // 3])
+def test_hosts_of_a_rack_are_lost_together(every_ns: int) -> None:
+    """Although their last heartbeats came at different times, and never to the second."""
     names = [f"h{number:02}" for number in range(30)]
     watch = watching()
-    for minute in range(3):
+    for beat_number in range(3):
         for phase, name in enumerate(names):
-            beat(watch, name, minute * MINUTE_NS + phase * MINUTE_NS // 30)
-    beat(watch, "alive", 2 * MINUTE_NS)
-    for minute in range(3, 8):
-        beat(watch, "alive", minute * MINUTE_NS)
-    assert lost(watch, 2 * MINUTE_NS + SILENT_NS) == names
+            late_ns = (beat_number + phase) % 2 * SECOND_NS // 2
+            beat(watch, name, beat_number * every_ns + phase * every_ns // 30 + late_ns)
+    first_ns = 2 * every_ns
+    beat(watch, "alive", first_ns - every_ns // 4)
+    beat(watch, "alive", first_ns + every_ns // 4)
+    beat(watch, "alive", first_ns + SILENT_NS - every_ns)
+    assert lost(watch, first_ns + SILENT_NS) == names
 
 
 def test_a_host_with_few_heartbeats_is_no_part_of_it() -> None:
-    """It has not missed two of them."""
+    """Its next one is not overdue."""
     watch = watching("gone", "slow")
     beat(watch, "slow", 4 * MINUTE_NS)
     beat(watch, "gone", 3 * MINUTE_NS)
