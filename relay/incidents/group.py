@@ -70,7 +70,7 @@ def read_field(event: Event, name: str) -> str:
     attributes = event.actor.attributes
     match name:
         case "engine":
-            return event.engine
+            return (event.via if is_about_host(event) else None) or event.engine
         case "host" | "project" | "service" if is_about_host(event):
             return ""  # hosts that are gone are gone together
         case "host":

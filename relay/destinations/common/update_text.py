@@ -5,7 +5,8 @@ headline of a route, and `list_lines` one line for each incident. The words for 
 `relay.destinations.common.incident_line`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -242,7 +243,8 @@ def fit_lines(lines: Sequence[Line], total: int, limit: int, escapes: Escapes) -
 
 def _name_place(of: Problem | Event, places: Set[tuple[str, str]]) -> Pieces:
     """Return where something is, to end its line; empty if everything on the list is there."""
-    if len(places) == 1 or not of.host:
+    is_place_itself = isinstance(of, Problem) and of.is_about_host
+    if len(places) == 1 or not of.host or is_place_itself:
         return ()
     is_clear = len({host for host, _ in places}) == len(places)
     host = of.host if is_clear else describe_host(of.host, of.engine)
@@ -303,6 +305,8 @@ def _describe_ends(update: Update, zone: TimeZone) -> list[Pieces]:
     if count == 1:
         return [describe_incident(reports[0], update.made_ns, zone, length) for length in Length]
     nouns = {find_kind(each.problem).noun for each in reports}
+    if not update.more and nouns == {"host"} and _have_recovered(reports):
+        return _with_names(update, f"{count:,} hosts are heard again", reports, count)
     if update.more or nouns != {"container"} or not _have_recovered(reports):
         return _with_names(update, f"{count:,} incidents are over", reports, count)
     are_up = all(describe_recovery(each) == "is up again" for each in reports)
@@ -342,13 +346,28 @@ def _with_names(
     is_reminder = update.reason is UpdateReason.REMINDER
     label = [] if is_reminder else _describe_group(update)
     project = "" if is_reminder else (update.group or {}).get("project", "")
+    says_hosts = not is_reminder and all(each.problem.is_about_host for each in reports)
+    subjects = Counter(each.subject for each in reports)
     choices = []
     for number in range(min(MAX_NAMES, len(reports)), 0, -1):
-        named = (_name_in_project(each, project) for each in reports[:number])
+        named = (
+            (
+                *((name_piece(each.subject),) if says_hosts else _name_in_project(each, project)),
+                *_name_other_host(each, subjects),
+            )
+            for each in reports[:number]
+        )
         names = [piece for pieces in named for piece in (own(", "), *pieces)][1:]
         more = f" and {count - number:,} more" if number < count else ""
         choices.append(merge_pieces(*label, own(f"{what}: "), *names, own(more)))
     return choices
+
+
+def _name_other_host(report: IncidentReport, subjects: Mapping[str, int]) -> Pieces:
+    """Return what tells a subject from another one with the same name, which is on another host."""
+    if subjects[report.subject] < 2 or not report.problem.host:
+        return ()
+    return own(" on "), name_piece(report.problem.host)
 
 
 def _name_in_project(report: IncidentReport, project: str) -> Pieces:
@@ -361,11 +380,16 @@ def _name_in_project(report: IncidentReport, project: str) -> Pieces:
 
 
 def _describe_group(update: Update) -> list[Piece]:
-    """Return the name of the group, to stand before what happened in it: its project."""
+    """Return the name of the group, to stand before what happened in it: its project, and its host
+    if the group is of one."""
     fields = update.group or {}
-    values = [value for name, value in fields.items() if name != "engine" and value.strip()]
-    label = fields.get("project") or " / ".join(values) or fields.get("engine")
-    return [name_piece(label), own(": ")] if label else []
+    host = fields.get("host", "").strip()
+    others = ("engine", "host")
+    values = [value for name, value in fields.items() if name not in others and value.strip()]
+    label = fields.get("project") or " / ".join(values) or ("" if host else fields.get("engine"))
+    places = [own(" on ") if label else own(""), name_piece(host)] if host else []
+    names = [name_piece(label)] if label else []
+    return [*names, *places, own(": ")] if names or places else []
 
 
 def _describe_plain_group(notification: Notification, update: Update) -> list[Pieces]:
