@@ -322,6 +322,12 @@ class _Collector(Collector):
             "destination",
             {name: status.stopped for name, status in statuses.items()},
         )
+        yield _gauge(
+            "destination_disconnected",
+            "Whether relay has no connection to the destination, if it keeps one.",
+            "destination",
+            {name: status.not_connected is not None for name, status in statuses.items()},
+        )
 
     def _pending_deliveries(self) -> Iterator[Metric]:
         if self._backlog is None:

@@ -23,6 +23,7 @@ from relay.config.show import show
 from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError, Problem, RelayError
 from relay.core.event import HEARTBEAT
+from relay.core.incident import Audience
 from relay.core.include import Include
 from relay.core.text import escape_unprintable
 from relay.core.tls import create_ssl_context
@@ -128,6 +129,15 @@ def _find_engine_warnings(endpoints: Mapping[str, Endpoint]) -> Iterator[ConfigI
 def _find_heartbeat_warnings(config: Config) -> Iterator[ConfigIssue]:
     if config.heartbeat is not None and not _heartbeat_routes(config):
         yield ConfigIssue(("heartbeat",), f"goes {_NOWHERE}", IssueScope.KEY)
+    routed = Router(config.routes).route(self_event(HEARTBEAT, {}))
+    told = {name for result in routed for name in result.destinations if config.heartbeat}
+    for name, destination in config.destinations.items():
+        if destination.audience is Audience.RELAYS and name not in told:
+            message = (
+                "gets no heartbeat, so the hub cannot notice that this host is silent: set "
+                "'heartbeat', and send it there (match: {type: relay, action: heartbeat})"
+            )
+            yield ConfigIssue(("destinations", name), message, IssueScope.KEY)
 
 
 def _find_silence_warnings(config: Config) -> Iterator[ConfigIssue]:

@@ -29,6 +29,7 @@ from relay.config.model import Config
 from relay.config.route import Route
 from relay.config.section import Section
 from relay.config.validators import describe_paste_mistake
+from relay.core.incident import Audience
 
 _PLACEHOLDER = re.compile(
     r"x{6}|0{8}/|<[^>]*>|your[-_ ](?!server\.de)|change[-_]?me|replace[-_]?me|placeholder|\.\.\.|…",
@@ -116,6 +117,10 @@ def _find_in_routes(config: Config) -> Iterator[ConfigIssue]:
         if unused and not reaches_people:
             message = "does nothing: no destination of this route shows it"
             yield ConfigIssue((*path, unused[0]), message, IssueScope.KEY)
+        takers = [config.destinations[name].audience for name in route.to]
+        if route.severity is not None and takers and set(takers) == {Audience.RELAYS}:
+            message = "does nothing: the routes of the hub say how severe an event is"
+            yield ConfigIssue((*path, "severity"), message, IssueScope.KEY)
         if route.include.request is not None and not may_take_containers(route.match):
             message = "does nothing: only containers have logs, health and inspect fields"
             yield ConfigIssue((*path, "include"), message, IssueScope.KEY)

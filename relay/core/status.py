@@ -29,6 +29,11 @@ class DestinationStatus(msgspec.Struct, frozen=True):
     one."""
 
     @property
+    def is_only_not_connected(self) -> bool:
+        """Whether nothing else is wrong than that there is no connection: nothing was sent yet."""
+        return self.not_connected is not None and not (self.stopped or self.failing)
+
+    @property
     def is_well(self) -> bool:
         """Whether nothing is wrong. A pause that the destination asked for is no fault."""
         is_failing = self.failing or self.first_failure is not None

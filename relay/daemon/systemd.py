@@ -144,12 +144,15 @@ def describe_status(snapshot: StatusSnapshot, pending: int | None) -> str:
     """Return the status line; ``pending`` is None if the store does not answer."""
     destinations = snapshot.destination_status.items()
     failing = [name for name, status in destinations if status.failing and not status.stopped]
+    unconnected = [name for name, status in destinations if status.is_only_not_connected]
     stopped = [name for name, status in destinations if status.stopped]
     parts = [_describe_engines(snapshot)]
     if pending is not None:
         parts.append(_describe_pending(pending))
     if failing:
         parts.append(f"{_join_names(failing)} failing")
+    if unconnected:
+        parts.append(f"{_join_names(unconnected)} not connected")
     if stopped:
         parts.append(f"{_join_names(stopped)} stopped")
     if (reason := snapshot.store.reason) is not None:

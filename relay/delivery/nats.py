@@ -22,7 +22,13 @@ from relay.destinations.nats import NatsDestination
 from relay.nats.connection import NatsConnection
 from relay.nats.failure import FailureKind, RequestError
 from relay.nats.jetstream import JetStreamError, PubAck
-from relay.nats.message import HEADROOM_BYTES, SENT_AT, decode_event, encode_event
+from relay.nats.message import (
+    HEADROOM_BYTES,
+    SENT_AT,
+    UnreadableMessage,
+    decode_event,
+    encode_event,
+)
 from relay.nats.publisher import Publisher
 from relay.nats.requirements import find_server_faults
 from relay.nats.subjects import event_subject
@@ -101,7 +107,10 @@ class NatsSender:
         limit = self._connection.server.max_payload - HEADROOM_BYTES
         if len(body) <= limit or limit < LEAST_BYTES:
             return body
-        sent = decode_event(body, host=self._host, via="")
+        try:
+            sent = decode_event(body, host=self._host, via="")
+        except UnreadableMessage:  # the server says that it is too long
+            return body
         return encode_event(self._host, replace(sent.event, via=None), sent.included, limit)
 
     def _failed(self, error: RequestError) -> Response:

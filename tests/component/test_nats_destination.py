@@ -12,7 +12,16 @@ import pytest
 from msgspec.structs import replace
 
 from relay.config import RetryConfig
-from relay.core.exchange import Dead, Delivered, Outcome, Reached, Reason, Response, Retry
+from relay.core.exchange import (
+    Dead,
+    Delivered,
+    Outcome,
+    Reached,
+    Reason,
+    Request,
+    Response,
+    Retry,
+)
 from relay.core.include import Included
 from relay.core.notification import Notification, build_notification
 from relay.core.zone import UTC_ZONE
@@ -122,6 +131,17 @@ async def test_a_server_of_short_messages_gets_a_shorter_one(tmp_path: Path) -> 
     event = decode_event(stored.data, host="web-17", via="fleet").event
     assert event.actor.attributes == {"…": "1"}
     assert event.actor.name == notification().events[0].actor.name
+
+
+async def test_what_cannot_be_made_shorter_is_refused(tmp_path: Path) -> None:
+    """It would end the connection if it were sent."""
+    request = Request(b"x" * 200_000, "relay.events.web-17.container.die")
+    with running_server(tmp_path / "nats", "max_payload: 64KB") as server:
+        await make_stream(server)
+        async with client_of(destination(server)) as client:
+            response = await client.sender.send(request)
+            assert outcome_of(response) == Dead(Reason.REFUSED)
+            assert outcome_of(await client.send(notification())) == Delivered()
 
 
 # what is tried again

@@ -119,6 +119,7 @@ def test_every_series_exists_from_the_start() -> None:
             *(f"relay_refreshes_total hook {outcome}" for outcome in REFRESH_OUTCOMES),
             "relay_destination_failing hook",
             "relay_destination_stopped hook",
+            "relay_destination_disconnected hook",
             "relay_deliveries_pending hook",
             "relay_oldest_delivery_age_seconds hook",
             "relay_route_matches_total crashed",
@@ -164,7 +165,9 @@ def test_counters() -> None:
     snapshot.destination_counters["hook"].refreshes["failed"] = 17
     snapshot = replace(
         snapshot,
-        destination_status={"hook": DestinationStatus(stopped=True, failing=True)},
+        destination_status={
+            "hook": DestinationStatus(stopped=True, failing=True, not_connected="no way")
+        },
         route_matches={"crashed": 16},
     )
     backlog = {"hook": Backlog(13, NOW_NS - 17_500_000_000)}
@@ -191,6 +194,7 @@ def test_counters() -> None:
         "relay_refreshes_total hook failed": 17,
         "relay_destination_failing hook": 1,
         "relay_destination_stopped hook": 1,
+        "relay_destination_disconnected hook": 1,
         "relay_deliveries_pending hook": 13,
         "relay_oldest_delivery_age_seconds hook": 17.5,
         "relay_route_matches_total crashed": 16,

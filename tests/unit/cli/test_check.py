@@ -152,6 +152,19 @@ def test_warnings_have_their_lines(file: Path, engine_socket: Path) -> None:
     ]
 
 
+def test_a_host_that_the_hub_cannot_miss(file: Path, engine_socket: Path) -> None:
+    """Without heartbeats the hub does not notice that the host is silent."""
+    to = "spare: {type: nats, url: nats://a, stream: RELAY, as: web-17}"
+    text = file.read_text().replace("spare: {type: console}", to)
+    for added in ("", "heartbeat: {every: 1m}\n"):
+        file.write_text(text + added)
+        assert "destinations.spare: gets no heartbeat" in run("check").stderr
+    self_route = "  {name: self, match: {type: relay}, to: spare}]\nheartbeat: {every: 1m}\n"
+    file.write_text(text.replace("spare]}]\n", "spare]},\n") + self_route)
+    assert run("check").stderr == ""
+    assert engine_socket.is_socket()
+
+
 def test_keys_that_have_no_effect(file: Path, engine_socket: Path) -> None:
     """A key about incidents at a destination of events is a warning with its line."""
     text = file.read_text().replace(

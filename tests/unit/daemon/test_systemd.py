@@ -112,6 +112,11 @@ def test_watchdog_variables(environ: dict[str, str], seconds: float | None) -> N
             "listening to 1 of 2 engines (not to b), 3 deliveries wait, ops failing, old stopped",
         ),
         (
+            make_snapshot({"a": True}, {"hub": DestinationStatus(not_connected="refused")}),
+            0,
+            "listening to 1 engine, nothing waits, hub not connected",
+        ),
+        (
             make_snapshot({"a": True}, store=StoreStatus(1, StoreFault.READ_ONLY)),
             None,
             "listening to 1 engine, store failing (read only)",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from relay.config.destination_types import file_keys
+from relay.config.warnings import find_warnings
 from relay.core.errors import ConfigError
 from relay.core.event import Event
 from relay.core.exchange import Request
@@ -16,7 +17,7 @@ from relay.core.incident import Audience
 from relay.core.include import Include, Included
 from relay.core.notification import Notification, build_notification
 from relay.core.zone import UTC_ZONE
-from relay.destinations.catalog import parse_config
+from relay.destinations.catalog import DESTINATION_TYPES, parse_config
 from relay.destinations.nats import NatsDestination
 from relay.incidents.policy import build_policies
 from relay.incidents.policy_warnings import find_policy_warnings
@@ -247,3 +248,16 @@ def test_a_short_for_is_a_mistake_for_those_who_are_told_of_incidents_only() -> 
     parse_config(text % "hub", file="f", environ={}, folder=Path())
     with pytest.raises(ConfigError, match="is not longer than 'resolve_after'"):
         parse_config(text % "hub, log", file="f", environ={}, folder=Path())
+
+
+def test_a_severity_for_the_hub_does_nothing() -> None:
+    """It is said, unless somebody else is told by the same route."""
+    text = (
+        f"destinations: {{hub: {{type: nats, {KEYS}, as: a}}, log: {{type: console}}}}\n"
+        "routes: [{name: all, match: {type: container}, severity: critical, to: [%s]}]\n"
+    )
+    for to, count in (("hub", 1), ("'hub', log", 0)):
+        config = parse_config(text % to, file="f", environ={}, folder=Path())
+        issues = find_warnings(config, DESTINATION_TYPES)
+        paths = [issue.path for issue in issues if issue.path[-1] == "severity"]
+        assert len(paths) == count
