@@ -104,15 +104,8 @@ async def request_each(
     fleet: ShippedFleet, login: str, inbox: str, subjects: Sequence[str]
 ) -> list[FailureKind | None]:
     """Send a request to each of these subjects; return how each fails, None if it is answered."""
-    made = fleet.made / login
-    keys = client_keys(
-        *fleet.servers,
-        nkey_file=made / "nkey",
-        tls={"ca_file": made / "ca.pem"},
-        inbox_prefix=f"_INBOX.{inbox}",
-    )
     failures: list[FailureKind | None] = []
-    async with connected_as(keys) as connection:
+    async with connected_as(make_keys(fleet, login, inbox)) as connection:
         for subject in subjects:
             try:
                 await connection.request(subject, b"{}", timeout_s=5)
@@ -120,6 +113,17 @@ async def request_each(
             except RequestError as error:
                 failures.append(error.kind)
     return failures
+
+
+def make_keys(fleet: ShippedFleet, login: str, inbox: str) -> NatsKeys:
+    """Return the keys of one of those for whom the script made a login."""
+    made = fleet.made / login
+    return client_keys(
+        *fleet.servers,
+        nkey_file=made / "nkey",
+        tls={"ca_file": made / "ca.pem"},
+        inbox_prefix=f"_INBOX.{inbox}",
+    )
 
 
 @asynccontextmanager
@@ -143,9 +147,12 @@ def test_the_permissions_are_those_that_relay_prints(fleet: ShippedFleet) -> Non
 
 
 def test_hosts_come_and_go(fleet: ShippedFleet) -> None:
-    """A new host is let in once the servers read the list again; one that was removed is not."""
+    """A new host is let in once the servers read the list again; one that was removed is not.
+
+    The connection of another host stays, and so does its key.
+    """
     seed = read_seed(fleet, HOST)
-    fleet.prepare_and_reload("web-2")
+    assert asyncio.run(count_connections(fleet, "web-2")) == 1
     assert read_seed(fleet, HOST) == seed
     subjects = ["relay.events.web-2.relay.test"]
     assert asyncio.run(request_each(fleet, "hosts/web-2", "web-2", subjects)) == [None]
@@ -166,6 +173,14 @@ def test_a_key_is_changed(fleet: ShippedFleet) -> None:
     subjects = ["relay.events.web-3.relay.test"]
     assert asyncio.run(request_each(fleet, "hosts/web-3", "web-3", subjects)) == [None]
     assert "refused the login" in asyncio.run(find_problem(fleet, before))
+
+
+async def count_connections(fleet: ShippedFleet, new: str) -> int:
+    """Add a host; return how often another one connected meanwhile."""
+    async with connected_as(make_keys(fleet, f"hosts/{HOST}", HOST)) as connection:
+        await asyncio.to_thread(fleet.prepare_and_reload, new)
+        await connection.request(f"relay.events.{HOST}.relay.test", b"{}", timeout_s=5)
+        return connection.opened_count
 
 
 def read_seed(fleet: ShippedFleet, host: str) -> str:

@@ -19,6 +19,7 @@ from relay.nats.message import MAX_BYTES
 from relay.nats.nkey import make_seed
 from tests.support.certificates import Authority
 from tests.support.nats_server import server_program
+from tests.unit.docs.test_blocks import verify_unit
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "fleet"
 TOP = FOLDER.parents[1]
@@ -207,6 +208,15 @@ def test_the_exposure_of_a_server() -> None:
     command = ["systemd-analyze", "security", "--offline=yes", "--threshold=15", str(unit)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+@pytest.mark.parametrize("name", ["relay-edge.conf", "relay-hub.conf"])
+def test_systemd_knows_every_key_of_a_drop_in(name: str) -> None:
+    """It complains of nothing that it does not say of the unit alone."""
+    analyze = shutil.which("systemd-analyze")
+    assert analyze is not None
+    assert verify_unit(analyze, (FOLDER / name).read_text()) == verify_unit(analyze, "")
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not here")
