@@ -84,17 +84,20 @@ class MessagePipeline:
         now_ns: int,
         wall_ns: int,
         *,
+        is_drained: bool = True,
         is_final: bool = False,
     ) -> ProcessedBatch:
         """Process messages in the order of the stream; the caller commits the result next.
 
         ``now_ns`` is the time of the clock by which deliveries are due, ``wall_ns`` that of the
-        wall clock. Call it without messages, too: hosts that are silent have to be reported.
+        wall clock. Call it without messages, too: hosts that are silent have to be reported. That
+        can be known if ``is_drained``: nothing waits behind these messages.
         """
         batch = _Batch(now_ns, wall_ns)
         for message in sorted(messages, key=lambda message: message.stream_seq):
             self._add(message, batch)
-        batch.events += self.hosts.find_lost(now_ns, wall_ns)
+        if is_drained:
+            batch.events += self.hosts.find_lost(now_ns, wall_ns)
         gaps = self._unreadable.report(wall_ns, is_final=is_final)
         self.counters.gaps[GapReason.RECORD_INVALID] += len(gaps)
         batch.events += gaps

@@ -45,7 +45,7 @@ class NatsSpec(msgspec.Struct, frozen=True):
         hosts = HostWatch(name, silent_after_ns, await outbox.hosts(name), now_ns=now_ns)
         connection = NatsConnection(f"engine {name}", config)
         puller = Puller(connection, config.stream, config.consumer)
-        monitor = StreamMonitor(name, connection, puller, hosts, context, config.batch)
+        monitor = StreamMonitor(name, connection, puller, hosts, context)
         pipeline = MessagePipeline(name, context.router, context.incidents, seen, hosts, counters)
         reader = MessageReader(name, connection, puller, config.batch)
         worker = MessageWorker(reader, monitor, pipeline, outbox, context.now)

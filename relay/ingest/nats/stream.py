@@ -28,9 +28,9 @@ LOST_AFTER_S = 15.0
 """A stream that is away for so long counts as lost. A client whose server is restarted is back
 after 1 to 5 s, and a stream of three servers elects a leader within 5 s."""
 
-STALL_S = 30.0
-"""If nothing was read for so long, because the disk fails or the machine slept, messages wait that
-were not heard yet. Otherwise the worker reads every few seconds, even if nothing comes."""
+STALL_S = 15.0
+"""If nothing was read for so long, because the disk fails or the machine slept, hosts were not
+heard meanwhile. Otherwise the worker reads every few seconds, even if nothing comes."""
 
 
 class StreamMonitor:
@@ -43,18 +43,13 @@ class StreamMonitor:
         puller: Puller,
         hosts: HostWatch,
         context: IngestContext,
-        batch_size: int,
     ) -> None:
-        """If no more messages wait than a ``batch_size``, all are heard that can be.
-
-        Until the stream is open for the first time it is away from now on.
-        """
+        """Until the stream is open for the first time it is away from now on."""
         self._engine = engine
         self._connection = connection
         self.puller = puller
         self._hosts = hosts
         self._context = context
-        self._batch_size = batch_size
         self._is_open = False
         self._is_caught_up = False
         self._away_since_s = self._last_batch_s = loop_time_s()
@@ -108,19 +103,24 @@ class StreamMonitor:
         if self.puller.is_standby:
             self._fall_behind()
 
-    def on_batch(self, messages: Sequence[PulledMessage]) -> None:
-        """Note what was read; nothing, if nothing came for a while."""
+    def on_batch(self, messages: Sequence[PulledMessage]) -> bool:
+        """Note what was read; nothing, if nothing came for a while.
+
+        Returns whether all that hosts have sent by now is among it or before it.
+        """
         now_s = loop_time_s()
         if now_s - self._last_batch_s > STALL_S:
             self._fall_behind()
         self._last_batch_s = now_s
         self.check()
-        if not self._is_open or self.puller.is_standby or self._is_caught_up:
-            return
-        if not messages or messages[-1].pending <= self._batch_size:
+        is_drained = not messages or messages[-1].pending == 0
+        if not self._is_open or self.puller.is_standby or not is_drained:
+            return False
+        if not self._is_caught_up:
             self._is_caught_up = True
             self._hosts.resume(self._context.now())
             self._context.incidents.caught_up(self._engine)
+        return True
 
     def close(self) -> None:
         """Note that nothing is read any longer."""

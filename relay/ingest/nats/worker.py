@@ -47,8 +47,8 @@ class MessageWorker:
     async def run(self, on_commit: Callable[[CommitResult], None]) -> None:
         """Process and commit messages until `end` is called."""
         while (messages := await self._read()) is not None:
-            self._monitor.on_batch(messages)
-            await self._take(messages, on_commit)
+            is_drained = self._monitor.on_batch(messages)
+            await self._take(messages, on_commit, is_drained=is_drained)
         await self._take([], on_commit, is_final=True)
 
     async def _read(self) -> Sequence[PulledMessage] | None:
@@ -70,10 +70,13 @@ class MessageWorker:
         messages: Sequence[PulledMessage],
         on_commit: Callable[[CommitResult], None],
         *,
+        is_drained: bool = False,
         is_final: bool = False,
     ) -> None:
         """Process and commit messages, and acknowledge them then."""
-        batch = self.pipeline.process(messages, self._now(), time_ns(), is_final=is_final)
+        batch = self.pipeline.process(
+            messages, self._now(), time_ns(), is_drained=is_drained, is_final=is_final
+        )
         if batch.commit is not None:
             result = await self._outbox.commit(batch.commit, self._now())
             self.pipeline.counters.evicted += result.evicted

@@ -35,7 +35,7 @@ class Stage:
         self.hosts = HostWatch(ENGINE, MINUTE_NS)
         make: Any = StreamMonitor
         self.monitor: StreamMonitor = make(
-            ENGINE, self.connection, self.puller, self.hosts, context, 4
+            ENGINE, self.connection, self.puller, self.hosts, context
         )
 
     def open(self) -> None:
@@ -92,24 +92,24 @@ def test_a_short_loss_is_no_event(stage: Stage) -> None:
     assert stage.told[3:] == [("ended",)]
 
 
-def test_hosts_are_heard_once_little_waits(stage: Stage) -> None:
-    """Before that a heartbeat may be behind other messages."""
+def test_hosts_are_heard_once_nothing_waits(stage: Stage) -> None:
+    """Before that a heartbeat may be behind other messages; and each time when some wait again."""
     stage.open()
-    stage.monitor.on_batch([make_message(1, pending=5)])
+    assert not stage.monitor.on_batch([make_message(1, pending=1)])
     assert not stage.hears_hosts
-    stage.monitor.on_batch([make_message(2, pending=9), make_message(3, pending=4)])
+    assert stage.monitor.on_batch([make_message(2, pending=9), make_message(3, pending=0)])
     assert stage.hears_hosts
-    stage.monitor.on_batch([make_message(4, pending=99)])
-    assert stage.hears_hosts
+    assert not stage.monitor.on_batch([make_message(4, pending=99)])
+    assert stage.hears_hosts  # for as long as before: it only cannot be said now who is silent
     assert stage.told == [("opened",), ("caught up",)]
 
 
 def test_hosts_are_heard_if_nothing_comes(stage: Stage) -> None:
     """A stream without messages has none that waits. One that is not open may have."""
-    stage.monitor.on_batch([])
+    assert not stage.monitor.on_batch([])
     assert not stage.hears_hosts
     stage.open()
-    stage.monitor.on_batch([])
+    assert stage.monitor.on_batch([])
     assert stage.hears_hosts
 
 
