@@ -6,21 +6,26 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import yaml
 
 from relay.config.nats_keys import NatsKeys
 from relay.nats.connection import NatsConnection
 from relay.nats.failure import FailureKind, RequestError
 from relay.nats.permissions import host_permissions, hub_permissions
 from tests.support.daemon import RelayProcess
+from tests.support.docker import PrivateEngine
 from tests.support.nats_keys import client_keys
+from tests.support.nats_server import free_ports, server_program
 from tests.support.receiver import Receiver
-from tests.support.shipped_fleet import ADDRESSES, ShippedFleet
+from tests.support.shipped_fleet import ADDRESSES, FOLDER, ShippedFleet
 from tests.support.throwaway import REPOSITORY
 
 HOST = "web-1"
@@ -211,3 +216,45 @@ def test_what_was_confirmed_is_on_the_disk(fleet: ShippedFleet) -> None:
     for server in fleet.servers:
         with urlopen(f"http://127.0.0.1:{server.monitor_port}/jsz?config=1") as answer:
             assert json.load(answer)["config"]["sync_always"] is True
+
+
+def test_a_server_needs_no_more_rights_than_compose_gives_it(
+    fleet: ShippedFleet, engine: PrivateEngine, tmp_path: Path
+) -> None:
+    """It reads its files and writes its volume, as root without a capability.
+
+    The image is one of nats-server alone, because the engine has no registry.
+    """
+    service = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["nats1"]
+    archive, config = tmp_path / "image.tar", tmp_path / "nats-server.conf"
+    with tarfile.open(archive, "w") as image:
+        image.add(server_program(), "usr/local/bin/nats-server")
+    engine.docker("import", "--change=ENV PATH=/usr/local/bin", str(archive), service["image"])
+    client, peers, monitor = free_ports(3)
+    text = (FOLDER / "nats-server.conf").read_text()
+    for shipped, here in {
+        "0.0.0.0:4222": f"127.0.0.1:{client}",
+        "0.0.0.0:6222": f"127.0.0.1:{peers}",
+        "127.0.0.1:8222": f"127.0.0.1:{monitor}",
+        **{f"nats{number}:6222": f"127.0.0.1:{peers}" for number in (1, 2, 3)},
+    }.items():
+        text = text.replace(shipped, here)
+    config.write_text(text)
+    places = {
+        "/etc/nats/nats-server.conf": config,
+        "/etc/nats/machine": fleet.made / "servers" / ADDRESSES[0],
+    }
+    program, *arguments = service["entrypoint"]
+    engine.docker(
+        *("run", "--detach", "--name=nats1", "--network=host", "--read-only"),
+        *(f"--cap-drop={name}" for name in service["cap_drop"]),
+        *(f"--security-opt={option}" for option in service["security_opt"]),
+        *(f"--user={service['user']}", "--env=SERVER_NAME=nats1", f"--entrypoint={program}"),
+        *(f"--mount=type=bind,readonly,source={it},target={at}" for at, it in places.items()),
+        *("--mount=type=volume,source=nats1,target=/var/lib/nats", service["image"], *arguments),
+    )
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while "Server is ready" not in engine.logs("nats1"):
+        assert engine.inspect("nats1")["State"]["Running"], engine.logs("nats1")
+        assert time.monotonic() < deadline_s, engine.logs("nats1")
+        time.sleep(0.1)
