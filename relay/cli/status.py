@@ -210,7 +210,7 @@ def _incident_lines(view: _View) -> Iterator[str]:
 
 def _engine_row(engine: str, found: EngineStatus, view: _View) -> tuple[str, ...]:
     position_ns, stream = found.position_ns, found.stream
-    position = "never connected"
+    position = "nothing yet" if stream is not None and stream.is_open else "never connected"
     if position_ns is not None:
         age = format_duration(view.now_ns - position_ns)
         position = f"{format_time(position_ns, view.zone)}, {age} ago"

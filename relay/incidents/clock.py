@@ -147,6 +147,10 @@ class Engines:
             self._lost_ns[lost] = known_ns
         return True
 
+    def is_connected(self, engine: str) -> bool:
+        """Whether the stream of one of this relay's own engines is open."""
+        return self._get(engine).is_connected
+
     def settle(self, engine: str, now: Now) -> None:
         """Note that all that happened is known: the history had no gap, or was reconciled."""
         status = self._get(engine)

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from relay.core.event import Event
 from relay.core.include import Included
@@ -287,6 +288,19 @@ class Dispatcher:
         for incident in self._state.list_incidents():
             if stream_of(incident.life.engine) == engine:
                 self._tracker.schedule_check(incident, now)
+
+    def taken_elsewhere(self, engine: str, now: Now) -> Changes:
+        """Note that another relay takes what an engine brings from other hosts.
+
+        How the subjects of open incidents are is not known from here on, until they are heard of.
+        """
+        for incident in list(self._state.list_incidents()):
+            life = incident.life
+            is_brought = is_remote(life.engine) and stream_of(life.engine) == engine
+            if is_brought and incident.is_open and life.unknown_since_ns is None:
+                life = replace(life, unknown_since_ns=now.at(life.engine))
+                self._tracker.put(replace(incident, life=life), now)
+        return self._state.take_changes()
 
     def host_clock_set(self, host: str, by_ns: int, now: Now) -> Changes:
         """Note that the clock of another host, by `clock.host_of`, was set forward."""

@@ -176,6 +176,10 @@ class Incidents:
         self._dispatcher.disconnected(engine, self._clocks.now())
         self._on_change()
 
+    def taken_elsewhere(self, engine: str) -> None:
+        """Note that another relay takes what an engine brings from other hosts, for the present."""
+        self._note(self._dispatcher.taken_elsewhere(engine, self._clocks.now()))
+
     def caught_up(self, engine: str) -> None:
         """Note that an engine's history was read and, unless it is impossible, reconciled."""
         self._note(self._dispatcher.caught_up(engine, self._clocks.now()))

@@ -29,7 +29,9 @@ class Reminder:
         if state.reminder is not None:
             return []  # it is scheduled again when that is settled
         opened = self._state.list_incidents(destination)
-        reminded = [each for each in opened if is_reminded(each, now)]
+        reminded = [
+            each for each in opened if is_reminded(each, now) and self._tracker.is_followed(each)
+        ]
         if not reminded:
             return []
         due_ns = [self._find_due_ns(each, policy.repeat_interval_ns) for each in reminded]

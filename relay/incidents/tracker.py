@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from relay.core.event import RELAY_ENGINE
 from relay.core.incident import Audience
 from relay.incidents import incident as incidents
-from relay.incidents.clock import Engines, Now, stream_of
+from relay.incidents.clock import Engines, Now, is_remote, stream_of
 from relay.incidents.destination import REFRESH_INTERVAL_NS
 from relay.incidents.group import Group, find_due
 from relay.incidents.held import HeldReason, Hold
@@ -99,6 +99,11 @@ class IncidentTracker:
         """Return until when nothing of an incident's engine is reported; 0 if it may be
         reported."""
         return 0 if is_own(incident.subject) else self.engines.silent_until_ns(incident.life.engine)
+
+    def is_followed(self, incident: Incident) -> bool:
+        """Whether relay hears of an incident. What other hosts send may go to another relay."""
+        engine = incident.life.engine
+        return not is_remote(engine) or self.engines.is_connected(stream_of(engine))
 
     def put(self, incident: Incident, now: Now) -> None:
         """Add or replace an incident, and note when it and its group are due."""

@@ -28,6 +28,10 @@ LOST_AFTER_S = 15.0
 """A stream that is away for so long counts as lost. A client whose server is restarted is back
 after 1 to 5 s, and a stream of three servers elects a leader within 5 s."""
 
+TAKEN_AFTER_S = 30.0
+"""After so long as a standby, another relay takes the events. For the first ten seconds after a
+start it may only seem so: the server keeps the pin of the process before (``priority_timeout``)."""
+
 STALL_S = 15.0
 """If nothing was read for so long, because the disk fails or the machine slept, hosts were not
 heard meanwhile. Otherwise the worker reads every few seconds, even if nothing comes."""
@@ -51,6 +55,11 @@ class StreamMonitor:
         self._hosts = hosts
         self._context = context
         self._is_open = False
+        self._is_hearing = False
+        """Whether the stream is open, and this relay is no standby."""
+        self._standby_since_s: float | None = None
+        self._is_taken = False
+        """Whether another relay takes the events."""
         self._is_caught_up = False
         self._away_since_s = self._last_batch_s = loop_time_s()
         self._is_announced = False
@@ -90,10 +99,12 @@ class StreamMonitor:
         """Note whether the stream is open now, and inform those that have to know."""
         if self.is_open != self._is_open:
             self._is_open = self.is_open
+            self._inform_incidents()
             if self._is_open:
                 self._on_opened()
             else:
                 self._on_closed()
+        self._inform_incidents()
         away_s = loop_time_s() - self._away_since_s
         if not self._is_open and not self._is_announced and away_s >= LOST_AFTER_S:
             self._is_announced = True
@@ -102,6 +113,26 @@ class StreamMonitor:
             self._context.on_engine_change("engine_lost", self._engine, {"reason": reason})
         if self.puller.is_standby:
             self._fall_behind()
+
+    def _inform_incidents(self) -> None:
+        """Inform the incidents whether events come. A standby gets none: another relay has them."""
+        incidents, is_standby = self._context.incidents, self._is_open and self.puller.is_standby
+        is_hearing = self._is_open and not is_standby
+        if is_hearing != self._is_hearing:
+            self._is_hearing = is_hearing
+            if is_hearing:
+                incidents.stream_opened(self._engine, 0, is_local=True)
+            else:
+                incidents.stream_ended(self._engine)
+        if not is_standby:
+            self._standby_since_s = None
+        elif self._standby_since_s is None:
+            self._standby_since_s = loop_time_s()
+        elif not self._is_taken and loop_time_s() - self._standby_since_s >= TAKEN_AFTER_S:
+            self._is_taken = True
+            incidents.taken_elsewhere(self._engine)
+        if is_hearing:
+            self._is_taken = False
 
     def on_batch(self, messages: Sequence[PulledMessage]) -> bool:
         """Note what was read; nothing, if nothing came for a while.
@@ -127,10 +158,10 @@ class StreamMonitor:
         if self._is_open:
             self._is_open = False
             self._on_closed()
+            self._inform_incidents()
 
     def _on_opened(self) -> None:
         log.info("engine.connected", engine=self._engine)
-        self._context.incidents.stream_opened(self._engine, 0, is_local=True)
         if self._is_announced:
             self._is_announced = False
             down_s = round(loop_time_s() - self._away_since_s, 3)
@@ -139,7 +170,6 @@ class StreamMonitor:
     def _on_closed(self) -> None:
         self._away_since_s = loop_time_s()
         self._fall_behind()
-        self._context.incidents.stream_ended(self._engine)
 
     def _fall_behind(self) -> None:
         self._is_caught_up = False

@@ -170,6 +170,31 @@ def test_nothing_is_confirmed_while_the_stream_is_not_open() -> None:
     assert not any(each.is_open for each in world.dispatcher.list_incidents())
 
 
+def test_another_relay_takes_the_events() -> None:
+    """A standby neither reminds of what other hosts had nor ends it. When it takes over again, what
+    is open is in doubt until it is heard of; incidents of its own are not."""
+    world = hub()
+    world.take(of("web-1", die(0)), of("web-2", die(0)), die(0, "own"))
+    world.run(20)
+    world.dispatcher.disconnected(VIA, world.now)
+    world.store.apply(world.dispatcher.taken_elsewhere(VIA, world.now))
+    sent = len(world.sent)
+    world.run(90_000)
+    ((_, reminder),) = world.sent[sent:]
+    assert [each.subject for each in reminder.update.incidents] == ["own"]
+    world.connect(VIA)
+    world.take(of("web-1", start(90_000)))
+    world.run(90_100)
+    states = {
+        each.subject: (each.is_open, each.life.unknown_since_ns is not None)
+        for each in world.dispatcher.list_incidents()
+    }
+    assert states["fleet web-1 local/container/web-1"] == (False, False)
+    assert states["fleet web-2 local/container/web-1"] == (True, True)
+    assert states["here/container/own"] == (True, False)
+    world.check_store()
+
+
 def test_a_gap_at_a_host() -> None:
     """What was up there is still watched; of what was down, nobody knows whether it came back."""
     world = hub()

@@ -7,7 +7,7 @@ import pytest
 
 from relay.ingest.nats import stream as stream_module
 from relay.ingest.nats.hosts import HostWatch
-from relay.ingest.nats.stream import LOST_AFTER_S, STALL_S, StreamMonitor
+from relay.ingest.nats.stream import LOST_AFTER_S, STALL_S, TAKEN_AFTER_S, StreamMonitor
 from tests.unit.ingest.nats.samples import ENGINE, MINUTE_NS, make_message
 
 
@@ -24,6 +24,7 @@ class Stage:
             stream_opened=lambda *_, **__: self.told.append(("opened",)),
             stream_ended=lambda *_: self.told.append(("ended",)),
             caught_up=lambda *_: self.told.append(("caught up",)),
+            taken_elsewhere=lambda *_: self.told.append(("taken elsewhere",)),
         )
         context = SimpleNamespace(
             incidents=incidents,
@@ -128,3 +129,33 @@ def test_hosts_are_not_heard(stage: Stage, why: str) -> None:
     stage.connection.is_connected, stage.puller.is_standby = True, False
     stage.monitor.on_batch([])
     assert stage.hears_hosts
+
+
+def test_a_standby_hears_nothing(stage: Stage) -> None:
+    """Once it has been one for longer than an old pin lives, another relay has the events."""
+    stage.open()
+    stage.puller.is_standby = True
+    stage.pass_time(1)
+    stage.pass_time(TAKEN_AFTER_S - 1)
+    assert stage.told == []
+    stage.pass_time(1)
+    stage.pass_time(99)
+    assert stage.told == [("taken elsewhere",)]
+    stage.puller.is_standby = False
+    stage.pass_time(1)
+    assert stage.told[1:] == [("opened",)]
+    stage.puller.is_standby = True
+    stage.pass_time(1)
+    stage.pass_time(TAKEN_AFTER_S)
+    assert stage.told[2:] == [("ended",), ("taken elsewhere",)]
+
+
+def test_a_restart_is_no_standby(stage: Stage) -> None:
+    """The pin of the process before lives for a while."""
+    stage.open()
+    stage.puller.is_standby = True
+    stage.pass_time(1)
+    stage.pass_time(10)
+    stage.puller.is_standby = False
+    stage.pass_time(1)
+    assert stage.told == [("opened",)]
