@@ -27,8 +27,8 @@ STREAM_STORE_FAILED = 10077
 """The stream cannot store a message: mostly because it is full (``maximum bytes exceeded``)."""
 NO_RESOURCES = frozenset({10002, 10023, 10028, 10047})
 """An account or a server has no room left."""
-NO_JETSTREAM = frozenset({10039, 10076})
-"""JetStream is not enabled for the account, or at the server."""
+NO_PEERS = 10005
+"""A cluster has too few servers with room for the copies of a stream."""
 
 
 class ApiError(msgspec.Struct, frozen=True):
@@ -219,24 +219,30 @@ async def consumer_info(connection: NatsConnection, stream: str, consumer: str) 
     return await call_api(connection, f"CONSUMER.INFO.{stream}.{consumer}", ConsumerInfo)
 
 
-async def create_stream(connection: NatsConnection, config: StreamConfig) -> StreamInfo:
+async def create_stream(
+    connection: NatsConnection, config: StreamConfig | Mapping[str, Any]
+) -> StreamInfo:
     """Make a stream. Raises `RequestError`."""
-    return await call_api(connection, f"STREAM.CREATE.{config.name}", StreamInfo, config)
+    return await call_api(connection, f"STREAM.CREATE.{_get(config, 'name')}", StreamInfo, config)
 
 
-async def update_stream(connection: NatsConnection, config: StreamConfig) -> StreamInfo:
-    """Change a stream. Raises `RequestError`."""
-    return await call_api(connection, f"STREAM.UPDATE.{config.name}", StreamInfo, config)
+async def update_stream(connection: NatsConnection, config: Mapping[str, Any]) -> StreamInfo:
+    """Change a stream. A key that is left out gets its default. Raises `RequestError`."""
+    return await call_api(connection, f"STREAM.UPDATE.{config['name']}", StreamInfo, config)
 
 
 async def create_consumer(
-    connection: NatsConnection, stream: str, config: ConsumerConfig
+    connection: NatsConnection, stream: str, config: ConsumerConfig | Mapping[str, Any]
 ) -> ConsumerInfo:
-    """Make a durable consumer, or change it. Raises `RequestError`."""
-    subject = f"CONSUMER.DURABLE.CREATE.{stream}.{config.durable_name}"
-    return await call_api(
-        connection, subject, ConsumerInfo, {"stream_name": stream, "config": config}
-    )
+    """Make a durable consumer, or change it; see `update_stream`. Raises `RequestError`."""
+    subject = f"CONSUMER.DURABLE.CREATE.{stream}.{_get(config, 'durable_name')}"
+    request = {"stream_name": stream, "config": config}
+    return await call_api(connection, subject, ConsumerInfo, request)
+
+
+def _get(config: object, key: str) -> str:
+    value: str = config[key] if isinstance(config, Mapping) else getattr(config, key)
+    return value
 
 
 async def call_api(

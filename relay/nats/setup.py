@@ -3,7 +3,7 @@
 The daemon makes and changes neither: its account needs no right to.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,14 +12,24 @@ from relay.nats.connection import NatsConnection
 from relay.nats.failure import FailureKind, RequestError
 from relay.nats.jetstream import (
     CONSUMER_NOT_FOUND,
+    NO_PEERS,
+    NO_RESOURCES,
     STREAM_NOT_FOUND,
     ConsumerInfo,
     JetStreamError,
     StreamInfo,
     call_api,
+    create_consumer,
+    create_stream,
+    update_stream,
 )
 from relay.nats.puller import PINNED
-from relay.nats.requirements import Finding, find_consumer_faults, find_stream_faults
+from relay.nats.requirements import (
+    Finding,
+    covers,
+    find_consumer_faults,
+    find_stream_faults,
+)
 from relay.nats.subjects import ALL_EVENTS
 
 SECOND_NS = 10**9
@@ -75,6 +85,7 @@ def wanted_stream(setup: Setup, *, is_clustered: bool) -> dict[str, Any]:
         "max_msgs": -1,
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,
+        "no_ack": False,
         "num_replicas": setup.replicas or (3 if is_clustered else 1),
         "duplicate_window": 600 * SECOND_NS,
         "compression": "s2",
@@ -96,6 +107,13 @@ def wanted_consumer(setup: Setup) -> dict[str, Any]:
         "priority_policy": PINNED,
         "priority_groups": [GROUP],
         "priority_timeout": 10 * SECOND_NS,
+        "headers_only": False,
+        "inactive_threshold": 0,
+        "max_batch": 0,
+        "max_bytes": 0,
+        "max_expires": 0,
+        "mem_storage": False,
+        "backoff": None,
     }
 
 
@@ -117,18 +135,19 @@ async def _set_up_stream(connection: NatsConnection, setup: Setup) -> Step:
     if found is None:
         if setup.is_dry:
             return Step(f"{name}: would be made: {_describe_stream(wanted)}")
-        await call_api(connection, f"STREAM.CREATE.{setup.stream}", dict[str, Any], wanted)
+        await _change(create_stream(connection, wanted), f"{name} cannot be made")
         return Step(f"{name}: made: {_describe_stream(wanted)}")
     info = msgspec.convert(found, StreamInfo)
     options = {"max_bytes": setup.max_bytes, "num_replicas": setup.replicas}
     asked = {key: value for key, value in options.items() if value is not None}
+    wanted = _respect_choices(wanted, info)
     changes = _find_changes(found["config"], wanted, (*_STREAM_KEYS, *asked))
     if not changes:
         text = f"{name}: is there: {_describe_stream(found['config'])}"
         return Step(text, list(find_stream_faults(info)))
     if setup.updates and not setup.is_dry:
         body = {**found["config"], **changes}
-        await _change(connection, f"STREAM.UPDATE.{setup.stream}", body, name)
+        await _change(update_stream(connection, body), f"{name} cannot be changed", _ANEW)
         return Step(f"{name}: changed: {_describe_changes(found['config'], changes)}")
     findings = _advise(find_stream_faults(info), is_asked=not asked.keys().isdisjoint(changes))
     return Step(_differs(name, found["config"], changes), findings)
@@ -139,12 +158,11 @@ async def _set_up_consumer(connection: NatsConnection, setup: Setup) -> Step:
     wanted = wanted_consumer(setup)
     path = f"{setup.stream}.{setup.consumer}"
     found = await _find(connection, f"CONSUMER.INFO.{path}", CONSUMER_NOT_FOUND)
-    create = f"CONSUMER.DURABLE.CREATE.{path}"
     if found is None:
         if setup.is_dry:
             return Step(f"{name}: would be made")
-        body = {"stream_name": setup.stream, "config": wanted}
-        await call_api(connection, create, dict[str, Any], body)
+        making = create_consumer(connection, setup.stream, wanted)
+        await _change(making, f"{name} cannot be made")
         return Step(f"{name}: made: pinned to one hub, acknowledged within 5 s")
     info = msgspec.convert(found, ConsumerInfo)
     changes = _find_changes(found["config"], wanted, _CONSUMER_KEYS)
@@ -152,17 +170,32 @@ async def _set_up_consumer(connection: NatsConnection, setup: Setup) -> Step:
     if not changes:
         return Step(f"{name}: is there", faults)
     if setup.updates and not setup.is_dry:
-        body = {"stream_name": setup.stream, "config": {**found["config"], **changes}}
-        await _change(connection, create, body, name)
+        changing = create_consumer(connection, setup.stream, {**found["config"], **changes})
+        await _change(changing, f"{name} cannot be changed", _ANEW)
         return Step(f"{name}: changed: {_describe_changes(found['config'], changes)}")
     return Step(_differs(name, found["config"], changes), _advise(faults, is_asked=False))
 
 
-_STREAM_KEYS = ("subjects", "retention", "storage", "discard", "max_age", "max_msgs_per_subject")
+def _respect_choices(wanted: dict[str, Any], info: StreamInfo) -> dict[str, Any]:
+    """Return what a stream that is there should be: others may publish to it and read it, too."""
+    config = info.config
+    subjects = list(config.subjects)
+    if not any(covers(subject, ALL_EVENTS) for subject in subjects):
+        subjects.append(ALL_EVENTS)
+    retention = "interest" if config.retention == "interest" else wanted["retention"]
+    return {**wanted, "subjects": subjects, "retention": retention}
+
+
+_STREAM_KEYS = (
+    *("subjects", "retention", "storage", "discard", "max_age", "max_msgs_per_subject"),
+    *("max_msg_size", "no_ack"),
+)
 """What a stream has to have; the other keys of one that is there are the administrator's choice."""
 _CONSUMER_KEYS = (
-    *("ack_policy", "max_deliver", "deliver_policy", "replay_policy", "ack_wait"),
+    *("ack_policy", "max_deliver", "deliver_policy", "replay_policy", "ack_wait", "backoff"),
     *("priority_policy", "priority_groups", "priority_timeout", "max_ack_pending"),
+    *("headers_only", "inactive_threshold", "max_batch", "max_bytes", "max_expires"),
+    "mem_storage",
 )
 
 
@@ -176,25 +209,28 @@ async def _find(connection: NatsConnection, subject: str, not_found: int) -> dic
         return None
 
 
-async def _change(
-    connection: NatsConnection, subject: str, body: Mapping[str, Any], name: str
-) -> None:
+async def _change(work: Awaitable[object], failed: str, advice: str = "") -> None:
+    """Make or change something; ``failed`` says what was not done if the server refuses."""
     try:
-        await call_api(connection, subject, dict[str, Any], body)
+        await work
     except JetStreamError as error:
-        text = f"{name} cannot be changed: {error}; make it anew when it is empty"
-        raise RequestError(FailureKind.REFUSED, text) from error
+        if error.code in NO_RESOURCES or error.code == NO_PEERS:
+            advice = ": raise max_file_store of the servers, or ask for less with --max-size"
+        raise RequestError(FailureKind.REFUSED, f"{failed}: {error}{advice}") from error
+
+
+_ANEW = "; make it anew when it is empty"
 
 
 def _find_changes(
     found: Mapping[str, Any], wanted: Mapping[str, Any], keys: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what has to change, by key."""
-    return {key: wanted[key] for key in keys if found.get(key, _DEFAULTS.get(key)) != wanted[key]}
-
-
-_DEFAULTS: Mapping[str, Any] = {"max_age": 0, "max_msgs_per_subject": -1, "max_deliver": -1}
-"""What a server leaves out if it is so."""
+    """Return what has to change, by key. A server leaves out what is false, 0 or nothing."""
+    return {
+        key: wanted[key]
+        for key in keys
+        if (found.get(key) or wanted[key]) and found.get(key) != wanted[key]
+    }
 
 
 def _differs(name: str, found: Mapping[str, Any], changes: Mapping[str, Any]) -> str:

@@ -157,6 +157,46 @@ async def _make_slow(server: NatsServer) -> None:
         await create_consumer(admin, "RELAY", consumer_config(**times))
 
 
+def test_a_stream_of_others_stays_theirs(server: NatsServer) -> None:
+    """Its other subjects and a second reader are left alone; what relay needs is added."""
+
+    async def make() -> None:
+        async with connected(server) as admin:
+            shared = {"subjects": ("other.>",), "retention": "interest", "no_ack": True}
+            await create_stream(admin, stream_config(**shared))
+            extra = {"max_batch": 5, "headers_only": True, "inactive_threshold": 10**12}
+            right = {"ack_wait": 5 * 10**9, "priority_timeout": 10 * 10**9}
+            await create_consumer(admin, "RELAY", consumer_config(**right, **extra))
+
+    asyncio.run(make())
+    result = run("fleet", "setup", "--url", server.url, "--update")
+    assert result.exit_code == 0, result.output
+    assert "subjects other.> -> other.> relay.events.>" in result.stdout
+    stream, consumer = asyncio.run(_state(server))
+    assert stream.config.subjects == ["other.>", "relay.events.>"]
+    assert stream.config.retention == "interest"
+    assert not stream.config.no_ack
+    assert consumer.config.max_batch == 0
+    assert not consumer.config.headers_only
+    assert consumer.config.inactive_threshold == 0
+    again = run("fleet", "setup", "--url", server.url)
+    assert again.exit_code == 0
+    assert "differs" not in again.stdout
+
+
+def test_a_server_without_room(tmp_path: Path) -> None:
+    """It says what to raise, when the stream is made and when it grows."""
+    with running_server(tmp_path / "nats", jetstream="max_file: 8MB") as server:
+        arguments = ("fleet", "setup", "--url", server.url, "--max-size")
+        text = failure(run(*arguments, "1GiB"))
+        assert text.startswith("stream RELAY cannot be made: insufficient storage resources")
+        assert "raise max_file_store of the servers" in text
+        assert run(*arguments, "4MiB").exit_code == 0
+        text = failure(run(*arguments, "1GiB", "--update"))
+        assert text.startswith("stream RELAY cannot be changed: ")
+        assert "raise max_file_store of the servers" in text
+
+
 def test_what_cannot_be_changed_is_said(server: NatsServer) -> None:
     """A server does not turn a stream that keeps everything into a queue."""
 
