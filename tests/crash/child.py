@@ -13,15 +13,29 @@ import sys
 import traceback
 from pathlib import Path
 
+import click
 import msgspec
+import uvloop  # noqa: F401 - relay imports it when it starts
 
-from relay.cli import main as relay
+import relay.admin.api
+import relay.delivery.console
+import relay.delivery.http.sender  # noqa: F401 - likewise
+from relay.cli import main as run_command_line
+from relay.cli import relay as command_line
+from relay.destinations.catalog import parse_config
 from relay.incidents import destination
 from relay.ingest.docker import reconciler
 from relay.store import records
 from tests.crash.points import BY_NAME, arm
 
 READY = b"ready\n"
+EXAMPLE = """
+destinations:
+  hook: {type: http, url: "http://127.0.0.1:1/", headers: {Name: "{{ event.name }}"}}
+  terminal: {type: console}
+routes: [{name: all, match: {name: "*"}, to: [hook, terminal]}]
+"""
+"""A configuration with the types of destinations that lifetimes have."""
 STOP = b"stop"
 KILL = b"kill"
 
@@ -49,11 +63,18 @@ class Order(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Serve orders until the input ends."""
+    _load_relay()
     gc.freeze()  # loaded code stays in memory pages that the children share
     os.write(sys.stdout.fileno(), READY)
     for line in iter(_read_line, b""):
         if line not in (STOP, KILL):  # a signal that comes after its child has ended
             _run_child(msgspec.json.decode(line, type=Order))
+
+
+def _load_relay() -> None:
+    """Import and build all that a lifetime needs and relay leaves until then."""
+    command_line.get_command(click.Context(command_line), "run")
+    parse_config(EXAMPLE, file="example", environ={}, folder=Path())
 
 
 def _run_child(order: Order) -> None:
@@ -100,7 +121,7 @@ def _run_relay(order: Order) -> None:
         if order.point is not None:
             arm(BY_NAME[order.point], order.hit)
         sys.argv = ["relay", "run", "--config", order.config]
-        relay()
+        run_command_line()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:
