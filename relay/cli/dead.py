@@ -208,7 +208,7 @@ async def _replay(location: StoreLocation, filters: Filters) -> None:
         verb = "stays" if count == 1 else "stay"
         click.echo(
             f"{_count_dead_letters(count)} for {format_name(to)} {verb}: no such destination is "
-            "configured any longer",
+            "configured",
             err=True,
         )
     if result.superseded:

@@ -73,19 +73,21 @@ def replay(
 ) -> ReplayedBatch | None:
     """Turn up to `BATCH_SIZE` dead letters into deliveries: the lowest numbers in ``span``.
 
-    Those whose numbers are ``excluded`` are left as they are. None if none is in ``span``.
+    Those whose numbers are ``excluded`` are left as they are, and so are messages that are no
+    events: they are not for any destination, even if one has the name of their engine. None if none
+    is in ``span``.
     """
     selected = _select(selection, destinations, span, "ASC", BATCH_SIZE, PAGE_BYTES, connection)
     if not selected:
         return None
-    numbers = [number for number in selected if number not in excluded]
-    found = [_read(number, connection) for number in numbers]
+    read = [_read(number, connection) for number in selected if number not in excluded]
+    found = [each for each in read if each[0].reason != Reason.UNREADABLE]
     prepared = [
         replace(enqueue.prepare(it.notification, [it.destination], options), long_seq=long_seq)
         for it, long_seq in found
     ]
     enqueue.add(prepared, connection)
-    _delete(numbers, connection)
+    _delete([it.number for it, _ in found], connection)
     return ReplayedBatch(len(found), {it.destination for it, _ in found}, selected[-1])
 
 

@@ -130,6 +130,17 @@ async def test_unreadable_messages_are_dead_letters(file: Path, size: int) -> No
     assert read_rows(file, "SELECT count(*) FROM long_notifications") == [(0,)]
 
 
+async def test_an_unreadable_message_is_never_replayed() -> None:
+    """Not even to a destination that has the name of its engine."""
+    async with open_outbox(None) as outbox:
+        await outbox.commit(make_commit(make_notification(0), to=["fleet"]), 10)
+        assert (await outbox.drop_destination("fleet", 10)).count == 1
+        await outbox.commit(unreadable_commit(1, 2), 10)
+        assert await outbox.replay_dead_letters(Selection(), lambda: ["fleet"], 20) == 1
+        assert await due_numbers(outbox, 20, "fleet") == [0]
+        assert await count_unreadable(outbox) == 2
+
+
 async def test_the_newest_unreadable_messages_are_kept() -> None:
     """However many come, other dead letters stay."""
     async with open_outbox(None) as outbox:
