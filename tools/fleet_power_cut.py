@@ -6,7 +6,8 @@ power fails. In half of the rounds the hub has not run meanwhile, so everything 
 alone. The servers are killed, the disk is mounted again, and servers and hub start. Whatever a
 server had confirmed has to reach the receiver.
 
-``--sync 2m`` is nats-server's own default, with which this fails; relay demands ``always``.
+By default the servers sync as ``deploy/fleet/nats-server.conf`` says, which is ``always``. With
+``--sync 2m``, nats-server's own default, what they confirmed is lost.
 
 Prints a line of JSON for each round, and a summary. The exit code is 1 if anything was lost,
 arrived under two ids, twice or out of order within a container; and 2 if there can be no such disk
@@ -18,6 +19,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -39,7 +41,7 @@ PUBLISHED_S = 30.0
 """So long the edges may take until the stream has everything."""
 STALL_S = 20.0
 """Something is lost if nothing arrives for so long."""
-ALWAYS = "always"
+SHIPPED = Path(__file__).resolve().parent.parent / "deploy" / "fleet" / "nats-server.conf"
 
 
 class PowerCuts:
@@ -101,6 +103,13 @@ class PowerCuts:
             self._rng.choice(edges).happen(f"web-{self._rng.randrange(CONTAINERS)}")
 
 
+def shipped_sync() -> str:
+    """Return the ``sync_interval`` of the shipped configuration of a server."""
+    found = re.search(r"^ *sync_interval: *(\S+)", SHIPPED.read_text(), re.MULTILINE)
+    assert found is not None, f"{SHIPPED} has no sync_interval"
+    return found[1]
+
+
 def put_store_on(disk: Disk, server: NatsServer) -> None:
     """Let a server that does not run keep its store on the disk."""
     target = disk.path / server.folder.name
@@ -114,10 +123,15 @@ async def measure(
     seed: int,
     *,
     servers: int = 1,
-    sync: str = ALWAYS,
+    sync: str | None = None,
     stall_s: float = STALL_S,
 ) -> tuple[list[dict[str, object]], dict[str, Any]]:
-    """Return the figures of each round, and a summary. Raises `DiskUnavailable`."""
+    """Return the figures of each round, and a summary. Raises `DiskUnavailable`.
+
+    ``sync`` replaces the ``sync_interval`` of the shipped configuration.
+    """
+    if sync is None:
+        sync = shipped_sync()
     disk = Disk(folder / "disk.img", folder / "disk")
 
     def prepare(server: NatsServer) -> None:
@@ -150,7 +164,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS)
     parser.add_argument("--servers", type=int, choices=(1, 3), default=1)
-    parser.add_argument("--sync", default=ALWAYS, help="sync_interval of the servers")
+    parser.add_argument("--sync", help="sync_interval of the servers; default: as shipped")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     given = parser.parse_args()
     quiet_logs()

@@ -12,7 +12,7 @@ SEED = 3
 
 
 async def test_what_was_confirmed_is_kept(tmp_path: Path) -> None:
-    """A server that syncs always loses nothing that it confirmed."""
+    """With the shipped configuration a server loses nothing that it confirmed."""
     try:
         found, summary = await measure(tmp_path, 2, SEED)
     except DiskUnavailable as error:
