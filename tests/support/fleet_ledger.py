@@ -40,12 +40,16 @@ class Ledger:
     across_hubs: int = 0
     """How often an event came from a second hub."""
     out_of_order: int = 0
-    """How often a hub sent an event after a later one of its container."""
+    """How often a hub sent an event after a later one of its container, which it or, although it
+    had never been killed, another hub had sent."""
     late: int = 0
     """How often an event came after a later one of its container that another hub had sent: it
     waited in the store of a hub that was dead."""
+    arrived: Counter[str] = field(default_factory=Counter)
+    """How many different events of each host arrived."""
     last_hub: str = ""
     """The hub that sent the last event."""
+    _made_by: Counter[str] = field(default_factory=Counter)
     _last: dict[tuple[str, Container], int] = field(default_factory=dict)
     _last_of_all: dict[Container, int] = field(default_factory=dict)
 
@@ -53,11 +57,14 @@ class Ledger:
         """Note a new event of a container; return its number."""
         number = self.made[host, container]
         self.made[host, container] += 1
+        self._made_by[host] += 1
         return number
 
     def expect(self, counts: Mapping[Container, int]) -> None:
         """Note how many events of these containers were made in all."""
-        self.made.update({key: count - self.made[key] for key, count in counts.items()})
+        for key, count in counts.items():
+            self._made_by[key[0]] += count - self.made[key]
+            self.made[key] = count
 
     def arrive(self, hub: str, life: int, key: Key, id_: str) -> None:
         """Note that the receiver accepted an event from a hub."""
@@ -66,7 +73,8 @@ class Ledger:
         lives = self.lives[key]
         self.ids[key].add(id_)
         if not lives:
-            self._check_order(hub, container, number)
+            self.arrived[key[0]] += 1
+            self._check_order(hub, life, container, number)
         elif (hub, life) in lives:
             self.unexplained_repeats += 1
         elif any(other == hub for other, _ in lives):
@@ -75,14 +83,21 @@ class Ledger:
             self.across_hubs += 1
         lives.add((hub, life))
 
-    def _check_order(self, hub: str, container: Container, number: int) -> None:
+    def _check_order(self, hub: str, life: int, container: Container, number: int) -> None:
         """Compare an event that came for the first time with those before it."""
         if number < self._last.get((hub, container), -1):
             self.out_of_order += 1
         elif number < self._last_of_all.get(container, -1):
-            self.late += 1
+            if life == 1:  # it was never dead
+                self.out_of_order += 1
+            else:
+                self.late += 1
         self._last[hub, container] = max(number, self._last.get((hub, container), -1))
         self._last_of_all[container] = max(number, self._last_of_all.get(container, -1))
+
+    def missing_of(self, host: str) -> int:
+        """How many events of a host were made that have not arrived."""
+        return self._made_by[host] - self.arrived[host]
 
     @property
     def missing(self) -> int:

@@ -84,6 +84,15 @@ def test_what_waited_in_the_store_of_a_dead_hub_comes_late() -> None:
     assert ledger.verdict()["late from the store of a dead hub"] == 1
 
 
+def test_a_hub_that_was_not_dead_has_no_reason_to_be_late() -> None:
+    """Two hubs that take messages at the same time mix up their order."""
+    ledger = make_ledger(2)
+    arrive(ledger, 1, hub="one")
+    arrive(ledger, 0, hub="two")
+    assert ledger.verdict()["out of order"] == 1
+    assert not is_clean(ledger.verdict())
+
+
 def test_two_hubs_send_the_same() -> None:
     """One was killed after its commit and before its acknowledgement: the id is the same."""
     ledger = make_ledger(1)
