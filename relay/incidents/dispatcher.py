@@ -14,12 +14,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 import msgspec
-from msgspec.structs import replace
 
 from relay.core.event import Event
 from relay.core.include import Included
 from relay.incidents.actions import close_incidents, mark_replayed
-from relay.incidents.clock import Engines, Now, host_of, is_remote, stream_of
+from relay.incidents.clock import Engines, Now, is_remote, stream_of
 from relay.incidents.effect import EffectObserver, find_effects
 from relay.incidents.incident import Incident
 from relay.incidents.inquiry import Answer, FindFacts, Inquiry
@@ -34,7 +33,7 @@ from relay.incidents.repetition import Repetition
 from relay.incidents.reporter import Reporter
 from relay.incidents.review import HoldReview
 from relay.incidents.route_counts import Balance
-from relay.incidents.set_clocks import limit_times, shift_times
+from relay.incidents.set_clocks import limit_times, shift_times, shift_times_of_host
 from relay.incidents.settlement import Settlement
 from relay.incidents.silence import Silence
 from relay.incidents.silence_changes import SilenceChanges
@@ -294,20 +293,12 @@ class Dispatcher:
 
         How the subjects of open incidents are is not known from here on, until they are heard of.
         """
-        for incident in list(self._state.list_incidents()):
-            life = incident.life
-            is_brought = is_remote(life.engine) and stream_of(life.engine) == engine
-            if is_brought and incident.is_open and life.unknown_since_ns is None:
-                life = replace(life, unknown_since_ns=now.at(life.engine))
-                self._tracker.put(replace(incident, life=life), now)
+        self._intake.doubt(engine, now)
         return self._state.take_changes()
 
     def host_clock_set(self, host: str, by_ns: int, now: Now) -> Changes:
         """Note that the clock of another host, by `clock.host_of`, was set forward."""
-        engines = {each.life.engine for each in self._state.list_incidents()}
-        engines |= {each.engine for each in self._state.finishes.values()}
-        set_clocks = {engine: by_ns for engine in engines if host_of(engine) == host}
-        shift_times(self._tracker, set_clocks, now)
+        shift_times_of_host(self._tracker, host, by_ns, now)
         return self._state.take_changes()
 
     def reconciled(self, observation: Observation, now: Now) -> Changes:

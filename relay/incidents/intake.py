@@ -16,7 +16,7 @@ from relay.core.severity import Severity, default_severity
 from relay.incidents import incident as incidents
 from relay.incidents import life as lives
 from relay.incidents import observation as observations
-from relay.incidents.clock import Now, find_affected, is_affected
+from relay.incidents.clock import Now, find_affected, is_affected, is_remote, stream_of
 from relay.incidents.evidence import Evidence, Fact, find_evidence
 from relay.incidents.group import make_group_key
 from relay.incidents.held import Hold
@@ -315,6 +315,15 @@ class Intake:
                 continue
             if life.unknown_since_ns is None and (gap.via is None or not life.is_well):
                 life = replace(life, unknown_since_ns=gap.time_ns)
+                self._tracker.put(replace(incident, life=life), now)
+
+    def doubt(self, engine: str, now: Now) -> None:
+        """Note that nothing is known any longer of what an engine brings from other hosts."""
+        for incident in list(self._state.list_incidents()):
+            life = incident.life
+            is_brought = is_remote(life.engine) and stream_of(life.engine) == engine
+            if is_brought and incident.is_open and life.unknown_since_ns is None:
+                life = replace(life, unknown_since_ns=now.at(life.engine))
                 self._tracker.put(replace(incident, life=life), now)
 
     def recover_own(self, subject: str, now: Now) -> None:

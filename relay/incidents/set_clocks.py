@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from relay.incidents import destination as destinations
 from relay.incidents import group as groups
 from relay.incidents import incident as incidents
-from relay.incidents.clock import Now
+from relay.incidents.clock import Now, host_of
 from relay.incidents.tracker import IncidentTracker
 
 
@@ -40,3 +40,11 @@ def shift_times(tracker: IncidentTracker, set_clocks: Mapping[str, int], now: No
         if by_ns := set_clocks.get(finishes.engine):
             times_ns = tuple(time_ns + by_ns for time_ns in finishes.times_ns)
             tracker.state.put_finishes(replace(finishes, times_ns=times_ns))
+
+
+def shift_times_of_host(tracker: IncidentTracker, host: str, by_ns: int, now: Now) -> None:
+    """Move the times of all engines of another host, by `clock.host_of`."""
+    engines = {each.life.engine for each in tracker.state.list_incidents()}
+    engines |= {each.engine for each in tracker.state.finishes.values()}
+    set_clocks = {engine: by_ns for engine in engines if host_of(engine) == host}
+    shift_times(tracker, set_clocks, now)
