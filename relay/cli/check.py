@@ -173,7 +173,7 @@ def _print_connections(results: Sequence[ConnectionResult]) -> None:
             click.echo(f"    {escape_unprintable(detail)}")
     failed = sum(not result.is_reached for result in results)
     if failed:
-        raise ConnectionsFailed(f"{failed} of {len(results)} cannot be reached")
+        raise ConnectionsFailed(f"{failed} of {len(results)} cannot be reached or used")
 
 
 def describe_config(

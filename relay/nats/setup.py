@@ -269,4 +269,6 @@ def _show(key: str, value: Any) -> str:
         return f"{value} bytes"
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
-    return "none" if value in (None, "", -1) else str(value)
+    if value == -1:
+        return "unlimited"
+    return "none" if value in (None, "") else str(value)

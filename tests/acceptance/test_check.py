@@ -49,4 +49,4 @@ def test_an_engine_that_was_stopped(relay_folder: Path) -> None:
     found = check(relay_folder, text, "--connect")
     assert found.returncode == 1
     assert "No such file or directory" in found.stdout
-    assert found.stderr.endswith("relay: 1 of 1 cannot be reached\n")
+    assert found.stderr.endswith("relay: 1 of 1 cannot be reached or used\n")

@@ -168,4 +168,4 @@ def test_the_command_prints_it(server: NatsServer, tmp_path: Path) -> None:
     lines = result.stdout.split("connections\n")[1].splitlines()
     assert lines[0].startswith("  engine fleet: reached ")
     assert [line[:12] for line in lines[1:]] == ["    error: t", "    warning:", "    note: wh"]
-    assert str(result.exception) == "1 of 1 cannot be reached"
+    assert str(result.exception) == "1 of 1 cannot be reached or used"

@@ -120,7 +120,7 @@ def test_what_differs_is_shown_and_changed_only_if_asked(server: NatsServer) -> 
     assert failure(wrong) == "not all is as it has to be"
     assert "discard old -> new" in wrong.stdout
     assert "error: the stream RELAY drops the oldest messages" in wrong.stdout
-    assert "max_deliver 3 -> none" in wrong.stdout
+    assert "max_deliver 3 -> unlimited" in wrong.stdout
     assert "--update changes it" in wrong.stdout
     before, _ = asyncio.run(_state(server))
     assert before.config.discard == "old"

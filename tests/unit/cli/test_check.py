@@ -237,7 +237,7 @@ def test_connect(monkeypatch: pytest.MonkeyPatch, is_reached: bool) -> None:
     if is_reached:
         assert result.exit_code == 0
     else:
-        assert failure(result) == "1 of 2 cannot be reached"
+        assert failure(result) == "1 of 2 cannot be reached or used"
 
 
 def test_show(file: Path) -> None:
