@@ -39,6 +39,9 @@ from tests.support.nats_server import NatsServer, running_server
 
 SELF_EVENTS = Route.model_validate({"name": "own", "match": {"type": "relay"}, "to": ["ops"]})
 
+NO_PIN = {"priority_policy": "", "priority_groups": None, "priority_timeout": 0}
+"""A consumer that gives its messages to whoever asks."""
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[NatsServer]:
@@ -279,8 +282,7 @@ async def test_a_takeover_keeps_the_order(
     server: NatsServer, tmp_path: Path, priority: bool
 ) -> None:
     """The successor commits what the dead hub had pulled before what came after it."""
-    no_pin = {"priority_policy": "", "priority_groups": None, "priority_timeout": 0}
-    pin = {} if priority else no_pin
+    pin = {} if priority else NO_PIN
     async with stream_ready(server, **pin) as admin:
         async with open_outbox(tmp_path / "a.db") as outbox:
             broken = BrokenOutbox(outbox)
@@ -357,6 +359,31 @@ async def test_a_standby_waits_until_the_hub_is_gone(server: NatsServer, tmp_pat
             hub.session.end()
             await publish(admin, "web-1", make_death(40))
             assert numbers(await standby.wait_for(1)) == [40]
+
+
+async def test_two_hubs_without_a_pin(server: NatsServer, tmp_path: Path) -> None:
+    """They share the messages, which costs the order. What both send has one id, nothing is lost.
+
+    Each waits for what the other has when it starts, so long that the stream delivers some again.
+    """
+    async with (
+        stream_ready(server, **NO_PIN) as admin,
+        open_outbox(tmp_path / "a.db") as first,
+        open_outbox(tmp_path / "b.db") as second,
+        running_hub(server, first, batch=4) as one,
+        running_hub(server, second, batch=4) as other,
+    ):
+        await wait_until_open(one)
+        await wait_until_open(other)
+        await publish(admin, "web-1", *(make_death(number) for number in range(1, 61)))
+        await one.wait_until_acked(admin)
+        sent = [
+            delivery.notification
+            for hub in (one, other)
+            for delivery in await hub.outbox.waiting("ops", 100)
+        ]
+        assert {each.events[0].time_ns for each in sent} == set(range(1, 61))
+        assert len({each.id for each in sent}) == 60
 
 
 async def test_a_hub_without_events_stays_in_charge(server: NatsServer, tmp_path: Path) -> None:
