@@ -29,7 +29,6 @@ from typing import Any
 from tests.support.fleet import Daemon, Edge, Fleet, quiet_logs, running_fleet
 from tests.support.fleet_ledger import is_clean
 from tests.support.nats_server import NatsServer, running_servers
-from tools.backlog import count_queued
 from tools.power_cut import Disk, DiskUnavailable
 
 ROUNDS = 20
@@ -71,11 +70,7 @@ class PowerCuts:
         if not with_hub:
             await hub.kill()
         count = self._rng.randint(1, MAX_EVENTS)
-        self._happen(edges, count)
-        async with asyncio.timeout(PUBLISHED_S):
-            while any(count_queued(edge.store) for edge in edges):
-                await asyncio.sleep(0.02)
-        messages = (await self._fleet.stream_info()).state.messages
+        messages = await self._publish(edges, count)
         if is_written_back:
             self._disk.write_back_some(self._rng)
         self._happen(edges, count)
@@ -94,9 +89,21 @@ class PowerCuts:
         return {
             "hub": "runs" if with_hub else "is dead",
             "written back": is_written_back,
-            "only in the stream": messages,
+            "in the stream": messages,
             "lost": self._fleet.ledger.missing,
         }
+
+    async def _publish(self, edges: Sequence[Edge], count: int) -> int:
+        """Let events happen until the stream has all of them; return how many it holds."""
+        before = (await self._fleet.stream_info()).state
+        self._happen(edges, count)
+        async with asyncio.timeout(PUBLISHED_S):
+            while True:
+                state = (await self._fleet.stream_info()).state
+                stored = state.last_seq - before.last_seq
+                if stored >= count and all(edge.is_settled() for edge in edges):
+                    return state.messages
+                await asyncio.sleep(0.05)
 
     def _happen(self, edges: Sequence[Edge], count: int) -> None:
         for _ in range(count):
