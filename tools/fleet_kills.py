@@ -1,8 +1,8 @@
 """Kills in a fleet: ``python -m tools.fleet_kills [WHAT …] [--kills N] [--seed SEED]``.
 
 Real relays at the edges publish to NATS servers under load, and hubs send everything to a receiver.
-Meanwhile something is killed (SIGKILL) and started again, several times; each run kills something
-else: see `VICTIMS`.
+Meanwhile something is killed (SIGKILL) and started again, or hangs (SIGSTOP), several times; each
+run kills something else: see `VICTIMS`.
 
 Prints a line of JSON for each run. The exit code is 1 if anything was lost, arrived under two ids,
 twice although no hub was killed in between, or out of order within a container from one hub.
@@ -34,6 +34,8 @@ MAX_AHEAD = 150
 256."""
 DEAD_S = (0.0, 1.5)
 """The bounds of the time until what was killed is started again."""
+HANG_S = 8.0
+"""Longer than relay waits for an answer, and than ``ack_wait``."""
 ALIVE_S = (1.0, 3.0)
 """The bounds of the time between two kills."""
 SETTLE_S = 60.0
@@ -112,16 +114,31 @@ class Kills:
     async def kill_active_hub(self) -> None:
         """Kill the hub that gets the messages; it comes back when the other one has taken over."""
         ledger = self._fleet.ledger
-        dead = self._fleet.hubs[ledger.last_hub]
-        await dead.kill()
         killed = ledger.last_hub
+        await self._fleet.hubs[killed].kill()
         await self._fleet.hook.wait_for(lambda: ledger.last_hub != killed, SETTLE_S)
         await asyncio.sleep(self._rng.uniform(*self._plan.dead_s))
-        await dead.start()
+        await self._fleet.hubs[killed].start()
+
+    async def hang_active_hub(self) -> None:
+        """Let the hub that gets the messages hang until the other one has taken over."""
+        ledger = self._fleet.ledger
+        hung = ledger.last_hub
+        self._fleet.hubs[hung].pause()
+        await self._fleet.hook.wait_for(lambda: ledger.last_hub != hung, SETTLE_S)
+        await asyncio.sleep(self._rng.uniform(*self._plan.dead_s))
+        self._fleet.hubs[hung].resume()
 
     async def kill_server(self) -> None:
         """Kill one of the servers."""
         await self._restart_servers(self._rng.choice(self._fleet.servers))
+
+    async def hang_server(self) -> None:
+        """Let one of the servers hang: what was published to it gets no answer in time."""
+        server = self._rng.choice(self._fleet.servers)
+        server.pause()
+        await asyncio.sleep(HANG_S)
+        server.resume()
 
     async def kill_leader(self) -> None:
         """Kill the server that leads the stream."""
@@ -180,6 +197,8 @@ VICTIMS: Mapping[str, Victim] = {
     "hub": Victim(Kills.kill_hub),
     "server": Victim(Kills.kill_server),
     "active hub of two": Victim(Kills.kill_active_hub, hubs=2, containers=200),
+    "active hub of two hangs": Victim(Kills.hang_active_hub, hubs=2, containers=200),
+    "server hangs": Victim(Kills.hang_server),
     "leader of three": Victim(Kills.kill_leader, servers=3),
     "one of three": Victim(Kills.kill_server, servers=3),
     "all three": Victim(Kills.kill_all_servers, servers=3),

@@ -112,7 +112,7 @@ class Daemon:
         self.admin = folder / "admin.sock"
         self.store = folder / "relay.db"
         self.lives = 0
-        """How often it was started."""
+        """How often it was started, or went on after a pause."""
         self._log = folder / "relay.log"
         self._process: asyncio.subprocess.Process | None = None
         self.configure(config)
@@ -160,9 +160,14 @@ class Daemon:
         """End it as a service manager does; return its exit code."""
         return await self._end(signal.SIGTERM)
 
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process."""
-        os.kill(self.pid, number)
+    def pause(self) -> None:
+        """Let it hang (SIGSTOP): its connections stay open."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End `pause`. What it repeats of what was under way counts as after a restart."""
+        self.lives += 1
+        os.kill(self.pid, signal.SIGCONT)
 
     async def wait_ready(self) -> None:
         """Wait until it says that it is ready. Raises AssertionError with its log."""
