@@ -116,9 +116,8 @@ async def deliver_all(outbox: Outbox) -> list[int]:
     """Deliver everything, retries too; return the numbers of the notifications in order."""
     numbers: list[int] = []
     while due := await fetch_due(outbox, 2**62):
-        for delivery in due:
-            numbers.append(delivery.notification.events[0].time_ns)
-            await outbox.ack([Ack(delivery, Delivered())], 20, flush=True)
+        numbers += [delivery.notification.events[0].time_ns for delivery in due]
+        await outbox.ack([Ack(delivery, Delivered()) for delivery in due], 20, flush=True)
     return numbers
 
 
