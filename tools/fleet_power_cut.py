@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from relay.nats.jetstream import JetStreamError
 from tests.support.fleet import Daemon, Edge, Fleet, quiet_logs, running_fleet
 from tests.support.fleet_ledger import is_clean
 from tests.support.nats_server import NatsServer, running_servers
@@ -53,14 +54,14 @@ class PowerCuts:
         self._stall_s = stall_s
 
     async def run(self, rounds: int) -> list[dict[str, object]]:
-        """Return the figures of each round; stop at the first one in which something was lost."""
+        """Return the figures of each round; stop at the first one that lost something."""
         edges = [await self._fleet.add_edge(f"edge-{number}") for number in range(EDGES)]
         hub = await self._fleet.add_hub()
         await hub.wait_ready()
         found: list[dict[str, object]] = []
         for number in range(1, rounds + 1):
             found.append({"round": number, **await self._run_round(edges, hub)})
-            if self._fleet.ledger.missing:
+            if self._fleet.ledger.missing or found[-1]["stream"] == "is gone":
                 break
         return found
 
@@ -91,7 +92,15 @@ class PowerCuts:
             "written back": is_written_back,
             "in the stream": messages,
             "lost": self._fleet.ledger.missing,
+            "stream": "is there" if await self._has_stream() else "is gone",
         }
+
+    async def _has_stream(self) -> bool:
+        try:
+            await self._fleet.stream_info()
+        except JetStreamError:
+            return False
+        return True
 
     async def _publish(self, edges: Sequence[Edge], count: int) -> int:
         """Let events happen until the stream has all of them; return how many it holds."""
@@ -154,7 +163,8 @@ async def measure(
         async with running_fleet(folder, running) as fleet:
             await fleet.make_stream()
             found = await PowerCuts(fleet, disk, seed, stall_s).run(rounds)
-            left = None if fleet.ledger.missing else await fleet.wait_acked()
+            is_lost = fleet.ledger.missing or found[-1]["stream"] == "is gone"
+            left = None if is_lost else await fleet.wait_acked()
     return found, {
         "seed": seed,
         "servers": servers,
@@ -186,7 +196,7 @@ def main() -> int:
             return 2
     for each in [*found, summary]:
         print(json.dumps(each))
-    return 0 if is_clean(summary) and not summary["left in the stream"] else 1
+    return 0 if is_clean(summary) and summary["left in the stream"] == 0 else 1
 
 
 if __name__ == "__main__":

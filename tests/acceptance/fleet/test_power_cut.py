@@ -8,7 +8,8 @@ from tests.support.fleet_ledger import is_clean
 from tools.fleet_power_cut import measure
 from tools.power_cut import DiskUnavailable
 
-SEED = 3
+SEED = 2
+"""With it the hub is dead in the first round, so all events are in the stream alone."""
 
 
 async def test_what_was_confirmed_is_kept(tmp_path: Path) -> None:
