@@ -34,7 +34,11 @@ def test_the_seed_of_a_file(tmp_path: Path) -> None:
     assert run("pubkey", str(file)) == (0, f"{public_key(seed)}\n")
 
 
-@pytest.mark.parametrize("text", ["", "SUAB", public_key(make_seed()), "\udcff" * 3, "x" * 1000])
+@pytest.mark.parametrize(
+    "text",
+    ["", "SUAB", public_key(make_seed()), "\udcff" * 3, "x" * 1000],
+    ids=["nothing", "short", "public", "no UTF-8", "long"],  # each worker makes another key
+)
 def test_what_is_no_seed(text: str) -> None:
     """It is refused, and not shown: it may be a secret of something else."""
     code, output = run("pubkey", stdin=text.encode(errors="replace").decode())
