@@ -142,6 +142,14 @@ class Puller:
         return self.is_pinning and self.pin_id is None and is_taken
 
     @property
+    def is_superseded(self) -> bool:
+        """Whether another client was pinned when the consumer was last asked for, although the
+        server has not told this one: that it does with the next request."""
+        groups = self.info.priority_groups if self.info is not None else None
+        pinned = next((group.pinned_client_id for group in groups or ()), "")
+        return self.pin_id is not None and pinned not in ("", self.pin_id)
+
+    @property
     def ack_wait_s(self) -> float:
         """How long the server waits for an acknowledgement before it delivers a message again."""
         return 30.0 if self.info is None else self.info.config.ack_wait / 1e9

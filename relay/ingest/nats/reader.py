@@ -3,7 +3,8 @@
 A consumer delivers a message that is not acknowledged again after its ``ack_wait``, and meanwhile
 newer ones. So whoever takes the consumer over, or has lost the connection, would get the messages
 that were under way after those that followed them. The reader therefore holds what it gets first,
-until no message is under way that it does not hold.
+until no message is under way that it does not hold. A relay that hung for a while does so, too: if
+another hub has taken over meanwhile, what this one has received is that hub's to process.
 """
 
 import asyncio
@@ -19,6 +20,10 @@ log = structlog.get_logger()
 
 IDLE_S = 5.0
 """After so long without a message the reader returns, so that silent hosts are noticed."""
+
+HANG_S = 6.0
+"""relay hung if there is more time than this between two reads: more than `IDLE_S`, and less than
+two thirds of the usual ``priority_timeout`` (10 s), after which another hub may take over."""
 
 POLL_S = 0.25
 """How often the consumer is asked what is under way."""
@@ -46,10 +51,20 @@ class MessageReader:
         self._batch_size = batch_size
         self._settled: tuple[int, str | None] | None = None
         """The connection and the pin since which the order is that of the stream."""
+        self._read_s = 0.0
+        """When the last read ended, in the loop's time."""
 
     async def read(self) -> list[PulledMessage]:
         """Return the next messages, in the order of the stream; none after `IDLE_S`."""
+        try:
+            return await self._read()
+        finally:
+            self._read_s = asyncio.get_running_loop().time()
+
+    async def _read(self) -> list[PulledMessage]:
         messages = await self._puller.pull(self._batch_size, IDLE_S)
+        if asyncio.get_running_loop().time() - self._read_s > HANG_S:
+            self._settled = None
         if not messages or self._settled == self._place:
             return messages
         place = self._place
@@ -79,6 +94,8 @@ class MessageReader:
             try:
                 info = await self._puller.consumer_info()
             except RequestError:
+                return None
+            if self._puller.is_superseded:
                 return None
             elsewhere = info.num_ack_pending - len(held)
             if elsewhere <= 0 or loop.time() > give_up_s:

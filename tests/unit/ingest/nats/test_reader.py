@@ -22,6 +22,7 @@ class FakePuller:
     def __init__(self, batches: Sequence[Sequence[int]], under_way: Sequence[int | None]) -> None:
         self.pin_id: str | None = "pin-1"
         self.ack_wait_s = ACK_WAIT_S
+        self.is_superseded = False
         self._batches = [[make_message(seq) for seq in batch] for batch in batches]
         self._under_way = list(under_way)
         self.asked = 0
@@ -106,6 +107,20 @@ async def test_after_each_loss_it_gathers_again(what: str) -> None:
     connection.opened_count += what == "connection"
     puller.pin_id = "pin-2" if what == "pin" else "pin-1"
     assert numbers(await reader.read()) == [6, 7]
+
+
+async def test_after_a_hang_the_messages_may_be_those_of_another_hub(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are dropped then: the other hub processes them."""
+    monkeypatch.setattr(reader_module, "HANG_S", -1.0)
+    puller = FakePuller([[1], [2, 3], [4]], under_way=[1, 2, 1])
+    reader, _ = make_reader(puller)
+    assert numbers(await reader.read()) == [1]
+    puller.is_superseded = True
+    assert await reader.read() == []
+    puller.is_superseded = False
+    assert numbers(await reader.read()) == [4]
 
 
 async def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
