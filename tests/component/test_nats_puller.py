@@ -205,6 +205,27 @@ async def test_a_client_that_lost_its_pin_stands_by(server: NatsServer) -> None:
         assert puller.problem is None
 
 
+async def test_a_client_that_hung_can_ask_whether_it_was_replaced(server: NatsServer) -> None:
+    """The server tells it with its next request, and what it has received before is in doubt."""
+    await make_stream(server)
+    async with (
+        _pulling(server) as hung,
+        _pulling(server) as other,
+        connected(server) as admin,
+    ):
+        await _publish(server, b"1")
+        assert len(await hung.pull(1, 10)) == 1  # so that no request of it waits any more
+        await hung.consumer_info()
+        assert not hung.is_superseded
+        await admin.request("$JS.API.CONSUMER.UNPIN.RELAY.HUB", b'{"group": "hub"}', timeout_s=5)
+        await _publish(server, b"2")
+        assert len(await other.pull(1, 10)) == 1
+        await hung.consumer_info()
+        await other.consumer_info()
+        assert hung.is_superseded
+        assert not other.is_superseded
+
+
 async def test_old_messages_that_were_not_taken_are_left_to_the_server(
     server: NatsServer,
 ) -> None:
