@@ -4,13 +4,18 @@ nats-py speaks the protocol, logs in and encrypts. It does not reconnect, becaus
 have no jitter, keep the login of the first connection, and send what was published before the
 connection was lost: `relay.nats.connection` opens the next connection.
 
-Written against nats-py 2.16: ``_close``, ``_connect_command``, ``_auth_configured`` and
-``_public_nkey`` are its own, so `pyproject.toml` allows no other minor version. Logins are signed
-without its package for nkeys.
+Written against nats-py 2.16: the names with ``_`` that are used here, and the expressions of its
+parser, are its own, so `pyproject.toml` allows no other minor version. Logins are signed without
+its package for nkeys.
+
+Whoever may publish chooses the bytes of a subject and of headers, and a nats-server checks neither.
+nats-py would stop reading at some of them, and would get the same message again on the next
+connection: so here no message ends the reading.
 """
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +24,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
+from nats.protocol import parser
 
 from relay.nats.login import Login
 from relay.nats.nkey import public_key, sign
@@ -27,6 +33,15 @@ PING_INTERVAL_S = 15
 """How often the server is pinged while nothing else shows that it is there. After two pings without
 an answer the connection is given up."""
 MAX_OUTSTANDING_PINGS = 2
+MAX_HEADER_BYTES = 8192
+"""Longer headers are not read: those of a relay have some 250 bytes. A stream takes 64 KiB, which
+could be 10,000 headers and more than 1 MB of memory for each message."""
+
+# nats-py takes each white space for the end of a subject, and refuses the line if another part
+# follows. To a nats-server only blanks, tabs and line ends are.
+_LINE = rb" ([^ \t\r\n]+) (\d+) (([^ \t\r\n]+) )?"
+parser.MSG_RE = re.compile(rb"\AMSG" + _LINE + rb"(\d+)\r\n")
+parser.HMSG_RE = re.compile(rb"\AHMSG" + _LINE + rb"(\d+) (\d+)\r\n")
 
 # nats-py writes a traceback to standard error if an answer comes that nobody waits for any more, as
 # it happens while a connection is closed. What matters reaches `OnError`.
@@ -113,6 +128,28 @@ class OneConnection(Client):
         if not self._is_open:
             raise error  # ends `connect`, which would go on trying
         self._on_error(error)
+
+    async def _read_loop(self) -> None:
+        try:
+            await super()._read_loop()
+        finally:  # nats-py would wait for two pings before it gives the connection up
+            self.lost.set()
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        if headers is None or len(headers) > MAX_HEADER_BYTES:
+            return None
+        try:
+            return await super()._process_headers(headers)
+        except (UnicodeDecodeError, IndexError):  # an odd status, or too short for one
+            return None
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        if not subject.isascii():
+            subject = subject.decode(errors="replace").encode()
+        message: Msg = super()._build_message(sid, subject, reply, data, headers)
+        return message
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         # Everything that ends the connection comes here, and may fail after this.
