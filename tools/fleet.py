@@ -22,8 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.support.fleet import STREAM, Edge, Fleet, quiet_logs, running_fleet
+from tests.support.fleet import STREAM, Fleet, quiet_logs, running_fleet
 from tests.support.fleet_ledger import is_clean as ledger_is_clean
+from tests.support.fleet_relays import Edge
 from tests.support.nats_server import NatsServer, running_server
 from tools.bench.helper import Helper
 from tools.bench.process import cpu_s, peak_mb, rss_mb

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from relay.nats.failure import RequestError
-from tests.support.fleet import Daemon, Fleet, quiet_logs, running_fleet, second_ns
+from tests.support.fleet import Fleet, quiet_logs, running_fleet, second_ns
 from tests.support.fleet_ledger import is_clean as ledger_is_clean
+from tests.support.fleet_relays import Daemon
 from tests.support.nats_server import NatsServer, running_servers
 
 KILLS = 6

@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from relay.nats.jetstream import JetStreamError
-from tests.support.fleet import Daemon, Edge, Fleet, quiet_logs, running_fleet
+from tests.support.fleet import Fleet, quiet_logs, running_fleet
 from tests.support.fleet_ledger import is_clean
+from tests.support.fleet_relays import Daemon, Edge
 from tests.support.nats_server import NatsServer, running_servers
 from tools.power_cut import Disk, DiskUnavailable
 

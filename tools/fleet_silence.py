@@ -19,7 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.support.fleet import STREAM, Daemon, Fleet, quiet_logs, running_fleet
+from tests.support.fleet import STREAM, Fleet, quiet_logs, running_fleet
+from tests.support.fleet_relays import Daemon
 from tests.support.nats_server import running_server
 from tools.bench.helper import Helper
 

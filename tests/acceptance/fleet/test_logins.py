@@ -14,8 +14,9 @@ from relay.nats.message import encode_event, message_headers
 from relay.nats.publisher import Publisher
 from relay.nats.subjects import event_subject
 from tests.support.certificates import Authority
-from tests.support.fleet import STREAM, Fleet, run_command, running_fleet
+from tests.support.fleet import STREAM, Fleet, running_fleet
 from tests.support.fleet_ledger import is_clean
+from tests.support.fleet_relays import run_command
 from tests.support.nats_accounts import Account, tls, users
 from tests.support.nats_keys import client_keys
 from tests.support.nats_server import running_server

@@ -4,7 +4,8 @@ import json
 from time import time_ns
 from typing import Any
 
-from tests.support.fleet import Edge, Fleet
+from tests.support.fleet import Fleet
+from tests.support.fleet_relays import Edge
 
 HOSTS = ("web-17", "web-18")
 
