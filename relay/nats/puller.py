@@ -115,6 +115,9 @@ class Puller:
         self.pin_id: str | None = None
         """The id under which this client gets the messages; None while another client gets them,
         and if the consumer does not pin."""
+        self.dropped_count = 0
+        """How many messages had waited here for so long that the server delivers them again: they
+        come after newer ones."""
         self.info: ConsumerInfo | None = None
         """The consumer as it was when it was last asked for."""
         connection.listen(f"{self._inbox}.*", self._on_message)
@@ -218,6 +221,7 @@ class Puller:
         oldest_s = now_s - self.ack_wait_s
         while self._messages and self._messages[0].received_s < oldest_s:
             self._messages.popleft()
+            self.dropped_count += 1
         count = min(max_messages, len(self._messages))
         return [self._messages.popleft() for _ in range(count)]
 

@@ -241,6 +241,7 @@ async def test_old_messages_that_were_not_taken_are_left_to_the_server(
         now_s = asyncio.get_running_loop().time()
         assert len(puller._take(1, now_s)) == 1
         assert puller._take(10, now_s + puller.ack_wait_s + 1) == []
+        assert puller.dropped_count == 2
 
 
 @pytest.mark.parametrize(

@@ -341,6 +341,26 @@ async def test_order_over_failovers(server: NatsServer, tmp_path: Path) -> None:
         assert distinct == list(range(1, count + 1)), container
 
 
+async def test_order_if_a_commit_takes_longer_than_the_server_waits(
+    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what came meanwhile, the server delivers a part again, and not yet the rest."""
+    async with stream_ready(server) as admin, open_outbox(None) as outbox:
+        commit, stalls = outbox.commit, [1.2 * ACK_WAIT_S]
+
+        async def commit_late(batch: IngestCommit, now_ns: int) -> CommitResult:
+            await asyncio.sleep(stalls.pop() if stalls else 0.0)
+            return await commit(batch, now_ns)
+
+        monkeypatch.setattr(outbox, "commit", commit_late)
+        async with running_hub(server, outbox) as hub:
+            for number in range(40):
+                await publish(admin, "web-1", make_death(number))
+                await asyncio.sleep(0.02)
+            assert numbers(await hub.wait_for(40)) == list(range(40))
+    assert not stalls
+
+
 async def test_a_standby_waits_until_the_hub_is_gone(server: NatsServer, tmp_path: Path) -> None:
     """Two hubs on one consumer: one gets everything, and the other one nothing until then."""
     async with (

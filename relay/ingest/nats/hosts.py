@@ -79,6 +79,10 @@ class HostWatch:
         self._silent_after_ns = silent_after_ns
         self._hosts = {row.host: _Host(min(row.heard_ns, now_ns), row.lost_ns) for row in rows}
         self._resumed_ns: int | None = None
+        self._look_ns = 0
+        """Before this time no host can have been silent for too long."""
+        self._is_full = False
+        """Whether it was logged that no more hosts are watched."""
         self._changed: set[str] = set()
         self._forgotten: list[str] = []
         if not silent_after_ns:
@@ -122,11 +126,13 @@ class HostWatch:
         if self._resumed_ns is None or not self._silent_after_ns:
             return []
         silent_since_ns = now_ns - self._silent_after_ns
-        if self._resumed_ns > silent_since_ns:
+        if self._resumed_ns > silent_since_ns or now_ns < self._look_ns:
             return []
         self._forget_old(now_ns)
         present = [(name, host) for name, host in self._hosts.items() if host.lost_ns is None]
-        if not any(host.heard_ns <= silent_since_ns for _, host in present):
+        oldest_ns = min((host.heard_ns for _, host in present), default=now_ns)
+        if oldest_ns > silent_since_ns:  # with 10,000 hosts it takes 3 ms to find that out
+            self._look_ns = oldest_ns + self._silent_after_ns
             return []
         return [
             self._lose(name, host, now_ns, wall_ns)
@@ -151,7 +157,9 @@ class HostWatch:
         if not self._silent_after_ns:
             return
         if len(self._hosts) >= MAX_HOSTS:
-            log.warning("host.not_watched", engine=self._engine, host=host, limit=MAX_HOSTS)
+            if not self._is_full:
+                self._is_full = True
+                log.warning("host.not_watched", engine=self._engine, host=host, limit=MAX_HOSTS)
             return
         self._hosts[host] = _Host(now_ns, beat_ns=now_ns)
         self._changed.add(host)

@@ -1,10 +1,11 @@
 """Pulls messages, and brings them into the order of the stream where that is in doubt.
 
 A consumer delivers a message that is not acknowledged again after its ``ack_wait``, and meanwhile
-newer ones. So whoever takes the consumer over, or has lost the connection, would get the messages
-that were under way after those that followed them. The reader therefore holds what it gets first,
-until no message is under way that it does not hold. A relay that hung for a while does so, too: if
-another hub has taken over meanwhile, what this one has received is that hub's to process.
+newer ones. So whoever takes the consumer over, has lost the connection, or was too slow to take all
+that had come, would get the messages that were under way after those that followed them. The reader
+therefore holds what it gets first, until no message is under way that it does not hold. A relay
+that hung for a while does so, too: if another hub has taken over meanwhile, what this one has
+received is that hub's to process.
 """
 
 import asyncio
@@ -49,8 +50,8 @@ class MessageReader:
         self._connection = connection
         self._puller = puller
         self._batch_size = batch_size
-        self._settled: tuple[int, str | None] | None = None
-        """The connection and the pin since which the order is that of the stream."""
+        self._settled: tuple[object, ...] | None = None
+        """The `_place` since which the order is that of the stream."""
         self._read_s = 0.0
         """When the last read ended, in the loop's time."""
 
@@ -75,8 +76,10 @@ class MessageReader:
         return settled
 
     @property
-    def _place(self) -> tuple[int, str | None]:
-        return self._connection.opened_count, self._puller.pin_id
+    def _place(self) -> tuple[object, ...]:
+        """Another one if messages may have been lost on their way, and come again."""
+        puller = self._puller
+        return self._connection.opened_count, puller.pin_id, puller.dropped_count
 
     @property
     def _longest_wait_s(self) -> float:

@@ -133,6 +133,20 @@ def test_a_host_that_never_comes_back_is_forgotten() -> None:
     assert watch.lost_count == 0
 
 
+def test_hosts_are_looked_at_only_when_one_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of one message does not cost a look at 10,000 hosts."""
+    watch = watching("a", "b")
+    assert lost(watch, 2 * MINUTE_NS) == lost(watch, SILENT_NS - 1) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(watch, "_hosts", None)
+        assert lost(watch, SILENT_NS - 1) == []
+    beat(watch, "b", SILENT_NS - 1)
+    assert lost(watch, SILENT_NS) == ["a"]
+    beat(watch, "a", SILENT_NS + 1)
+    assert lost(watch, 2 * SILENT_NS - 1) == ["b"]
+    assert lost(watch, 2 * SILENT_NS + 1) == ["a"]
+
+
 def test_no_host_is_watched_if_that_is_turned_off() -> None:
     """What is stored of hosts is deleted."""
     watch = HostWatch(ENGINE, 0, [HostRow("a", 1, 2)], now_ns=5)

@@ -23,6 +23,7 @@ class FakePuller:
         self.pin_id: str | None = "pin-1"
         self.ack_wait_s = ACK_WAIT_S
         self.is_superseded = False
+        self.dropped_count = 0
         self._batches = [[make_message(seq) for seq in batch] for batch in batches]
         self._under_way = list(under_way)
         self.asked = 0
@@ -98,7 +99,7 @@ async def test_a_loss_meanwhile_begins_anew(what: str) -> None:
     assert numbers(found)[0] == 1
 
 
-@pytest.mark.parametrize("what", ["connection", "pin"])
+@pytest.mark.parametrize("what", ["connection", "pin", "time"])
 async def test_after_each_loss_it_gathers_again(what: str) -> None:
     """A message may have been lost on its way."""
     puller = FakePuller([[1], [7], [6]], under_way=[1, 2, 2])
@@ -106,6 +107,7 @@ async def test_after_each_loss_it_gathers_again(what: str) -> None:
     assert numbers(await reader.read()) == [1]
     connection.opened_count += what == "connection"
     puller.pin_id = "pin-2" if what == "pin" else "pin-1"
+    puller.dropped_count += what == "time"
     assert numbers(await reader.read()) == [6, 7]
 
 
