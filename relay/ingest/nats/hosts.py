@@ -130,7 +130,9 @@ class HostWatch:
             return []
         self._forget_old(now_ns)
         present = [(name, host) for name, host in self._hosts.items() if host.lost_ns is None]
-        oldest_ns = min((host.heard_ns for _, host in present), default=now_ns)
+        if not present:
+            return []
+        oldest_ns = min(host.heard_ns for _, host in present)
         if oldest_ns > silent_since_ns:  # with 10,000 hosts it takes 3 ms to find that out
             self._look_ns = oldest_ns + self._silent_after_ns
             return []
