@@ -10,6 +10,8 @@ from relay.config.engine import EngineConfig
 from relay.config.nats_keys import NatsKeys, NatsName
 from relay.config.types import Duration, SilentAfter, WholeNumber, at_least, at_most
 
+DEFAULT_BATCH = 256
+
 
 class NatsEngineConfig(NatsKeys, EngineConfig):
     """A JetStream stream with the events of other hosts, each of which has a relay of its own."""
@@ -19,7 +21,7 @@ class NatsEngineConfig(NatsKeys, EngineConfig):
     """The name of the stream. relay reads it, and never makes or changes it."""
     consumer: NatsName
     """The name of a durable pull consumer of the stream, which exists already."""
-    batch: Annotated[WholeNumber, Field(ge=1, le=1000)] = 256
+    batch: Annotated[WholeNumber, Field(ge=1, le=1000)] = DEFAULT_BATCH
     """How many messages are asked for at a time, and committed together: at most 1000."""
     remember: Annotated[Duration, at_least("1m"), at_most("7d")] = timedelta(hours=1)
     """How long the ids of events are remembered, so that a repeated one is dropped: from 1m to

@@ -27,9 +27,9 @@ MAX_URLS = 32
 """Our own limit: a cluster has three or five servers."""
 _MAX_NAME_CHARS = 255
 """Of a stream or a consumer: nats-server's ``JSMaxNameLen``."""
-_MAX_TOKEN_CHARS = 128
+MAX_TOKEN_CHARS = 128
 """Our own limit: longer than a host name of most systems (63), far shorter than a subject."""
-_NOT_IN_TOKEN = re.compile(r"[^!-~]|[.*>]")
+NOT_IN_TOKEN = re.compile(r"[^!-~]|[.*>]")
 """https://docs.nats.io/nats-concepts/subjects recommends ASCII without blanks; ``.``, ``*`` and
 ``>`` have a meaning."""
 _NOT_IN_NAME = re.compile(r"[\s.*>/\\\x00-\x1f\x7f]")
@@ -66,10 +66,10 @@ def check_nats_name(text: str) -> str:
 
 def check_nats_token(text: str) -> str:
     """Check one token of a subject, such as the name of a host."""
-    if not text or _NOT_IN_TOKEN.search(text) or len(text) > _MAX_TOKEN_CHARS:
+    if not text or NOT_IN_TOKEN.search(text) or len(text) > MAX_TOKEN_CHARS:
         raise ValueError(
             "cannot be a part of a subject: it has only ASCII characters, no blank, '.', '*' or "
-            f"'>', and at most {_MAX_TOKEN_CHARS} characters"
+            f"'>', and at most {MAX_TOKEN_CHARS} characters"
         )
     return text
 

@@ -159,7 +159,7 @@ class Dispatcher:
         """Take events in the order in which they happened.
 
         ``find_facts`` is asked about the containers of incidents. ``included`` is what came with
-        the events of other hosts, by the id of the event.
+        the events of other hosts, by their `unique_id`.
 
         An event on which an unexpected error occurs is sent by itself, and the error is logged;
         without a journal it is raised.

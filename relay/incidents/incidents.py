@@ -141,7 +141,7 @@ class Incidents:
         """Take events in the order in which they happened; return what is sent at once.
 
         ``find_facts`` is asked about the containers of incidents. ``included`` is what came with
-        the events of other hosts, by the id of the event: nobody is asked about these.
+        the events of other hosts, by their `unique_id`: nobody is asked about these.
         """
         result = self._dispatcher.take(events, self._clocks.now(), find_facts, included)
         if result.changes is NO_CHANGES:  # nearly always: the events belong to no incident

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Event, source_of
+from relay.core.event import RELAY_ENGINE, TYPE_RELAY, Event, source_of, unique_id
 from relay.core.include import Include, Included, select_included
 from relay.core.notification import Notification
 from relay.core.severity import Severity, default_severity
@@ -290,7 +290,7 @@ class Intake:
         incident = replace(incident, asked_ns=event.time_ns)
         if include is None:
             return incident
-        included = select_included(include, self.included.get(event.id))
+        included = select_included(include, self.included.get(unique_id(event)))
         if self._state.is_crowded:
             included = Included(missing=TOO_MUCH_IS_KEPT)
         return replace(incident, included=included)

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.config.validators import NAME_PATTERN
-from relay.core.event import Event, format_rfc3339
+from relay.core.event import SCOPE_SWARM, Event, format_rfc3339
 from relay.core.include import Included
 from relay.core.text import ELLIPSIS
 
@@ -77,7 +77,7 @@ def message_id(host: str, event: Event) -> str:
 
     The managers of a swarm all report the same events, so of these the id holds no host.
     """
-    return event.id if event.scope == "swarm" else f"{host}:{event.id}"
+    return event.id if event.scope == SCOPE_SWARM else f"{host}:{event.id}"
 
 
 def message_headers(host: str, event: Event) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from relay.config.nats_engine import DEFAULT_BATCH
 from relay.nats.connection import NatsConnection
 from relay.nats.failure import FailureKind, RequestError
 from relay.nats.jetstream import (
@@ -35,8 +36,6 @@ from relay.nats.subjects import ALL_EVENTS
 SECOND_NS = 10**9
 GROUP = "hub"
 """The name of the consumer's only priority group."""
-DEFAULT_BATCH = 256
-"""The default of ``batch`` of an engine of ``type: nats``."""
 
 
 class Setup(msgspec.Struct, frozen=True):

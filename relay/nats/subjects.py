@@ -7,19 +7,15 @@ it allows each account its own ``relay.events.HOST.>``. TYPE and ACTION are for 
 import re
 from typing import NamedTuple
 
+from relay.config.nats_keys import MAX_TOKEN_CHARS, NOT_IN_TOKEN
+
 PREFIX = "relay.events"
 ALL_EVENTS = f"{PREFIX}.>"
 """The subjects that the stream takes."""
 
-MAX_TOKEN_CHARS = 128
-"""Our own limit for the name of a host: longer than a host name (63), far shorter than the longest
-line of the protocol (4 KiB)."""
 MAX_PART_CHARS = 64
 """Our own limit for a type or an action in a subject."""
 
-_NOT_IN_TOKEN = re.compile(r"[^!-~]|[.*>]")
-"""https://docs.nats.io/nats-concepts/subjects recommends ASCII without blanks; ``.``, ``*`` and
-``>`` have a meaning."""
 _NOT_IN_PART = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -33,12 +29,12 @@ class EventSubject(NamedTuple):
 
 def is_token(text: str) -> bool:
     """Whether a text can be one part of a subject, such as the name of a host."""
-    return 0 < len(text) <= MAX_TOKEN_CHARS and _NOT_IN_TOKEN.search(text) is None
+    return 0 < len(text) <= MAX_TOKEN_CHARS and NOT_IN_TOKEN.search(text) is None
 
 
 def make_token(text: str) -> str:
     """Return a text as one part of a subject: ``web-17-example-com`` of ``web-17.example.com``."""
-    return _NOT_IN_TOKEN.sub("-", text[:MAX_TOKEN_CHARS]) or "-"
+    return NOT_IN_TOKEN.sub("-", text[:MAX_TOKEN_CHARS]) or "-"
 
 
 def event_subject(host: str, type_: str, action: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from relay.core.counters import EngineCounters
-from relay.core.event import Event, GapReason
+from relay.core.event import Event, GapReason, unique_id
 from relay.core.include import Included, select_included
 from relay.core.notification import Notification
 from relay.incidents.incidents import Incidents
@@ -48,7 +48,7 @@ class _Batch(msgspec.Struct):
     keys: dict[bytes, str] = msgspec.field(default_factory=dict)
     """The ids of the new events, by their `seen_key`."""
     included: dict[str, Included] = msgspec.field(default_factory=dict)
-    """What came with the events, by the event's id."""
+    """What came with the events, by `unique_id`."""
     clocks: dict[str, int] = msgspec.field(default_factory=dict)
     """How far the clock of each host was ahead of the server's when it sent its last message."""
     unreadable: list[tuple[Notification, str]] = msgspec.field(default_factory=list)
@@ -142,7 +142,7 @@ class MessagePipeline:
         self.counters.last_event_ns = stored_ns  # one clock for all hosts
         batch.events.append(event)
         if sent.included is not None:
-            batch.included[event.id] = sent.included
+            batch.included[unique_id(event)] = sent.included
 
     def _build_commit(self, batch: _Batch) -> IngestCommit | None:
         """Route the events. Nothing may fail from here to the commit: see
@@ -198,5 +198,5 @@ def _complete(notification: Notification, batch: _Batch) -> Notification:
     include = notification.include
     if include is None:
         return notification
-    found = batch.included.get(notification.events[0].id)
+    found = batch.included.get(unique_id(notification.events[0]))
     return replace(notification, include=None, included=select_included(include, found))

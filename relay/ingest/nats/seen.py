@@ -14,14 +14,12 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from relay.core.event import Event
+from relay.core.event import SCOPE_SWARM, Event
 from relay.store.records import SEEN_KEY_BYTES, SeenChunk
 
 MAX_EVENTS = 1_000_000
 """At most so many events are known, which takes about 100 MB. A thousand hosts that are deployed
 anew at once send 12,000."""
-
-_SWARM = "swarm"
 
 
 def seen_key(event: Event) -> bytes:
@@ -32,7 +30,7 @@ def seen_key(event: Event) -> bytes:
     event is dropped for it.
     """
     identity: object = (event.host, event.id)
-    if event.scope == _SWARM:
+    if event.scope == SCOPE_SWARM:
         actor = event.actor
         what = (event.type, event.action, event.detail, actor.id, sorted(actor.attributes.items()))
         identity = ("", event.id, what)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from relay.core.event import GapReason, source_of
+from relay.core.event import GapReason, source_of, unique_id
 from relay.core.incident import Condition, Resolution, Status
 from relay.core.include import NOT_INCLUDED, Included
 from relay.incidents.clock import Engines, Now
@@ -253,7 +253,7 @@ def test_what_came_with_an_event(came: Included | None, expected: Included) -> N
     """The message has what the route wants of it. Nobody is asked: only its host could answer."""
     world = hub({**DIED, "include": {"logs": 2}})
     event = of("web-1", die(0))
-    included = {} if came is None else {event.id: came}
+    included = {} if came is None else {unique_id(event): came}
     routed = [(event, world.setup.router.route(event))]
     result = world.dispatcher.take(routed, world.now, included=included)
     assert result.inquiries == []

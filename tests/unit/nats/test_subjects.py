@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.config.nats_keys import MAX_TOKEN_CHARS
 from relay.nats.subjects import (
-    MAX_TOKEN_CHARS,
     EventSubject,
     event_subject,
     host_subjects,

@@ -209,6 +209,19 @@ def make_incidents(config: Config, now_ns: int) -> Incidents:
     return Incidents(Rows(), build_policies(config), Router(config.routes), clocks)
 
 
+def test_what_another_host_included_with_the_same_id_stays_with_its_event() -> None:
+    """A host can choose the ids of its events, and may know those of others."""
+    route = Route.model_validate({"name": "all", "to": ["ops"], "include": {"logs": 1}})
+    messages = [
+        make_message(seq, make_death(1), host, included=Included(logs=(host,)))
+        for seq, host in enumerate(("web-1", "web-2"))
+    ]
+    commit = make_pipeline(route).process(messages, 0, 0).commit
+    assert commit is not None
+    found = [notification.included for notification, _ in commit.notifications]
+    assert found == [Included(logs=("web-1",)), Included(logs=("web-2",))]
+
+
 def test_an_incident_has_what_the_host_included() -> None:
     """Its message is made later, and nobody can be asked then."""
     config = make_config("include: {logs: 5}")
