@@ -37,9 +37,9 @@ log = structlog.get_logger()
 
 LEAST_BYTES = 32_768
 """The lowest limit of `encode_event`."""
-WRONG_LAST_MESSAGE = 10070
-"""The answer to a message that names another one as the last of the stream: nats-server's
-server/errors.json."""
+NO_SUCH_LIFETIME = frozenset({10165, 10166})
+"""The answers to a message whose ``Nats-TTL`` is no duration, by streams with and without lifetimes
+of messages: nats-server's server/errors.json."""
 
 _REASONS = {
     FailureKind.NOT_CONNECTED: Reason.CONNECTION,
@@ -141,10 +141,13 @@ async def open_nats_sender(destination: NatsDestination) -> AsyncIterator[NatsSe
 async def reach_over_nats(destination: NatsDestination) -> Reached:
     """Connect, log in, and find out whether events would be stored. Nothing is stored.
 
-    The stream is asked to store an empty message, on the condition that the last message before it
-    has an id that none has. It answers that this is not so if all else is right: the account may
-    publish under its name, the stream has the right name and takes the subject, and its answer
-    comes back.
+    The stream is asked to store an empty message for a time that is none. It refuses just this if
+    all else is right: the account may publish under its name, the stream has the right name and
+    takes the subject, and its answer comes back.
+
+    The leader of a stream refuses it before it asks the other servers. No condition on the last
+    message can stand in its place: nats-server 2.15 passes a message with a wrong
+    ``Nats-Expected-Last-Msg-Id`` on, and then no copy of the stream stores anything any longer.
     """
     connection = NatsConnection(f"relay {destination.identity} (check)", destination)
     await connection.open()
@@ -172,14 +175,14 @@ async def _find_fault(
 ) -> str | None:
     """Return why no event would be stored; None if it would."""
     subject = event_subject(destination.identity, "relay", "check")
-    conditions = {"Nats-Expected-Last-Msg-Id": "relay check"}
+    impossible = {"Nats-TTL": "none"}
     try:
         await Publisher(connection, destination.stream, timeout_s=timeout_s).publish(
-            subject, b"", conditions
+            subject, b"", impossible
         )
     except RequestError as error:
         cause = error.__cause__
-        if isinstance(cause, JetStreamError) and cause.code == WRONG_LAST_MESSAGE:
+        if isinstance(cause, JetStreamError) and cause.code in NO_SUCH_LIFETIME:
             return None
         return str(error)
     return "its stream stores what it should not: is it a stream of JetStream?"

@@ -9,6 +9,7 @@ from time import time_ns
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from relay.config import RetryConfig
@@ -30,10 +31,13 @@ from relay.delivery.retry import Attempt, classify
 from relay.delivery.senders import reach
 from relay.destinations.nats import NatsDestination
 from relay.nats import connection
+from relay.nats.failure import RequestError
+from relay.nats.jetstream import create_stream
 from relay.nats.message import SENT_AT, decode_event
+from tests.component.nats_fixtures import connected, stream_config
 from tests.component.nats_stream import count_messages, make_stream, purge, read_messages
 from tests.support.events import make_event
-from tests.support.nats_server import NatsServer, running_server
+from tests.support.nats_server import NatsServer, running_cluster, running_server
 
 FIRST = Attempt(earlier_attempts=0, age_s=0, random_fraction=0.5)
 TIMEOUT_S = 30
@@ -345,6 +349,39 @@ async def test_check_stores_nothing(guarded: NatsServer) -> None:
     assert found.is_reached
     assert found.text.endswith("stream RELAY takes the events of web-17")
     assert await count_messages(guarded, **ADMIN) == 0
+
+
+async def test_after_a_check_a_stream_with_three_copies_stores_events(tmp_path: Path) -> None:
+    """No copy gets to see what the check asks for: one that cannot store it stores nothing more."""
+    with running_cluster(tmp_path) as servers:
+        async with asyncio.timeout(TIMEOUT_S):
+            await make_copied_stream(servers[0])
+        to = destination(servers[0])
+        assert (await reached(to)).is_reached
+        async with client_of(to) as client:
+            for number in (1, 2):
+                assert outcome_of(await client.send(notification(number))) == Delivered()
+                assert (await reached(to)).is_reached
+        for server in servers:
+            assert await count_messages(server) == 2
+            assert "write error" not in server.read_log()
+
+
+async def make_copied_stream(server: NatsServer) -> None:
+    """As soon as the servers have elected a leader."""
+    while True:
+        try:
+            return await make_stream(server, num_replicas=3)
+        except RequestError:
+            await asyncio.sleep(0.2)
+
+
+async def test_check_of_a_stream_whose_messages_may_have_a_lifetime(server: NatsServer) -> None:
+    """It refuses another thing of the same message."""
+    async with connected(server) as admin:
+        await create_stream(admin, {**to_builtins(stream_config()), "allow_msg_ttl": True})
+    assert (await reached(destination(server))).is_reached
+    assert await count_messages(server) == 0
 
 
 @pytest.mark.parametrize(
