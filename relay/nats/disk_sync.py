@@ -8,6 +8,7 @@ JetStream's API does not say that. The page ``/jsz`` of a server's monitoring po
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from http.client import HTTPException, InvalidURL
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -37,9 +38,10 @@ async def find_sync_faults(monitors: Sequence[str]) -> list[Finding]:
 
 
 def _ask(url: str) -> Finding | None:
-    if urlsplit(url).scheme not in ("http", "https"):
-        return Finding(f"{url} is not the URL of a monitoring port: write http://HOST:8222")
+    no_url = Finding(f"{url!r} is not the URL of a monitoring port: write http://HOST:8222")
     try:
+        if urlsplit(url).scheme not in ("http", "https"):
+            return no_url
         page = Request(f"{url.rstrip('/')}/jsz?config=1")  # noqa: S310 - the scheme was checked
         with urlopen(page, timeout=TIMEOUT_S) as answer:  # noqa: S310
             content = answer.read(MAX_BYTES)
@@ -50,8 +52,12 @@ def _ask(url: str) -> Finding | None:
         reason = getattr(error, "reason", error)
         text = describe_os_error(reason) if isinstance(reason, OSError) else str(reason)
         return Finding(f"{url} cannot be asked: {text}")
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return Finding(f"{url} is not the monitoring port of a nats-server")
+    except (HTTPException, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        if isinstance(error, InvalidURL):
+            return no_url
+        return Finding(f"{url} is not the monitoring port of a nats-server, which is mostly 8222")
+    except ValueError:  # no URL at all, such as one with half of an IPv6 address
+        return no_url
     if config is None:
         return Finding(f"{url}: JetStream is not enabled at this server")
     if not config.sync_always:

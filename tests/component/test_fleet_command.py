@@ -222,8 +222,12 @@ def test_it_asks_whether_servers_sync(tmp_path: Path) -> None:
         assert "set sync_interval to always" in known.stdout
         port = run("fleet", "setup", "--url", server.url, "--monitor", "http://127.0.0.1:1")
         assert "error: http://127.0.0.1:1 cannot be asked: Connection refused" in port.stdout
-        odd = run("fleet", "setup", "--url", server.url, "--monitor", "file:///etc/passwd")
-        assert "is not the URL of a monitoring port" in odd.stdout
+        client_port = f"http://127.0.0.1:{server.port}"
+        wrong = run("fleet", "setup", "--url", server.url, "--monitor", client_port)
+        assert f"error: {client_port} is not the monitoring port of a nats-server" in wrong.stdout
+        for text in ("file:///etc/passwd", "http://a b:8222", "http://a:x", "http://[::1"):
+            odd = run("fleet", "setup", "--url", server.url, "--monitor", text)
+            assert f"error: {text!r} is not the URL of a monitoring port" in odd.stdout
 
 
 def test_an_account_that_may_not(tmp_path: Path) -> None:
