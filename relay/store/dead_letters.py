@@ -113,8 +113,7 @@ def add_unreadable(
             "long_bytes": len(content) if is_long else 0,
         }
         connection.execute(SQL["add_dead_letter"], row)
-    surplus = {"reason": Reason.UNREADABLE, "max_count": MAX_UNREADABLE}
-    connection.execute(SQL["prune_dead_letters_of_reason"], surplus)
+    connection.execute(SQL["prune_unreadable"], {"max_count": MAX_UNREADABLE})
 
 
 def drop(selection: Selection, span: range, connection: sqlite3.Connection) -> list[int]:

@@ -197,10 +197,11 @@ VALUES
     (:destination, :id, :route, :notification, :now_ns, :now_ns, 0, :reason, :answer,
     :long_seq, :long_bytes);
 
--- name: prune_dead_letters_of_reason
--- Keeps the newest.
-DELETE FROM dead_letters WHERE reason = :reason AND seq <= (
-    SELECT seq FROM dead_letters WHERE reason = :reason ORDER BY seq DESC LIMIT 1 OFFSET :max_count
+-- name: prune_unreadable
+-- Keeps the newest. The reason is written out, so that the index of these is used.
+DELETE FROM dead_letters WHERE reason = 'unreadable' AND seq <= (
+    SELECT seq FROM dead_letters WHERE reason = 'unreadable'
+    ORDER BY seq DESC LIMIT 1 OFFSET :max_count
 );
 
 -- name: select_to_give_up

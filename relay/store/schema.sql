@@ -242,3 +242,6 @@ CREATE TABLE hosts (
     lost_ns  INTEGER,                   -- null: not lost
     PRIMARY KEY (engine, host)
 ) WITHOUT ROWID;
+
+-- Messages of other hosts that are no events. They are pruned with each commit that brings some.
+CREATE INDEX dead_letters_unreadable ON dead_letters (seq) WHERE reason = 'unreadable';

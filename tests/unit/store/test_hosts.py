@@ -12,7 +12,7 @@ from relay.store.faults import Corrupt, StoreLoss
 from relay.store.hosts import decode_keys
 from relay.store.outbox import Outbox, open_outbox
 from relay.store.records import HostRow, IngestCommit, SeenChunk, Selection
-from relay.store.schema import NEWEST_VERSION, migrate
+from relay.store.schema import NEWEST_VERSION, SQL, migrate
 from tests.unit.store.samples import due_numbers, make_commit, make_notification, read_rows
 from tests.unit.store.test_recovery import overwrite, root_offset
 
@@ -151,6 +151,16 @@ async def test_the_newest_unreadable_messages_are_kept() -> None:
         assert await outbox.count_dead_letters(Selection()) == {"gone": 1, "fleet": MAX_UNREADABLE}
         (newest,) = await outbox.dead_letters(Selection(destination="fleet"), 1)
         assert newest.notification.events[0].time_ns == MAX_UNREADABLE + 199
+
+
+async def test_pruning_unreadable_messages_reads_no_other_dead_letter(file: Path) -> None:
+    """With 10,000 of these each commit would take 50 ms."""
+    async with open_outbox(file):
+        statement = SQL["prune_unreadable"].replace(":max_count", "1000")
+        plan = [row[-1] for row in read_rows(file, f"EXPLAIN QUERY PLAN {statement}")]
+    reads = [line for line in plan if "dead_letters" in line]
+    assert reads
+    assert all("dead_letters_unreadable" in line for line in reads)
 
 
 async def test_unreadable_messages_stay_within_the_quota() -> None:
