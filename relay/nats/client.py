@@ -23,6 +23,7 @@ from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 from nats.errors import Error
 from nats.protocol import parser
 
@@ -123,6 +124,9 @@ class OneConnection(Client):
             pass
         finally:
             self.lost.set()
+            # A server that hangs does not take what is to be sent: it is dropped with the socket.
+            if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
+                self._transport._io_writer.transport.abort()
 
     async def _report(self, error: Exception) -> None:
         if not self._is_open:

@@ -1,6 +1,7 @@
 """The connection to real NATS servers: it stays, and says in words why there is none."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,6 +161,25 @@ async def test_a_hanging_server_is_given_up(
         finally:
             server.resume()
         assert await connection.wait_open(10)
+
+
+async def test_nothing_is_left_of_a_connection_to_a_hanging_server(server: NatsServer) -> None:
+    """Not even the socket, with all that the server has not taken."""
+    async with connected(server) as connection:
+        descriptors = _count_descriptors()
+        server.pause()
+        requests = (
+            connection.request("relay.events.a.b.c", bytes(10**6), timeout_s=0.5) for _ in range(16)
+        )
+        found = await asyncio.gather(*requests, return_exceptions=True)
+        assert {type(each) for each in found} == {RequestError}
+        await connection.close()
+        await asyncio.sleep(0)
+        assert _count_descriptors() == descriptors - 1
+
+
+def _count_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
 async def test_another_server_of_the_cluster_takes_over(tmp_path: Path) -> None:
