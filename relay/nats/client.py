@@ -124,9 +124,14 @@ class OneConnection(Client):
             pass
         finally:
             self.lost.set()
-            # A server that hangs does not take what is to be sent: it is dropped with the socket.
-            if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
-                self._transport._io_writer.transport.abort()
+            self._abort()
+
+    def _abort(self) -> None:
+        """Drop the socket with what a server that hangs has not taken."""
+        if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
+            transport = self._transport._io_writer.transport
+            if transport.get_write_buffer_size() or not transport.is_closing():
+                transport.abort()
 
     async def _report(self, error: Exception) -> None:
         if not self._is_open:
