@@ -100,9 +100,13 @@ def run_in_thread(work: Callable[[], T], name: str) -> asyncio.Future[T]:
     # Retrieve an exception in any case: asyncio would log one that comes after a timeout.
     result.add_done_callback(lambda done: done.cancelled() or done.exception())
 
+    def settle(set_result: Callable[[], None]) -> None:
+        if not result.done():  # it was cancelled while the thread ran
+            set_result()
+
     def report(set_result: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop has been closed meanwhile
-            loop.call_soon_threadsafe(set_result)
+            loop.call_soon_threadsafe(settle, set_result)
 
     def run() -> None:
         try:
