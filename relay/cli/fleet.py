@@ -35,6 +35,8 @@ PATIENCE_S = 20.0
 """How long JetStream may be asked in vain: servers that have just started elect a leader first."""
 RETRY_S = 0.5
 
+NOT_ADMIN = "Is this the administrator's login? (With prepare: --nkey-file made/admin/nkey)"
+
 _PUBLIC_KEY = re.compile(r"U[A-Z2-7]{55}")
 
 _SYNC_UNKNOWN = Finding(
@@ -218,7 +220,9 @@ def setup(
     steps = asyncio.run(_set_up(_read_keys(options), wanted, monitors))
     for step in steps:
         _print_step(step)
-    click.echo("\n# What the accounts may do: users of the servers' configuration.")
+    click.echo(
+        "\n# What accounts may do. deploy/fleet/prepare has put it into the servers' list of users."
+    )
     hub = hub_permissions(stream, consumer)
     for line in format_user(hub, hub_key, "the hub, and its standby"):
         click.echo(line)
@@ -248,7 +252,9 @@ async def _set_up(keys: NatsKeys, wanted: Setup, monitors: Sequence[str]) -> lis
     await connection.open()
     try:
         if not await connection.try_open(CONNECT_TIMEOUT_S):
-            raise FleetError(connection.problem or "no server answers")
+            problem = connection.problem or "no server answers"
+            who = f". {NOT_ADMIN}" if "may not subscribe" in problem else ""
+            raise FleetError(problem + who)
         faults = list(find_server_faults(connection.server))
         synced = await find_sync_faults(monitors) if monitors else [_SYNC_UNKNOWN]
         steps = [Step(describe_server(connection.server), [*faults, *synced])]
@@ -290,6 +296,7 @@ def _read_keys(options: dict[str, Any]) -> AdminKeys:
     except ValidationError as error:
         first = error.errors(include_context=False, include_url=False)[0]
         option = str(first["loc"][0] if first["loc"] else "").replace("_", "-")
+        option = "ca-file" if option == "tls" else option
         if option in LOGIN_KEYS:
             option = f"{option}-file"
         message = first["msg"].removeprefix("Value error, ")

@@ -13,6 +13,8 @@ def describe_os_error(error: OSError) -> str:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__
     if cause is not None:  # a library wrapped it; its errno is not one of the system's
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"TLS: the certificate is not accepted: {cause.verify_message}"
         return f"TLS: {cause.reason or cause}"
     if error.errno and error.errno > 0:
         text = os.strerror(error.errno)

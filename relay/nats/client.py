@@ -18,6 +18,7 @@ import logging
 import re
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -130,8 +131,10 @@ class OneConnection(Client):
         """Drop the socket with what a server that hangs has not taken."""
         if isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:
             transport = self._transport._io_writer.transport
-            if transport.get_write_buffer_size() or not transport.is_closing():
-                transport.abort()
+            # Of an encrypted one that was closed twice, Python 3.11.2 has forgotten the protocol.
+            with suppress(AttributeError):
+                if transport.get_write_buffer_size() or not transport.is_closing():
+                    transport.abort()
 
     async def _report(self, error: Exception) -> None:
         if not self._is_open:

@@ -345,7 +345,8 @@ class NatsConnection:
         text = describe_error(error)
         found = _DENIED.search(text.lower())
         if found is None:
-            log.info("nats.error", connection=self.name, error=text)
+            if self._client is not None:  # what ends an attempt is reported once, as its reason
+                log.info("nats.error", connection=self.name, error=text)
         elif found[1] == "publish":
             self._deny(found[2])
         elif self.is_connected:  # it was allowed until now: connect again, which says so

@@ -23,7 +23,7 @@ from relay.nats.publisher import Publisher
 from relay.nats.puller import Puller
 from tests.component.nats_fixtures import connected, consumer_config, stream_config
 from tests.support.certificates import Authority
-from tests.support.nats_accounts import Account, tls, users
+from tests.support.nats_accounts import Account, edge_entry, tls, users
 from tests.support.nats_keys import client_keys, write_secret
 from tests.support.nats_server import NatsServer, running_cluster, running_server
 from tests.unit.cli.cli_store import failure, run
@@ -256,6 +256,19 @@ def test_over_tls(tmp_path: Path) -> None:
         arguments = ("fleet", "setup", "--url", server.url)
         assert "certificate" in failure(run(*arguments)).lower()
         assert run(*arguments, "--ca-file", str(authority.certificate)).exit_code == 0
+        plain = (*arguments[:-1], "nats://nats1", "--ca-file", str(authority.certificate))
+        assert "--ca-file: is for tls:// URLs only" in run(*plain).output
+
+
+def test_the_login_of_a_host_makes_nothing(tmp_path: Path) -> None:
+    """It says whose login it needs."""
+    host = Account(tmp_path, "web-17")
+    with running_server(tmp_path / "nats", users(edge_entry(host))) as server:
+        text = failure(
+            run("fleet", "setup", "--url", server.url, "--nkey-file", str(host.seed_file))
+        )
+    assert "may not subscribe to _INBOX.setup.>" in text
+    assert "Is this the administrator's login?" in text
 
 
 @pytest.mark.parametrize(

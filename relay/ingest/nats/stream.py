@@ -60,6 +60,7 @@ class StreamMonitor:
         self._standby_since_s: float | None = None
         self._is_taken = False
         """Whether another relay takes the events."""
+        self._is_standby_logged = False
         self._is_caught_up = False
         self._away_since_s = self._last_batch_s = loop_time_s()
         self._is_announced = False
@@ -105,6 +106,7 @@ class StreamMonitor:
             else:
                 self._on_closed()
         self._inform_incidents()
+        self._log_role()
         away_s = loop_time_s() - self._away_since_s
         if not self._is_open and not self._is_announced and away_s >= LOST_AFTER_S:
             self._is_announced = True
@@ -133,6 +135,13 @@ class StreamMonitor:
             incidents.taken_elsewhere(self._engine)
         if is_hearing:
             self._is_taken = False
+
+    def _log_role(self) -> None:
+        """Log when this relay becomes the standby, and when it is the one that notifies again."""
+        is_standby = self.puller.is_standby
+        if self._is_open and is_standby != self._is_standby_logged:
+            self._is_standby_logged = is_standby
+            log.info("stream.standby" if is_standby else "stream.taken_over", engine=self._engine)
 
     def on_batch(self, messages: Sequence[PulledMessage]) -> bool:
         """Note what was read; nothing, if nothing came for a while.

@@ -23,7 +23,7 @@ from tests.support.nats_server import running_server
 from tools.fleet_hosts import death
 
 HOST, OTHER = "web-17", "web-18"
-TITLE = "# What the accounts may do: users of the servers' configuration.\n"
+TITLE = "# What accounts may do. deploy/fleet/prepare has put it into the servers' list of users.\n"
 
 
 class Guarded:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.ingest.nats import stream as stream_module
 from relay.ingest.nats.hosts import HostWatch
@@ -148,6 +149,21 @@ def test_a_standby_hears_nothing(stage: Stage) -> None:
     stage.pass_time(1)
     stage.pass_time(TAKEN_AFTER_S)
     assert stage.told[2:] == [("ended",), ("taken elsewhere",)]
+
+
+def test_the_log_says_which_hub_takes_the_events(stage: Stage) -> None:
+    """When that changes, and once."""
+    with capture_logs() as logs:
+        stage.open()
+        stage.puller.is_standby = True
+        stage.pass_time(1)
+        stage.pass_time(1)
+        stage.puller.is_standby = False
+        stage.pass_time(1)
+        stage.pass_time(1)
+    assert [entry["event"] for entry in logs] == [
+        *("engine.connected", "stream.standby", "stream.taken_over")
+    ]
 
 
 def test_a_restart_is_no_standby(stage: Stage) -> None:
