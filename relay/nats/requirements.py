@@ -66,6 +66,12 @@ def find_stream_faults(info: StreamInfo) -> Iterator[Finding]:
         yield Finding(f"{name} does not say what it has stored (no_ack): set it to false")
     if config.mirror or config.sealed:
         yield Finding(f"{name} takes no messages: it is a mirror, or sealed")
+    if info.cluster is not None and info.cluster.name and config.num_replicas == 1:
+        yield Finding(
+            f"{name} is on one server of the cluster {info.cluster.name} only, and away when that "
+            "is (num_replicas 1): 3 is better",
+            is_error=False,
+        )
     if 0 < config.duplicate_window < MIN_WINDOW_S * 10**9:
         seconds = config.duplicate_window / 1e9
         yield Finding(

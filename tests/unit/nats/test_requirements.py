@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from relay.nats.jetstream import ConsumerConfig, ConsumerInfo, StreamConfig, StreamInfo
+from relay.nats.jetstream import Cluster, ConsumerConfig, ConsumerInfo, StreamConfig, StreamInfo
 from relay.nats.requirements import (
     Finding,
     covers,
@@ -37,6 +37,16 @@ def consumer_faults(paused: bool = False, **changes: Any) -> list[Finding]:
 def only(findings: Iterable[Finding]) -> Finding:
     (finding,) = findings
     return finding
+
+
+@pytest.mark.parametrize(
+    ("cluster", "copies", "is_found"), [("east", 1, True), ("east", 3, False), ("", 1, False)]
+)
+def test_one_copy_in_a_cluster(cluster: str, copies: int, is_found: bool) -> None:
+    """Only there could it have more: a single server says no name of a cluster."""
+    config = replace(STREAM, num_replicas=copies)
+    found = list(find_stream_faults(StreamInfo(config, cluster=Cluster(cluster))))
+    assert [finding.is_error for finding in found] == [False] * is_found
 
 
 def test_what_relay_makes_is_right() -> None:
