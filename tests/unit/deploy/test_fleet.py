@@ -1,5 +1,6 @@
 """The files of a fleet: what servers, hubs and hosts are configured to do, and what each may."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -202,6 +203,30 @@ def test_what_prepare_makes_is_not_committed() -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+def test_prepare_goes_on_with_what_it_has_made(tmp_path: Path) -> None:
+    """A hub that was removed stays away, other servers than the usual ones are not joined by these,
+    and a certificate that was removed is made anew."""
+    relay = tmp_path / "relay"
+    relay.write_text("#!/bin/sh\ncase $2 in genkey) echo SU$$;; *) cat;; esac\n")
+    relay.chmod(0o755)
+    script = shutil.copy(FOLDER / "prepare", tmp_path)
+    made = tmp_path / "made"
+
+    def prepare(*hosts: str, **environment: str) -> None:
+        variables = {"PATH": os.environ["PATH"], "RELAY": str(relay), **environment}
+        subprocess.run([script, *hosts], env=variables, check=True, capture_output=True)
+
+    prepare("web-1", SERVERS="a b")
+    shutil.rmtree(made / "hubs" / "hub-1")
+    (made / "servers" / "a" / "server.pem").unlink()
+    prepare("web-2")
+    assert sorted(it.name for it in (made / "servers").iterdir()) == ["a", "b"]
+    assert [it.name for it in (made / "hubs").iterdir()] == ["hub-2"]
+    assert (made / "servers" / "a" / "server.pem").stat().st_size > 0
+    users = (made / "servers" / "a" / "users.conf").read_text()
+    assert re.findall("# (.+/.+)", users) == ["hubs/hub-2", "hosts/web-1", "hosts/web-2"]
+
+
 def test_the_exposure_of_a_server() -> None:
     """No more than 1.5 by systemd's own measure."""
     unit = FOLDER / "nats-server.service"
