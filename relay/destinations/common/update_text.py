@@ -347,13 +347,13 @@ def _with_names(
     label = [] if is_reminder else _describe_group(update)
     project = "" if is_reminder else (update.group or {}).get("project", "")
     says_hosts = not is_reminder and all(each.problem.is_about_host for each in reports)
-    subjects = Counter(each.subject for each in reports)
+    hosts_of = Counter(subject for subject, _ in {(it.subject, it.problem.host) for it in reports})
     choices = []
     for number in range(min(MAX_NAMES, len(reports)), 0, -1):
         named = (
             (
                 *((name_piece(each.subject),) if says_hosts else _name_in_project(each, project)),
-                *_name_other_host(each, subjects),
+                *_name_other_host(each, hosts_of),
             )
             for each in reports[:number]
         )
@@ -363,9 +363,12 @@ def _with_names(
     return choices
 
 
-def _name_other_host(report: IncidentReport, subjects: Mapping[str, int]) -> Pieces:
-    """Return what tells a subject from another one with the same name, which is on another host."""
-    if subjects[report.subject] < 2 or not report.problem.host:
+def _name_other_host(report: IncidentReport, hosts_of: Mapping[str, int]) -> Pieces:
+    """Return what tells a subject from another one with the same name, which is on another host.
+
+    ``hosts_of`` says on how many hosts there are subjects of each name.
+    """
+    if hosts_of[report.subject] < 2 or not report.problem.host:
         return ()
     return own(" on "), name_piece(report.problem.host)
 

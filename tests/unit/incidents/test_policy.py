@@ -71,6 +71,7 @@ def test_defaults_depend_on_who_reads() -> None:
         Audience.PAGER: Notify.INCIDENTS,
         Audience.ALERTS: Notify.INCIDENTS,
         Audience.PROGRAMS: Notify.EVENTS,
+        Audience.RELAYS: Notify.EVENTS,
     }
     people = resolve_destination_policy(NONE, Audience.PEOPLE)
     pager = resolve_destination_policy(NONE, Audience.PAGER)
@@ -368,12 +369,24 @@ _keys = st.builds(
 )
 
 
+@given(_keys, _keys)
+def test_relays_get_events(route: PolicyKeys, destination: PolicyKeys) -> None:
+    """Whatever is written: a hub decides by itself what is an incident."""
+    policy = resolve_route_policy(route, destination, Audience.RELAYS)
+    assert policy.notify is Notify.EVENTS
+
+
 @given(_keys, _keys, st.sampled_from(Audience))
 def test_any_keys(route: PolicyKeys, destination: PolicyKeys, audience: Audience) -> None:
-    """A value that is there counts, also one that is false or zero; the route's comes first."""
+    """A value that is there counts, also one that is false or zero; the route's comes first.
+
+    Only for other relays ``notify`` does not count: see `test_relays_get_events`.
+    """
     policy = resolve_route_policy(route, destination, audience)
     for name in ("notify", "resolve_after_ns", "send_resolved", "for_ns", "mute"):
         written = [getattr(each, name) for each in (route, destination)]
+        if name == "notify" and not audience.takes_incidents:
+            written = []
         default = getattr(resolve_route_policy(NONE, NONE, audience), name)
         wanted = next((value for value in written if value is not None), default)
         assert getattr(policy, name) == wanted
