@@ -1,6 +1,5 @@
 """Short runs of the program that kills."""
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,8 @@ TIMES = Times(ack_wait=1, priority_timeout=2)
     ],
     ids=["one of each", "hub", "cluster"],
 )
-async def test_kills(
-    killed: list[str], kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kills(killed: list[str], kills: int, tmp_path: Path) -> None:
     """Nothing is lost, reordered or sent under two ids, and nothing comes twice without a kill."""
-    monkeypatch.setattr(logging.getLogger("asyncio"), "level", logging.ERROR)
     plan = Plan(kills, times=TIMES, dead_s=(0.0, 0.5), alive_s=(0.5, 1.0))
     verdict = await measure(tmp_path, killed, plan)
     print(verdict)  # noqa: T201 - shown with -s, and whenever this fails
